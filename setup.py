@@ -1,0 +1,66 @@
+"""Compile every ``feedd/**/*.pyx``; the rest of the metadata is in pyproject.toml."""
+
+import os
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError, PlatformError
+
+ROOT = Path(__file__).parent
+INCLUDE = ["feedd/shm/include", "feedd/decode/src", "feedd/book/src"]
+SANITIZE = os.environ.get("FEEDD_SANITIZE", "")  # e.g. "address": see `make asan`
+
+CFLAGS = ["-std=gnu11", "-O3", "-g", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]
+LDFLAGS: list[str] = []
+if SANITIZE:
+    CFLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-O1"]
+    LDFLAGS += [f"-fsanitize={SANITIZE}"]
+
+DIRECTIVES = {
+    "language_level": "3",
+    "boundscheck": False,
+    "wraparound": False,
+    "initializedcheck": False,
+    "cdivision": True,
+    "freethreading_compatible": False,
+}
+
+
+class BuildExt(build_ext):
+    """Say what to install when the compiler is missing, instead of a traceback."""
+
+    def build_extensions(self) -> None:
+        try:
+            super().build_extensions()
+        except (CompileError, PlatformError) as exc:
+            sys.stderr.write(
+                "\nfeedd: the C extensions could not be compiled: " + str(exc).strip() + "\n"
+                "Install a C compiler and the Python headers (Debian/Ubuntu: "
+                "apt-get install gcc python3-dev; Fedora: dnf install gcc python3-devel), "
+                "then run the same command again.\n"
+            )
+            raise
+
+
+def extensions() -> list[Extension]:
+    headers = [str(p.relative_to(ROOT)) for d in INCLUDE for p in (ROOT / d).rglob("*.h")]
+    return [
+        Extension(
+            str(path.relative_to(ROOT).with_suffix("")).replace(os.sep, "."),
+            [str(path.relative_to(ROOT))],
+            include_dirs=INCLUDE,
+            depends=headers,
+            extra_compile_args=CFLAGS,
+            extra_link_args=LDFLAGS,
+        )
+        for path in sorted((ROOT / "feedd").rglob("*.pyx"))
+    ]
+
+
+setup(
+    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=0),
+    cmdclass={"build_ext": BuildExt},
+)
