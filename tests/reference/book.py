@@ -1,0 +1,160 @@
+"""One order book and the three rules that decide what a book message does to it.
+
+``on_*`` methods return the lines and events that follow, as tuples:
+``("book", action, bids, asks, sequence, source)`` or ``("gap", expected, got)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+Levels = list[tuple[Decimal, Decimal]]
+Output = list[tuple[Any, ...]]
+
+
+@dataclass
+class Update:
+    """A book message: ``first``/``last``/``prev`` are the venue's own numbers, None = absent."""
+
+    last: int
+    bids: Levels
+    asks: Levels
+    first: int | None = None
+    prev: int | None = None
+    source: Any = None  # whatever the caller wants back: the times of the message
+
+
+@dataclass
+class Book:
+    """Full depth book. ``state`` is syncing, live or gap."""
+
+    bids: dict[Decimal, Decimal] = field(default_factory=dict)
+    asks: dict[Decimal, Decimal] = field(default_factory=dict)
+    state: str = "syncing"
+    sequence: int | None = None
+    buffer: list[Update] = field(default_factory=list)
+
+    def _set(self, update: Update) -> None:
+        for side, levels in ((self.bids, update.bids), (self.asks, update.asks)):
+            for price, size in levels:
+                if size == 0:
+                    side.pop(price, None)
+                else:
+                    side[price] = size
+        self.sequence = update.last
+
+    def replace(self, update: Update) -> Output:
+        """A snapshot: the book is now exactly this, and live."""
+        self.bids.clear()
+        self.asks.clear()
+        self._set(update)
+        self.state = "live"
+        self.buffer.clear()
+        return [("book", "snapshot", update.bids, update.asks, update.last, update.source)]
+
+    def apply(self, update: Update) -> Output:
+        """A delta that fits. One without levels moves the sequence and yields no line."""
+        self._set(update)
+        if not update.bids and not update.asks:
+            return []
+        return [("book", "delta", update.bids, update.asks, update.last, update.source)]
+
+    def best(self) -> tuple[tuple[Decimal, Decimal] | None, tuple[Decimal, Decimal] | None]:
+        """Best bid and best ask as (price, size), None for an empty side."""
+        bid = max(self.bids, default=None)
+        ask = min(self.asks, default=None)
+        return (
+            None if bid is None else (bid, self.bids[bid]),
+            None if ask is None else (ask, self.asks[ask]),
+        )
+
+    def levels(self) -> tuple[Levels, Levels]:
+        """Both sides, best first."""
+        return (
+            sorted(self.bids.items(), reverse=True),
+            sorted(self.asks.items()),
+        )
+
+
+def on_window(book: Book, update: Update) -> Output:
+    """Partial depth: each message is the whole window; an old one (by number) is silent."""
+    if book.state == "live" and book.sequence is not None and update.last <= book.sequence:
+        return []
+    return book.replace(update)
+
+
+def on_linked(book: Book, update: Update, is_snapshot: bool) -> Output:
+    """Deribit: a delta names the number it follows; snapshots come in the stream."""
+    if book.state == "live" and book.sequence is not None and update.last <= book.sequence:
+        return []
+    if is_snapshot:
+        return book.replace(update)
+    if book.state != "live":
+        return []
+    if update.prev == book.sequence:
+        return book.apply(update)
+    book.state = "gap"
+    return [("gap", book.sequence, update.prev)]
+
+
+@dataclass(frozen=True)
+class RestRule:
+    """How a venue with REST snapshots numbers its deltas."""
+
+    follows: Callable[[int, Update], bool]  # (last number, delta): is it the next one?
+    is_old: Callable[[int, Update], bool]  # (snapshot number, delta): nothing new in it?
+    joins: Callable[[int, Update], bool]  # (snapshot number, first delta that is not old)
+    expected: Callable[[int], int]
+    got: Callable[[Update], int | None]
+
+
+SPOT = RestRule(
+    follows=lambda last, d: d.first is not None and d.first <= last + 1,
+    is_old=lambda snapshot, d: d.last <= snapshot,
+    joins=lambda snapshot, d: d.first is not None and d.first <= snapshot + 1 <= d.last,
+    expected=lambda last: last + 1,
+    got=lambda d: d.first,
+)
+USDM = RestRule(
+    follows=lambda last, d: d.prev == last,
+    is_old=lambda snapshot, d: d.last < snapshot,
+    joins=lambda snapshot, d: (
+        (d.first is not None and d.first <= snapshot <= d.last) or d.prev == snapshot
+    ),
+    expected=lambda last: last,
+    got=lambda d: d.prev,
+)
+
+
+def on_ranged(book: Book, update: Update, rule: RestRule, snapshots: list[Update]) -> Output:
+    """Binance: buffer until the first REST row that joins, then follow the numbers."""
+    last = book.buffer[-1].last if book.buffer else book.sequence
+    if last is not None and update.last <= last:
+        return []
+    out: Output = []
+    broken = last is not None and not rule.follows(last, update)
+    if broken and book.state != "gap":
+        assert last is not None
+        out.append(("gap", rule.expected(last), rule.got(update)))
+        book.state = "gap"
+    if book.state == "live":
+        return out + book.apply(update)
+    if broken:
+        book.buffer.clear()
+    book.buffer.append(update)
+    return out + _join(book, rule, snapshots)
+
+
+def _join(book: Book, rule: RestRule, snapshots: list[Update]) -> Output:
+    for snapshot in snapshots:
+        fresh = [delta for delta in book.buffer if not rule.is_old(snapshot.last, delta)]
+        ends_here = book.buffer[-1].last == snapshot.last
+        if ends_here or (fresh and rule.joins(snapshot.last, fresh[0])):
+            out = book.replace(snapshot)
+            for delta in fresh:
+                out += book.apply(delta)
+            return out
+    return []
