@@ -1,0 +1,267 @@
+"""Compare what a consumer received with the venue's journal: lost, wrong, duplicates.
+
+Pure functions of two lists of events. *Due* is every event that the venue sent after its ack
+(book deltas: after the snapshot that the book was joined with, while the book was not declared
+broken). ``lost`` is due and absent, ``wrong`` differs or was never sent or comes out of order
+within its stream, ``duplicates`` was delivered more often than sent. An altered event is one
+``wrong``, not one lost and one invented.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict, deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from feedd.demo.journal import Content, Expected, FinalBook, Journal
+from feedd.demo.received import Received
+
+__all__ = ["Books", "Result", "compare"]
+
+Books = dict[str, tuple[dict[float, float], dict[float, float]]]
+"""Final books as the consumer sees them: instrument -> (bids, asks), price -> size."""
+
+_DATA_KINDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks")
+_DETAILS_MAX = 50
+
+
+@dataclass(slots=True)
+class Result:
+    """Counts of events (not of ring slots); ``details`` explains the first differences."""
+
+    records: dict[str, int] = field(default_factory=dict)
+    lost: int = 0
+    wrong: int = 0
+    duplicates: int = 0
+    gaps: int = 0
+    latency_ns: list[int] = field(default_factory=list)
+    details: list[str] = field(default_factory=list)
+
+    @property
+    def total(self) -> int:
+        return sum(self.records.values())
+
+    @property
+    def ok(self) -> bool:
+        """Nothing that was due is missing or wrong."""
+        return not (self.lost or self.wrong or self.duplicates)
+
+    def note(self, text: str) -> None:
+        if len(self.details) < _DETAILS_MAX:
+            self.details.append(text)
+
+
+def compare(journal: Journal, received: Sequence[Received], books: Books | None = None) -> Result:
+    """Match ``received`` (ring order per instrument) with the journal; see the module docstring."""
+    result = Result()
+    sent: dict[tuple[str, str], list[Expected]] = defaultdict(list)
+    got: dict[tuple[str, str], list[Received]] = defaultdict(list)
+    for expected in journal.events:
+        sent[expected.kind, expected.instrument].append(expected)
+    for event in received:
+        if event.kind in ("gap", "status"):
+            result.gaps += event.kind == "gap"
+            result.records["status"] = result.records.get("status", 0) + 1
+        else:
+            got[event.kind, event.instrument].append(event)
+        if event.kind in _DATA_KINDS:
+            result.records[event.kind] = result.records.get(event.kind, 0) + 1
+    damaged: set[str] = set()
+    for key in sorted(sent.keys() | {k for k in got if k[0] in _DATA_KINDS}):
+        kind, instrument = key
+        if kind == "book":
+            _limit_due_deltas(sent[key], got[key], got["broken", instrument])
+        errors = result.lost + result.wrong
+        _match(sent[key], got[key], result)
+        if kind == "book" and result.lost + result.wrong != errors:
+            damaged.add(instrument)
+    if books is not None:
+        # A book whose deltas are already counted as lost or wrong must differ in the end:
+        # counting that again would make two errors of one.
+        for name in sorted(journal.final_books.keys() - damaged):
+            _compare_final(journal.final_books[name], books.get(name), result)
+    return result
+
+
+def _limit_due_deltas(sent: list[Expected], got: list[Received], broken: list[Received]) -> None:
+    """Clear ``due`` of deltas outside the spans in which the book was joined and whole."""
+    spans: list[tuple[int, int]] = []
+    start: int | None = None
+    last = -1
+    for event in sorted([*got, *broken], key=lambda item: item.position):
+        if event.kind == "broken":
+            if start is not None:
+                spans.append((start, last))
+            start = None
+        elif event.snapshot:
+            if start is not None:
+                spans.append((start, event.sequence or 0))
+            start = last = event.sequence or 0
+        elif event.sequence is not None:
+            last = event.sequence
+    if start is not None:
+        spans.append((start, 2**64))
+    for expected in sent:
+        if expected.due and not expected.snapshot:
+            sequence = expected.sequence or 0
+            expected.due = any(low < sequence <= high for low, high in spans)
+
+
+def _match(sent: list[Expected], got: list[Received], result: Result) -> None:
+    matched = _match_equal(sent, got, result)
+    _count_disorder(sent, got, matched, result)
+    missing = set(range(len(sent))) - {index for index in matched if index is not None}
+    contents = {event.content for event in sent}
+    strangers: list[int] = []
+    for i, event in enumerate(got):
+        if matched[i] is not None:
+            continue
+        if event.content in contents:
+            result.duplicates += 1
+            result.note(f"duplicate: {event.instrument} {_short(event.content)}")
+        else:
+            strangers.append(i)
+    _count_altered(sent, got, matched, missing, strangers, result)
+    for index in sorted(missing):
+        expected = sent[index]
+        if expected.due:
+            result.lost += 1
+            result.note(f"lost: {expected.instrument} {_short(expected.content)}")
+
+
+def _match_equal(sent: list[Expected], got: list[Received], result: Result) -> list[int | None]:
+    """Index of the equal event in ``sent`` for each of ``got``, each used once, first come."""
+    waiting: dict[Content, deque[int]] = defaultdict(deque)
+    for index, expected in enumerate(sent):
+        waiting[expected.content].append(index)
+    matched: list[int | None] = []
+    for event in got:
+        queue = waiting.get(event.content)
+        if not queue:
+            matched.append(None)
+            continue
+        index = queue.popleft()
+        matched.append(index)
+        if not sent[index].stream.startswith("rest "):
+            result.latency_ns.append(event.read_ns - sent[index].sent_ns)
+    return matched
+
+
+def _count_disorder(
+    sent: list[Expected], got: list[Received], matched: list[int | None], result: Result
+) -> None:
+    """An event that had to move for its stream to be in the venue's order is wrong."""
+    streams: dict[str, list[int]] = defaultdict(list)
+    for index in matched:
+        if index is not None:
+            expected = sent[index]
+            # Snapshots from REST have no place of their own in the stream's order.
+            if not expected.stream.startswith("rest "):
+                streams[expected.stream].append(index)
+    for stream, order in streams.items():
+        moved = len(order) - _longest_increasing(order)
+        if moved:
+            result.wrong += moved
+            result.note(f"wrong: {moved} events of {stream} are out of the venue's order")
+
+
+def _longest_increasing(values: Iterable[int]) -> int:
+    tails: list[int] = []
+    for value in values:
+        at = bisect_left(tails, value)
+        if at == len(tails):
+            tails.append(value)
+        else:
+            tails[at] = value
+    return len(tails)
+
+
+def _count_altered(
+    sent: list[Expected],
+    got: list[Received],
+    matched: list[int | None],
+    missing: set[int],
+    strangers: list[int],
+    result: Result,
+) -> None:
+    """Pair each unknown event with the sent one it was made of, by identity, else by place."""
+    by_key: dict[Any, deque[int]] = defaultdict(deque)
+    for index in sorted(missing):
+        by_key[_identity(sent[index].content)].append(index)
+    spans = _neighbours(matched, len(sent)) if strangers else []
+    ordered = sorted(missing)
+    for i in strangers:
+        event = got[i]
+        queue = by_key.get(_identity(event.content), deque())
+        while queue and queue[0] not in missing:
+            queue.popleft()
+        origin = queue.popleft() if queue else _first_within(ordered, spans[i], missing)
+        result.wrong += 1
+        if origin is None:
+            result.note(f"wrong: never sent: {event.instrument} {_short(event.content)}")
+            continue
+        missing.discard(origin)
+        result.note(
+            f"wrong: {event.instrument} {_short(event.content)} "
+            f"was sent as {_short(sent[origin].content)}"
+        )
+
+
+def _neighbours(matched: list[int | None], end: int) -> list[tuple[int, int]]:
+    """For each received event the sent indexes of its nearest matched neighbours."""
+    lows: list[int] = []
+    low = -1
+    for index in matched:
+        lows.append(low)
+        low = low if index is None else index
+    highs: list[int] = []
+    high = end
+    for index in reversed(matched):
+        highs.append(high)
+        high = high if index is None else index
+    return list(zip(lows, reversed(highs), strict=True))
+
+
+def _first_within(ordered: list[int], span: tuple[int, int], missing: set[int]) -> int | None:
+    """The first index still missing strictly between the neighbours ``span``."""
+    for at in range(bisect_right(ordered, span[0]), len(ordered)):
+        if ordered[at] >= span[1]:
+            return None
+        if ordered[at] in missing:
+            return ordered[at]
+    return None
+
+
+def _identity(content: Content) -> tuple[Any, ...]:
+    """What names an event apart from its values: the trade id, else sequence and time."""
+    kind = content[0]
+    if kind in ("trade", "liquidation") and content[4]:
+        return (kind, content[4])
+    if kind == "book":
+        return (kind, content[1], content[5])
+    return (kind, content[-2], content[-1])
+
+
+def _compare_final(
+    truth: FinalBook,
+    book: tuple[dict[float, float], dict[float, float]] | None,
+    result: Result,
+) -> None:
+    if book is None:
+        result.lost += 1
+        result.note(f"lost: {truth.instrument} has no book at the end")
+        return
+    different = sum(
+        len(ours.items() ^ theirs.items())
+        for ours, theirs in zip(book, (truth.bids, truth.asks), strict=True)
+    )
+    if different:
+        result.wrong += 1
+        result.note(f"wrong: {truth.instrument}: final book differs in {different} levels")
+
+
+def _short(content: Content) -> str:
+    text = " ".join(str(value) for value in content)
+    return text if len(text) <= 200 else text[:197] + "..."
