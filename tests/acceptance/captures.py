@@ -1,0 +1,80 @@
+"""The recordings beside the project, with what is known about them."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.reference import Result
+from tests.reference import decode as reference_decode
+
+from .cli import ROOT
+
+CAPTURES = ROOT.parent / "shared" / "captures"
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Files of one session; the counts are those of its index, not of any decoder."""
+
+    venue: str
+    files: tuple[str, ...]
+    trades: int
+    quotes: int
+    checked_tops: int  # quotes (Deribit: tickers) whose number (time) a book line shares
+    books: int
+    is_big: bool = False
+
+    @property
+    def name(self) -> str:
+        """For test ids."""
+        return f"{self.venue}/{self.files[0].split('.')[0]}"
+
+    def paths(self) -> tuple[Path, ...]:
+        """The files, or a skip when they are not there."""
+        return capture_paths(self.venue, *self.files)
+
+
+def capture_paths(venue: str, *files: str) -> tuple[Path, ...]:
+    """Paths of recordings; skips the test that asks when the recordings are not there."""
+    paths = tuple(CAPTURES / venue / name for name in files)
+    for path in paths:
+        if not path.exists():
+            pytest.skip(f"no recording {path}: put the captures beside the project to run this")
+    return paths
+
+
+RECORDINGS = (
+    Recording("deribit", ("cf_20210405_options.jsonl.gz",), 0, 0, 88, 10),
+    Recording("deribit", ("cf_20210722_options.jsonl.gz",), 0, 0, 37, 10),
+    Recording("deribit", ("fm_20260913_testnet_option_100ms.jsonl.gz",), 0, 0, 1, 1),
+    Recording("deribit", ("fm_20260913_testnet_perp_100ms.jsonl.gz",), 3, 0, 0, 1),
+    Recording(
+        "binance_spot",
+        ("cf_20210405.jsonl.gz", "rest_cf_20210405.json.gz"),
+        1240,
+        5408,
+        1152,
+        10,
+    ),
+    Recording("binance_spot", ("cf_20210814.jsonl.gz", "rest_cf_20210814.json.gz"), 28, 412, 96, 4),
+    Recording("binance_spot", ("hft_20240808_btcusdt.jsonl.gz",), 9757, 28040, 564, 1, True),
+    Recording("binance_usdm", ("cf_20210405.jsonl.gz", "rest_cf_20210405.json"), 574, 3424, 215, 5),
+    Recording("binance_usdm", ("cf_20210722.jsonl.gz", "rest_cf_20210722.json"), 91, 613, 50, 4),
+    Recording("binance_usdm", ("hft_20240808_btcusdt.jsonl.gz",), 21313, 66089, 503, 1, True),
+)
+VENUES = ("deribit", "binance_spot", "binance_usdm")
+SMALL = {
+    "deribit": RECORDINGS[1],
+    "binance_spot": RECORDINGS[5],
+    "binance_usdm": RECORDINGS[8],
+}
+
+
+@functools.lru_cache(maxsize=4)
+def reference_once(venue: str, paths: tuple[Path, ...]) -> Result:
+    """The reference's answer, worked out once for the tests that follow each other."""
+    return reference_decode(venue, paths)
