@@ -40,7 +40,7 @@ class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     pass
 
 
-class Source(_Base, frozen=True):
+class Source(_Base, frozen=True, kw_only=True):
     """A value at ``path``, or ``value`` itself, for the rows that ``when`` describes."""
 
     path: RefPath | None = None
@@ -52,43 +52,43 @@ Sources = tuple[RefPath | Source, ...]
 """The first source that has a value counts; none: unknown."""
 
 
-class Time(_Base, frozen=True):
+class Time(_Base, frozen=True, kw_only=True):
     path: RefPath
     unit: Literal["s", "ms", "us", "ns"] = "ms"
     never_from: int | None = None
     """A time at or after this one means that it never comes (a perpetual's expiry)."""
 
 
-class KindRule(_Base, frozen=True):
+class KindRule(_Base, frozen=True, kw_only=True):
     value: Literal["unknown", "spot", "perpetual", "future", "option", "combo", "index"]
     when: Condition = {}
 
 
-class ContractRule(_Base, frozen=True):
+class ContractRule(_Base, frozen=True, kw_only=True):
     """``linear``: value = price x size. ``inverse``: value = size / price, paid in the base."""
 
     value: Literal["unknown", "linear", "inverse", "quanto"]
     when: Condition = {}
 
 
-class UnitRule(_Base, frozen=True):
+class UnitRule(_Base, frozen=True, kw_only=True):
     """What one unit of a size is: the base asset, the quote asset, or a contract."""
 
     value: Literal["unknown", "base", "quote", "contracts"]
     when: Condition = {}
 
 
-class StatusRule(_Base, frozen=True):
+class StatusRule(_Base, frozen=True, kw_only=True):
     value: Literal["unknown", "active", "halted", "settling", "expired", "pre"]
     when: Condition = {}
 
 
-class OptionRule(_Base, frozen=True):
+class OptionRule(_Base, frozen=True, kw_only=True):
     value: Literal["call", "put"]
     when: Condition = {}
 
 
-class Reference(_Base, frozen=True):
+class Reference(_Base, frozen=True, kw_only=True):
     """How the venue lists its instruments."""
 
     requests: tuple[Annotated[str, msgspec.Meta(pattern=r"^/")], ...]
