@@ -1,0 +1,369 @@
+"""A connection's life as a pure machine: (state, event, now) -> actions. No I/O, no clock.
+
+::
+
+    IDLE -> PERMIT -> CONNECTING -> UP -> CLOSING -> BACKOFF -> PERMIT ...        STOPPED
+
+Everything that differs between venues is data (``feedd.venues.session_schema.Session``). ``now``
+is monotonic ns. The owner calls ``tick`` about twenty times a second with what the line counted,
+carries out the actions, and feeds events back. Rules that others learned the hard way: the age of
+data counts from the first subscribe, so a connection that never delivers is noticed; heartbeats,
+pongs and acks are not data; the delay between attempts starts from zero only after sustained data,
+so a venue that closes politely at once causes no storm; a process that stood still blames nobody.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+import orjson
+
+from feedd.clock import SECOND_NS
+from feedd.reader.backoff import Backoff
+from feedd.reader.subscriptions import Outcome, SendWindow, Subscriptions, TopicState
+from feedd.venues.session_schema import Match, Session, path_get
+
+__all__ = ["Action", "Activity", "Do", "LineSession", "State"]
+
+STALL_NS = SECOND_NS  # a longer pause between two ticks is our own fault
+CLOSE_TIMEOUT_NS = 2 * SECOND_NS
+QUIET_FACTOR = 10  # a line that may be silent is good after this many times sustained_s
+ROTATE_EARLIEST, ROTATE_LATEST = 0.85, 0.95
+
+
+class State(StrEnum):
+    IDLE = "idle"
+    PERMIT = "permit"  # waiting for the supervisor's leave to connect
+    CONNECTING = "connecting"
+    UP = "up"
+    CLOSING = "closing"
+    BACKOFF = "backoff"
+    STOPPED = "stopped"
+
+
+class Do(StrEnum):
+    """What the owner must do."""
+
+    PERMIT = "permit"  # ask the supervisor for a connect permit
+    CONNECT = "connect"
+    SEND = "send"  # data: one text message
+    PING = "ping"
+    CLOSE = "close"  # code, text: send a close frame, then disconnect
+    ABORT = "abort"  # disconnect without ceremony
+    LINE_UP = "line_up"
+    LINE_DOWN = "line_down"  # text: why
+    STALE = "stale"  # text: no data for too long
+    SUBSCRIBE_FAILED = "subscribe_failed"  # topic, text
+    NOTICE = "notice"  # text: something an operator should see
+
+
+@dataclass(slots=True, frozen=True)
+class Action:
+    do: Do
+    data: bytes = b""
+    text: str = ""
+    topic: str = ""
+    code: int = 0
+
+
+class Activity(NamedTuple):
+    """Counters of the line since its connection opened; only changes between ticks matter."""
+
+    frames: int = 0  # frames of any kind
+    data: int = 0  # messages with market data
+    pongs: int = 0  # answers to our pings
+    pongs_sent: int = 0  # answers to the venue's pings
+
+
+@dataclass(slots=True)
+class Counts:
+    connects: int = 0
+    disconnects: int = 0
+    connect_failures: int = 0
+    subscribe_errors: int = 0
+    pings_sent: int = 0
+    heartbeats_answered: int = 0
+    control_unknown: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+
+
+class LineSession:
+    """One connection of one venue with its topics; one thread."""
+
+    def __init__(
+        self,
+        venue: Session,
+        topics: Iterable[str],
+        *,
+        rng: random.Random,
+        quiet: bool = False,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.venue = venue
+        self.subscriptions = Subscriptions(venue, topics)
+        self.state = State.IDLE
+        self.counts = Counts()
+        self._rng = rng
+        self._quiet = quiet
+        self._backoff = backoff or Backoff(rng)
+        limits = venue.limits
+        self._window = SendWindow(
+            limits.messages_max,
+            int(limits.messages_window_s * SECOND_NS),
+            limits.messages_reserved,
+        )
+        self._sustained_ns = int(venue.health.sustained_s * SECOND_NS)
+        self._tick_at = 0
+        self._retry_at = 0
+        self._close_by = 0
+        self._seen = Activity()
+        self._frame_at = self._data_at = self._data_since = 0
+        self._ping_at = self._ping_due = 0
+        self._pong_by = 0
+        self._rotate_at = 0
+        self._reason = ""
+        self._planned = False
+        self._up_at = 0
+        self._sustained = False
+
+    # -- events --------------------------------------------------------------------------------
+
+    def start(self, now: int) -> list[Action]:
+        """Begin; also after ``stop``."""
+        self._tick_at = now
+        self.state = State.PERMIT
+        return [Action(Do.PERMIT)]
+
+    def permit(self, now: int) -> list[Action]:
+        """The supervisor allows one attempt."""
+        if self.state is not State.PERMIT:
+            return []
+        self._tick_at = now
+        self.state = State.CONNECTING
+        return [Action(Do.CONNECT)]
+
+    def connected(self, now: int) -> list[Action]:
+        """The WebSocket handshake succeeded."""
+        if self.state is not State.CONNECTING:
+            return [Action(Do.ABORT, text="not wanted any more")]
+        self.state = State.UP
+        self.counts.connects += 1
+        self._tick_at = self._frame_at = self._data_at = now
+        self._up_at = now
+        self._data_since = 0
+        self._sustained = False
+        self._seen = Activity()
+        self._reason = ""
+        self._planned = False
+        self._window.clear()
+        self._pong_by = 0
+        self._ping_due = now + int(self.venue.heartbeat.ping_interval_s * SECOND_NS)
+        self._rotate_at = 0
+        if self.venue.limits.life_max_s:
+            share = self._rng.uniform(ROTATE_EARLIEST, ROTATE_LATEST)
+            self._rotate_at = now + int(self.venue.limits.life_max_s * share * SECOND_NS)
+        self.subscriptions.restart()
+        out = [Action(Do.LINE_UP)]
+        arm = self.subscriptions.arm(now)
+        if arm is not None:
+            self._window.note(now)
+            out.append(Action(Do.SEND, arm))
+        return out + self._pump(now)
+
+    def connect_failed(
+        self, now: int, reason: str, retry_after_s: float | None = None
+    ) -> list[Action]:
+        if self.state is not State.CONNECTING:
+            return []
+        self.counts.connect_failures += 1
+        self._wait(now, retry_after_s)
+        return [Action(Do.NOTICE, text=f"connect failed: {reason}")]
+
+    def disconnected(self, now: int, reason: str) -> list[Action]:
+        """The connection ended, also after a clean close; ``reason`` unless we ended it."""
+        if self.state not in (State.UP, State.CLOSING):
+            return []
+        reason = self._reason or reason
+        self.counts.disconnects += 1
+        name = reason.split(":")[0][:40]
+        self.counts.reasons[name] = self.counts.reasons.get(name, 0) + 1
+        if self._planned:
+            self.state = State.PERMIT
+            return [Action(Do.LINE_DOWN, text=reason), Action(Do.PERMIT)]
+        self._wait(now, None)
+        return [Action(Do.LINE_DOWN, text=reason)]
+
+    def control(self, now: int, data: bytes) -> list[Action]:
+        """A message that is not market data: heartbeat, ack, error or notice."""
+        if self.state is not State.UP:
+            return []
+        try:
+            message = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            return self._unknown(data)
+        beat = self.venue.heartbeat
+        if beat.trigger is not None and _matches(message, beat.trigger):
+            self.counts.heartbeats_answered += 1
+            self._window.note(now)  # never delayed: unanswered means the end of the connection
+            return [Action(Do.SEND, self.subscriptions.reply(now))]
+        outcome = self.subscriptions.answer(now, message)
+        if outcome is not None:
+            return self._settle(now, outcome) + self._pump(now)
+        for notice in self.venue.notices:
+            if all(_matches(message, match) for match in notice.when):
+                return self._notice(now, notice.name, notice.action, data)
+        return self._unknown(data)
+
+    def resubscribe(self, now: int, topics: Iterable[str]) -> list[Action]:
+        """The book of these topics needs a fresh start."""
+        if self.state is not State.UP:
+            return []  # the coming connection subscribes anew anyway
+        unknown = self.subscriptions.resubscribe(now, topics)
+        notices = [
+            Action(Do.NOTICE, text=f"resubscribe of a topic that is not here: {name}")
+            for name in unknown
+        ]
+        return notices + self._pump(now)
+
+    def stop(self, now: int) -> list[Action]:
+        state, self.state = self.state, State.STOPPED
+        if state is State.UP:
+            self.counts.disconnects += 1
+            return [
+                Action(Do.CLOSE, code=1000, text="shutdown"),
+                Action(Do.LINE_DOWN, text="shutdown"),
+            ]
+        return [Action(Do.ABORT, text="shutdown")] if state is State.CLOSING else []
+
+    # -- time ----------------------------------------------------------------------------------
+
+    def tick(self, now: int, seen: Activity) -> list[Action]:
+        """Time passed; ``seen`` are the line's counters."""
+        stall = now - self._tick_at - STALL_NS
+        self._tick_at = now
+        if stall > 0:
+            self._forgive(stall)
+        if self.state is State.UP:
+            self._observe(now, seen)
+            return self._check(now)
+        if self.state is State.BACKOFF and now >= self._retry_at:
+            self.state = State.PERMIT
+            return [Action(Do.PERMIT)]
+        if self.state is State.CLOSING and now >= self._close_by:
+            self._close_by = now + CLOSE_TIMEOUT_NS
+            return [Action(Do.ABORT, text=self._reason)]
+        return []
+
+    def _forgive(self, stall: int) -> None:
+        """Ages are the venue's fault only while we were looking."""
+        self._frame_at += stall
+        self._data_at += stall
+        self._ping_due += stall
+        if self._pong_by:
+            self._pong_by += stall
+        self.subscriptions.shift(stall)
+
+    def _observe(self, now: int, seen: Activity) -> None:
+        before, self._seen = self._seen, seen
+        if seen.frames != before.frames:
+            self._frame_at = now
+        if seen.data != before.data:
+            self._data_at = now
+            self._data_since = self._data_since or now
+            if now - self._data_since >= self._sustained_ns:
+                self._good()
+        elif self._quiet and now - self._up_at >= QUIET_FACTOR * self._sustained_ns:
+            self._good()
+        if seen.pongs != before.pongs:
+            self._pong_by = 0
+        for _ in range(min(seen.pongs_sent - before.pongs_sent, 64)):
+            self._window.note(now)
+
+    def _good(self) -> None:
+        self._sustained = True
+        self._backoff.reset()
+
+    def _check(self, now: int) -> list[Action]:
+        beat, health = self.venue.heartbeat, self.venue.health
+        if self._pong_by and now >= self._pong_by:
+            return self._leave(now, Do.ABORT, f"no pong within {beat.pong_timeout_s:g} s")
+        if beat.silence_max_s and now - self._frame_at >= beat.silence_max_s * SECOND_NS:
+            return self._leave(now, Do.ABORT, f"silence for {beat.silence_max_s:g} s")
+        age = now - self._data_at
+        if not self._quiet and age >= health.data_age_max_s * SECOND_NS:
+            reason = f"no data for {health.data_age_max_s:g} s"
+            return [Action(Do.STALE, text=reason), *self._leave(now, Do.CLOSE, reason)]
+        if self._rotate_at and now >= self._rotate_at:
+            self._planned = self._sustained
+            return self._leave(now, Do.CLOSE, "rotation before the venue's limit")
+        out = self._settle(now, self.subscriptions.timeouts(now))
+        if self.state is not State.UP:
+            return out
+        out += self._pump(now)
+        if now >= self._ping_due and self._window.room(now, urgent=True):
+            self._ping_due = now + int(beat.ping_interval_s * SECOND_NS)
+            self._pong_by = self._pong_by or now + int(beat.pong_timeout_s * SECOND_NS)
+            self._window.note(now)
+            self.counts.pings_sent += 1
+            out.append(Action(Do.PING, b"feedd"))
+        return out
+
+    # -- helpers -------------------------------------------------------------------------------
+
+    def _pump(self, now: int) -> list[Action]:
+        return [Action(Do.SEND, data) for data in self.subscriptions.pump(now, self._window)]
+
+    def _settle(self, now: int, outcome: Outcome) -> list[Action]:
+        out = []
+        for topic, reason in outcome.failed:
+            self.counts.subscribe_errors += 1
+            out.append(Action(Do.SUBSCRIBE_FAILED, topic=topic, text=reason))
+        if outcome.arm_failed:
+            reason = f"heartbeats refused: {outcome.arm_failed}"
+            out += self._leave(now, Do.CLOSE, reason)
+        return out
+
+    def _notice(self, now: int, name: str, action: str, data: bytes) -> list[Action]:
+        if action == "ignore":
+            return []
+        shown = data[:200].decode("utf-8", "backslashreplace")
+        out = [Action(Do.NOTICE, text=f"{name}: {shown}")]
+        if action in ("rotate", "reconnect"):
+            # only a connection that was good may come back without a delay
+            self._planned = action == "rotate" and self._sustained
+            out += self._leave(now, Do.CLOSE, name)
+        return out
+
+    def _unknown(self, data: bytes) -> list[Action]:
+        self.counts.control_unknown += 1
+        shown = data[:200].decode("utf-8", "backslashreplace")
+        return [Action(Do.NOTICE, text=f"message without a meaning here: {shown}")]
+
+    def _leave(self, now: int, how: Do, reason: str) -> list[Action]:
+        self.state = State.CLOSING
+        self._reason = reason
+        self._close_by = now + CLOSE_TIMEOUT_NS
+        code = 1000 if self._planned else 1001
+        return [Action(how, text=reason, code=code)]
+
+    def _wait(self, now: int, retry_after_s: float | None) -> None:
+        self.state = State.BACKOFF
+        self._retry_at = now + self._backoff.next_delay_ns(retry_after_s)
+
+    @property
+    def retry_at(self) -> int:
+        """Monotonic ns of the next attempt while in BACKOFF."""
+        return self._retry_at
+
+    @property
+    def active_topics(self) -> int:
+        return self.subscriptions.count(TopicState.ACTIVE)
+
+
+def _matches(message: Any, match: Match) -> bool:
+    value = path_get(message, match.path)
+    return isinstance(value, str) and value == match.value
