@@ -74,7 +74,7 @@ SMALL = {
 }
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=len(RECORDINGS))
 def reference_once(venue: str, paths: tuple[Path, ...]) -> Result:
     """The reference's answer, worked out once for the tests that follow each other."""
     return reference_decode(venue, paths)

@@ -6,6 +6,7 @@ both sides become ``Decimal`` of that form and must be equal, digit for digit.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
@@ -50,14 +51,20 @@ NUMBERED = {"quote", "book"}  # kinds whose ``sequence`` the contract pins down
 Grouped = dict[tuple[str, str], list[tuple[Any, ...]]]
 
 
+@functools.lru_cache(maxsize=1 << 17)
+def shortest(value: Decimal) -> Decimal:
+    """The decimal that stands for the nearest float64."""
+    return Decimal(repr(float(value)))
+
+
 def shown(value: Any) -> Any:
     """A value as a line must show it."""
+    if isinstance(value, Decimal):
+        return shortest(value)
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return value
     if isinstance(value, int):
         return Decimal(value)
-    if isinstance(value, Decimal):
-        return Decimal(repr(float(value)))
     return [[shown(item) for item in pair] for pair in value]
 
 
@@ -120,11 +127,10 @@ def replayed(lines: Iterable[Mapping[str, Any]]) -> dict[str, Book]:
 
 def apply_line(book: Book, line: Mapping[str, Any]) -> None:
     """Apply one book line to a plain book."""
-    levels = {
-        side: [(Decimal(price), Decimal(size)) for price, size in line[side]]
-        for side in ("bids", "asks")
-    }
-    update = Update(last=line["sequence"], **levels)
+    bids, asks = (
+        [(Decimal(price), Decimal(size)) for price, size in line[side]] for side in ("bids", "asks")
+    )
+    update = Update(last=line["sequence"], bids=bids, asks=asks)
     if line["action"] == "snapshot":
         book.replace(update)
     else:
@@ -140,7 +146,7 @@ def assert_replay_builds_finals(got: Decoded) -> None:
                 assert shown(line[side]) == levels, f"{name} {side}"
 
 
-def events(lines: Iterable[Mapping[str, Any]], event: str) -> list[str | None]:
+def events(lines: Iterable[Mapping[str, Any]], event: str) -> list[str]:
     """The instruments of the status records of one event, sorted."""
     return sorted(
         str(line["instrument"])

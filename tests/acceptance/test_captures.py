@@ -1,0 +1,83 @@
+"""Every recording of the three venues, line by line against the reference."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tests.reference import Result
+
+from . import compare
+from .captures import RECORDINGS, Recording, reference_once
+from .cli import Decoded, decode_once
+from .tops import check_tops
+
+SLOW_FIRST = [
+    pytest.param(r, marks=[pytest.mark.slow] if r.is_big else [], id=r.name) for r in RECORDINGS
+]
+pytestmark = pytest.mark.parametrize("recording", SLOW_FIRST, scope="module")
+
+
+@pytest.fixture(scope="module")
+def paths(recording: Recording) -> tuple[Path, ...]:
+    return recording.paths()
+
+
+@pytest.fixture(scope="module")
+def got(recording: Recording, paths: tuple[Path, ...]) -> Decoded:
+    return decode_once(recording.venue, paths)
+
+
+@pytest.fixture(scope="module")
+def expected(recording: Recording, paths: tuple[Path, ...]) -> Result:
+    return reference_once(recording.venue, paths)
+
+
+def test_counts_are_those_of_the_index(recording: Recording, got: Decoded) -> None:
+    assert len(got.of("trade")) == recording.trades
+    assert len(got.of("quote")) == recording.quotes
+    assert len(got.finals) == recording.books
+
+
+def test_no_gap_and_no_bad_frame(recording: Recording, got: Decoded) -> None:
+    assert not got.events("gap")
+    assert not got.events("bad_frame")
+    assert not got.events("checksum")
+
+
+def test_every_record_equals_the_reference(
+    recording: Recording, got: Decoded, expected: Result
+) -> None:
+    rest_books = recording.venue != "deribit"
+    compare.assert_groups_equal(
+        compare.grouped(got.records, rest_books), compare.grouped(expected.records, rest_books)
+    )
+
+
+def test_trade_sums_equal_the_reference(
+    recording: Recording, got: Decoded, expected: Result
+) -> None:
+    ours = sum((Decimal(t["price"]) * Decimal(t["size"]) for t in got.of("trade")), Decimal(0))
+    theirs = sum((t["price"] * t["size"] for t in expected.of("trade")), Decimal(0))
+    assert ours == theirs
+
+
+def test_final_books_equal_the_reference_level_by_level(
+    recording: Recording, got: Decoded, expected: Result
+) -> None:
+    assert {line["state"] for line in got.finals.values()} == {"live"}
+    compare.assert_finals_equal(got, expected)
+
+
+def test_book_lines_alone_build_the_final_books(recording: Recording, got: Decoded) -> None:
+    compare.assert_replay_builds_finals(got)
+
+
+def test_books_equal_the_venues_own_best_bid_and_offer(
+    recording: Recording, got: Decoded, paths: tuple[Path, ...]
+) -> None:
+    checked, wrong = check_tops(recording.venue, got.records, paths)
+    assert not wrong
+    assert checked >= recording.checked_tops

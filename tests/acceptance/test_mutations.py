@@ -1,0 +1,234 @@
+"""Damage captures in one place and look at what changes: exactly what must, and nothing else.
+
+Every run is one process, so each seed makes one mutation of each kind and the undamaged run of a
+capture is made once. ``base`` is either a made-up session or a recording.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.fixtures import binance, deribit
+from tests.reference import Result, decode_rows
+from tests.reference.rows import all_rows
+
+from . import compare
+from .captures import SMALL, VENUES
+from .cli import Decoded, decode
+from .fixture_files import write_capture
+from .mutate import (
+    BookFrame,
+    Row,
+    bad_rows,
+    book_frames,
+    corrupt_digit,
+    inner_deltas,
+    is_json,
+)
+
+
+@dataclass(frozen=True)
+class Base:
+    """An undamaged session and what is known about it."""
+
+    venue: str
+    rows: list[Row]
+    clean: Decoded
+    frames: list[BookFrame]
+    losable: list[BookFrame]
+
+    def decode(self, rows: list[Row], folder: Path) -> tuple[Decoded, Result]:
+        """A damaged copy, by feedd and by the reference."""
+        path = write_capture(folder / "damaged.jsonl", rows)
+        return decode(self.venue, [path]), decode_rows(self.venue, rows)
+
+
+def _rows(venue: str, source: str) -> list[Row]:
+    if source == "recording":
+        return all_rows(SMALL[venue].paths())
+    scenario = deribit.session(21) if venue == "deribit" else binance.session(venue, 21)
+    return scenario.rows + [{"dir": "rest", **row} for row in scenario.rest_rows]
+
+
+def _joined_at(venue: str, rows: list[Row], frames: list[BookFrame]) -> dict[str, int]:
+    """The row by which each book is live, as the reference sees it."""
+    out: dict[str, int] = {}
+    names = {frame.instrument for frame in frames}
+    live_ts = {
+        name: [line["ts_recv"] for line in decode_rows(venue, rows).of("book", name)]
+        for name in names
+    }
+    for frame in frames:
+        times = [ts for ts in live_ts[frame.instrument][1:2] if ts is not None]
+        if times and frame.instrument not in out and (rows[frame.row].get("t") or 0) >= times[0]:
+            out[frame.instrument] = frame.row
+    return out
+
+
+@pytest.fixture(
+    scope="module",
+    params=[(venue, source) for venue in VENUES for source in ("session", "recording")],
+    ids=lambda p: f"{p[0]}-{p[1]}",
+)
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Base:
+    venue, source = request.param
+    rows = _rows(venue, source)
+    path = write_capture(tmp_path_factory.mktemp("clean") / "clean.jsonl", rows)
+    frames = book_frames(venue, rows)
+    losable = inner_deltas(frames, _joined_at(venue, rows, frames))
+    assert len(losable) > 10
+    return Base(venue, rows, decode(venue, [path]), frames, losable)
+
+
+def others(lines: list[dict[str, Any]], venue: str, instrument: str) -> Any:
+    """Everything but the book lines of one instrument."""
+    groups = compare.grouped(lines, venue != "deribit")
+    groups.pop(("book", instrument), None)
+    return groups
+
+
+def assert_one_gap(base: Base, got: Decoded, expected: Result, instrument: str) -> None:
+    assert [line["instrument"] for line in got.events("gap")] == [instrument]
+    assert got.finals[instrument]["state"] == expected.books[instrument].state
+    if expected.books[instrument].state != "live":
+        assert got.finals[instrument]["state"] == "gap"
+    assert others(got.records, base.venue, instrument) == others(
+        base.clean.records, base.venue, instrument
+    )
+    unharmed = {name: line for name, line in got.finals.items() if name != instrument}
+    assert unharmed == {n: line for n, line in base.clean.finals.items() if n != instrument}
+
+
+def assert_nothing_changed(base: Base, got: Decoded) -> None:
+    rest_books = base.venue != "deribit"
+    assert not got.events("gap")
+    assert compare.grouped(got.records, rest_books) == compare.grouped(
+        base.clean.records, rest_books
+    )
+    assert got.finals == base.clean.finals
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_lost_delta_is_one_gap(base: Base, seed: int, tmp_path: Path) -> None:
+    frame = random.Random(seed).choice(base.losable)
+    rows = [row for index, row in enumerate(base.rows) if index != frame.row]
+    got, expected = base.decode(rows, tmp_path)
+    assert not got.events("bad_frame")
+    assert_one_gap(base, got, expected, frame.instrument)
+    compare.assert_same(got, expected, base.venue)
+
+
+def test_a_lost_snapshot_leaves_the_book_not_live(base: Base, tmp_path: Path) -> None:
+    first = base.frames[0].instrument
+    if base.venue == "deribit":
+        gone = [f.row for f in base.frames if f.instrument == first and not f.is_delta]
+        rows = [row for index, row in enumerate(base.rows) if index not in gone]
+    else:
+        rows = [row for row in base.rows if row["dir"] != "rest"]
+    got, _ = base.decode(rows, tmp_path)
+    assert first not in got.finals or got.finals[first]["state"] != "live"
+    assert not got.of("book", first)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_repeated_frames_change_nothing(base: Base, seed: int, tmp_path: Path) -> None:
+    """Book frames and numbered ones, at once and (deltas) again some frames later."""
+    rng = random.Random(seed)
+    books = {frame.row: frame for frame in base.frames}
+    rows: list[Row] = []
+    late: list[tuple[int, Row]] = []
+    repeats = 0
+    for index, row in enumerate(base.rows):
+        rows.append(row)
+        numbered = index in books or (row["dir"] == "in" and _has_number(base.venue, row["raw"]))
+        if numbered and rng.random() < 0.3:
+            rows.append(row)
+            repeats += 1
+            if index in books and books[index].is_delta:
+                late.append((index + rng.randint(1, 30), row))
+        rows += [old for due, old in late if due == index]
+    assert repeats > 3
+    got, _ = base.decode(rows, tmp_path)
+    assert not got.events("bad_frame")
+    assert_nothing_changed(base, got)
+
+
+def _has_number(venue: str, raw: str) -> bool:
+    """Trades everywhere, and Binance quotes: their numbers show a repetition."""
+    if venue == "deribit":
+        return '"trades.' in raw
+    return '@trade"' in raw or '@aggTrade"' in raw or '@bookTicker"' in raw
+
+
+def test_two_lines_with_the_same_subscription_are_one_stream(base: Base, tmp_path: Path) -> None:
+    books = {frame.row for frame in base.frames}
+    rows: list[Row] = []
+    for index, row in enumerate(base.rows):
+        rows.append({**row, "conn": "a"})
+        if index in books:
+            rows.append({**row, "conn": "b"})
+    got, _ = base.decode(rows, tmp_path)
+    assert_nothing_changed(base, got)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_bad_frames_beside_good_ones_are_counted_and_change_nothing(
+    base: Base, seed: int, tmp_path: Path
+) -> None:
+    rng = random.Random(seed)
+    good = base.rows[rng.choice(base.frames).row]["raw"]
+    bad = bad_rows(good, rng)
+    rows = list(base.rows)
+    for row in bad.values():
+        at = rng.randrange(len(rows) + 1)
+        rows.insert(at, {"t": rows[max(0, at - 1)].get("t"), **row})
+    got, expected = base.decode(rows, tmp_path)
+    assert len(expected.events("bad_frame")) == len(bad)
+    assert len(got.events("bad_frame")) == len(bad)
+    assert_nothing_changed(base, got)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bad_frame_in_place_of_a_delta_is_one_of_each(
+    base: Base, seed: int, tmp_path: Path
+) -> None:
+    rng = random.Random(seed)
+    frame = rng.choice(base.losable)
+    kinds = bad_rows(base.rows[frame.row]["raw"], rng)
+    rows = list(base.rows)
+    rows[frame.row] = {"t": rows[frame.row].get("t"), **kinds[rng.choice(sorted(kinds))]}
+    got, expected = base.decode(rows, tmp_path)
+    assert len(got.events("bad_frame")) == 1
+    assert_one_gap(base, got, expected, frame.instrument)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_two_swapped_deltas_are_one_gap(base: Base, seed: int, tmp_path: Path) -> None:
+    rng = random.Random(seed)
+    frame = rng.choice(base.losable)
+    after = next(f for f in base.frames if f.instrument == frame.instrument and f.row > frame.row)
+    rows = list(base.rows)
+    rows[frame.row], rows[after.row] = rows[after.row], rows[frame.row]
+    got, expected = base.decode(rows, tmp_path)
+    assert_one_gap(base, got, expected, frame.instrument)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_corrupt_digits_never_stop_the_decoder(base: Base, seed: int, tmp_path: Path) -> None:
+    rng = random.Random(seed)
+    incoming = [index for index, row in enumerate(base.rows) if row["dir"] == "in" and row["raw"]]
+    rows = list(base.rows)
+    broken = 0
+    for index in rng.sample(incoming, 5):
+        if not any(char.isdigit() for char in rows[index]["raw"]):
+            continue
+        raw = corrupt_digit(rows[index]["raw"], rng)
+        broken += not is_json(raw)
+        rows[index] = {**rows[index], "raw": raw}
+    got, _ = base.decode(rows, tmp_path)
+    assert broken <= len(got.events("bad_frame")) <= 5
