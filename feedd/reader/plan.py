@@ -1,0 +1,63 @@
+"""What the supervisor tells a reader process to do: plain data that travels as JSON.
+
+All streams and all connections of an instrument belong to one reader, so each ring, board row and
+book has one writer.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = ["Instrument", "Line", "ReaderPlan", "Stream", "VenueSlice"]
+
+
+class Instrument(msgspec.Struct, frozen=True):
+    """An instrument of this reader: its table id, its board row, its shared book depth."""
+
+    symbol: str
+    id: int
+    row: int
+    depth: int
+
+
+class Stream(msgspec.Struct, frozen=True):
+    channel: str
+    symbol: str
+    topic: str
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One connection; ``number`` is what records carry in ``line``."""
+
+    number: int
+    endpoint: str
+    url: str
+    quiet: bool
+    """All of its channels may say nothing for hours."""
+    streams: tuple[Stream, ...]
+
+
+class VenueSlice(msgspec.Struct, frozen=True):
+    name: str
+    ca_file: str | None
+    instruments: tuple[Instrument, ...]
+    lines: tuple[Line, ...]
+
+
+class ReaderPlan(msgspec.Struct, frozen=True):
+    reader: int
+    directory: str
+    core: int | None
+    busy_poll: bool
+    rows: int
+    """Board rows, spare ones included."""
+    depths: tuple[int, ...]
+    """Shared book depth of each row."""
+    ring_slots: int
+    venues: tuple[VenueSlice, ...]
+    log_level: str = "info"
+    log_format: str = "text"
+
+    @property
+    def lines(self) -> list[tuple[VenueSlice, Line]]:
+        return [(venue, line) for venue in self.venues for line in venue.lines]

@@ -1,0 +1,275 @@
+"""The daemon's configuration file: strict, and every mistake reported at once.
+
+See ``conf/feedd.toml`` for all keys with their meaning. ``load_config`` reads the file, checks
+types, then what types cannot say: venues, channels and options against the venue files, addresses,
+cores, groups and paths against this machine.
+"""
+
+from __future__ import annotations
+
+import difflib
+import grp
+import ipaddress
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+import msgspec
+
+from feedd import venues
+from feedd.errors import ConfigError
+from feedd.limits import (
+    BOOK_DEPTH_DEFAULT,
+    BOOK_DEPTH_OPTION,
+    RING_SLOTS_DEFAULT,
+    RING_SLOTS_MIN,
+)
+from feedd.shm.directory import default_directory
+from feedd.toml_lint import Issue, parse
+from feedd.venues.schema import Venue
+
+__all__ = [
+    "Config",
+    "Instance",
+    "Log",
+    "Readers",
+    "VenueConfig",
+    "Zmq",
+    "config_issues",
+    "is_loopback",
+    "load_config",
+    "override_url",
+]
+
+PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
+BUILT_IN = {"symbol", "symbol_lower"}
+SOCKET_PATH_MAX = 107
+
+
+class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    pass
+
+
+class Instance(_Base, frozen=True, kw_only=True):
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "default"
+    directory: str | None = None
+    """Where the shared memory lies; default: $RUNTIME_DIRECTORY or /dev/shm/feedd-<uid>/<name>."""
+    group: str | None = None
+    """Group whose members may read."""
+    state_directory: str | None = None
+    """Where instrument ids are kept; default: $STATE_DIRECTORY or ~/.local/state/feedd/<name>."""
+
+    @property
+    def path(self) -> Path:
+        return Path(self.directory) if self.directory else default_directory(self.name)
+
+    @property
+    def state_path(self) -> Path:
+        if self.state_directory:
+            return Path(self.state_directory)
+        given = os.environ.get("STATE_DIRECTORY", "").split(":")[0]
+        if given:
+            return Path(given)
+        base = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
+        return Path(base) / "feedd" / self.name
+
+
+class Readers(_Base, frozen=True, kw_only=True):
+    count: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    cores: tuple[Annotated[int, msgspec.Meta(ge=0, le=4095)], ...] = ()
+    """One core per reader, in this order; empty: not pinned."""
+    busy_poll: bool = False
+    """Never sleep in the kernel: lower latency for a whole core per reader."""
+    ring_slots: Annotated[int, msgspec.Meta(ge=RING_SLOTS_MIN, le=1 << 26)] = RING_SLOTS_DEFAULT
+
+
+class VenueConfig(_Base, frozen=True, kw_only=True):
+    instruments: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], ...]
+    """The venue's own symbols; ``*`` stands for any text, over the reference data."""
+    channels: tuple[str, ...]
+    options: dict[str, str] = {}
+    """Placeholders of topics: ``interval = "raw"``, or for one channel ``"book.interval"``."""
+    endpoint: str | None = None
+    """Replaces scheme, host and port of every WebSocket address of the venue."""
+    rest_endpoint: str | None = None
+    ca_file: str | None = None
+    """Certificate authority to trust for this venue, instead of the system's."""
+    reference: bool = True
+    """Fetch the venue's list of instruments."""
+    depth: Annotated[int, msgspec.Meta(ge=32, le=4096)] = BOOK_DEPTH_DEFAULT
+    """Levels a side in shared memory."""
+    option_depth: Annotated[int, msgspec.Meta(ge=32, le=4096)] = BOOK_DEPTH_OPTION
+    """The same for options."""
+    spare_rows: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 64
+    """Board rows kept free for instruments that appear while the daemon runs."""
+
+
+class Zmq(_Base, frozen=True, kw_only=True):
+    enabled: bool = True
+    bind: str | None = None
+    """``ipc://`` address of the broadcast; default: ``pub`` in the instance directory."""
+    send_hwm: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)] = 10_000
+    """Messages kept per subscriber that does not read; newer ones are dropped and numbered."""
+
+
+class Log(_Base, frozen=True, kw_only=True):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["text", "json"] = "text"
+
+
+class Config(_Base, frozen=True, kw_only=True):
+    instance: Instance = Instance()
+    readers: Readers = Readers()
+    venues: dict[str, VenueConfig]
+    zmq: Zmq = Zmq()
+    log: Log = Log()
+
+    @property
+    def zmq_address(self) -> str:
+        return self.zmq.bind or f"ipc://{self.instance.path}/pub"
+
+
+def load_config(path: Path | str) -> Config:
+    """Read and check a configuration; raises ``ConfigError`` with all mistakes."""
+    try:
+        text = Path(path).read_bytes()
+    except OSError as exc:
+        raise ConfigError(f"{path}: cannot be read: {exc.strerror or exc}") from exc
+    parsed = parse(text, str(path), Config, config_issues)
+    config, problems = parsed
+    if config is None:
+        raise ConfigError([str(problem) for problem in problems])
+    return config
+
+
+def config_issues(config: Config) -> Iterator[Issue]:
+    """What types cannot say: (key, what is wrong)."""
+    yield from _machine_issues(config)
+    if not config.venues:
+        yield "venues", "at least one [venues.<name>] table is needed"
+    names = venues.names()
+    for name, venue in config.venues.items():
+        if name in names:
+            yield from _venue_issues(name, venue)
+        else:
+            yield f"venues.{name}", f"unknown venue{_suggest(name, names)}"
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    """``; did you mean "x"?`` when one of ``known`` is close, else all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1)
+    return f'; did you mean "{close[0]}"?' if close else f"; known: {', '.join(known) or 'none'}"
+
+
+def is_loopback(url: str) -> bool:
+    """True when the host of ``url`` is this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def override_url(original: str, override: str | None) -> str:
+    """``original`` with scheme, host and port of ``override``, and its path as a prefix."""
+    if not override:
+        return original
+    old = urlsplit(original)
+    tail = old.path + (f"?{old.query}" if old.query else "")
+    return override.rstrip("/") + tail
+
+
+def _machine_issues(config: Config) -> Iterator[Issue]:
+    slots = config.readers.ring_slots
+    if slots & (slots - 1):
+        below = 1 << (slots.bit_length() - 1)
+        yield (
+            "readers.ring_slots",
+            f"{slots} is not a power of two; the nearest are {below} and {below * 2}",
+        )
+    cores = config.readers.cores
+    for core in sorted({core for core in cores if cores.count(core) > 1}):
+        yield "readers.cores", f"core {core} is named more than once"
+    allowed = os.sched_getaffinity(0)
+    shown = ", ".join(map(str, sorted(allowed)))
+    for core in sorted(set(cores) - allowed):
+        yield "readers.cores", f"core {core} is not available to this process; available: {shown}"
+    for key in ("directory", "state_directory"):
+        value = getattr(config.instance, key)
+        if value is not None and not Path(value).is_absolute():
+            yield f"instance.{key}", f'"{value}" is not an absolute path'
+    if config.instance.group is not None:
+        try:
+            grp.getgrnam(config.instance.group)
+        except KeyError:
+            yield "instance.group", f'there is no group "{config.instance.group}" on this machine'
+    bind = config.zmq.bind
+    if bind is not None and not bind.startswith("ipc:///"):
+        yield (
+            "zmq.bind",
+            f'"{bind}": only ipc:// with an absolute path, for example ipc:///run/feedd/pub',
+        )
+    if len(config.zmq_address.removeprefix("ipc://").encode()) > SOCKET_PATH_MAX:
+        key = "zmq.bind" if bind else "instance.directory"
+        yield key, f"too long for a socket: at most {SOCKET_PATH_MAX} bytes"
+
+
+def _venue_issues(name: str, config: VenueConfig) -> Iterator[Issue]:
+    key = f"venues.{name}"
+    venue = venues.load(name)
+    if not config.instruments:
+        yield f"{key}.instruments", "name at least one instrument"
+    if not config.channels:
+        yield f"{key}.channels", "name at least one channel"
+    offered = {c: v for c, v in venue.channels.items() if v.subscribe is not None}
+    for i, channel in enumerate(config.channels):
+        if channel not in offered:
+            yield f"{key}.channels[{i}]", f'unknown channel "{channel}"{_suggest(channel, offered)}'
+    for values, what in ((config.channels, "channels"), (config.instruments, "instruments")):
+        for value in sorted({v for v in values if values.count(v) > 1}):
+            yield f"{key}.{what}", f'"{value}" is named more than once'
+    if not config.reference or venue.reference is None:
+        for i, symbol in enumerate(config.instruments):
+            if "*" in symbol:
+                yield (
+                    f"{key}.instruments[{i}]",
+                    f'the pattern "{symbol}" needs the list of instruments: reference = true',
+                )
+    yield from _option_issues(key, config, venue)
+    yield from _address_issues(key, config)
+
+
+def _option_issues(key: str, config: VenueConfig, venue: Venue) -> Iterator[Issue]:
+    known: set[str] = set()
+    for channel in config.channels:
+        if channel in venue.channels:
+            found = set(PLACEHOLDER.findall(venue.channels[channel].subscribe or "")) - BUILT_IN
+            known |= found | {f"{channel}.{option}" for option in found}
+    for option, value in config.options.items():
+        where = f"{key}.options.{option.split('.')[0]}"
+        if option not in known:
+            yield where, f'unknown option "{option}"{_suggest(option, known)}'
+        if not re.fullmatch(r"[A-Za-z0-9_.-]{1,32}", value):
+            yield where, f'"{value}": only letters, digits, "_", "." and "-"'
+
+
+def _address_issues(key: str, config: VenueConfig) -> Iterator[Issue]:
+    for field, schemes in (("endpoint", ("wss", "ws")), ("rest_endpoint", ("https", "http"))):
+        url = getattr(config, field)
+        if url is None:
+            continue
+        parts = urlsplit(url)
+        if parts.scheme not in schemes or not parts.hostname:
+            yield f"{key}.{field}", f'"{url}" is not a {schemes[0]}:// address'
+        elif parts.scheme == schemes[1] and not is_loopback(url):
+            yield f"{key}.{field}", f"{schemes[1]}:// is for loopback only; use {schemes[0]}://"
+        elif parts.username or parts.password or parts.query or parts.fragment:
+            yield f"{key}.{field}", "only scheme, host, port and path"
+    if config.ca_file is not None and not os.access(config.ca_file, os.R_OK):
+        yield f"{key}.ca_file", f'"{config.ca_file}" cannot be read'

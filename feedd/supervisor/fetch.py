@@ -1,0 +1,165 @@
+"""The REST side of a venue: snapshots and reference data, inside the venue's request budget.
+
+One ``Fetcher`` per venue, in the supervisor's event loop; no reader ever waits for HTTP. Requests
+queue first come first served behind one weight budget and a bound on concurrency. A 429 or 418
+stops all of them for the time that the venue asks. Redirects are not followed, proxies from the
+environment are not used, bodies are bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import ssl
+from dataclasses import dataclass
+from urllib.parse import quote
+
+import aiohttp
+
+from feedd.clock import SECOND_NS, monotonic_ns, now_ns
+from feedd.errors import VenueError
+from feedd.reader.backoff import RETRY_AFTER_MAX_S
+from feedd.supervisor.buckets import Bucket
+from feedd.venues.session_schema import RestLimits
+
+__all__ = ["Fetcher", "Response", "fill_url", "retry_after_s", "tls_context"]
+
+BODY_BYTES_MAX = 64 * 1024 * 1024
+TIMEOUT_S = 10.0
+BAN_DEFAULT_S = {429: 10.0, 418: 120.0}
+"""Binance: a ban (418) lasts from two minutes up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    status: int
+    body: bytes
+    received_ns: int
+    """CLOCK_REALTIME when the body was complete."""
+
+
+def tls_context(ca_file: str | None) -> ssl.SSLContext:
+    """Certificate and host name verified, TLS 1.2 or newer; ``ca_file`` instead of the system's."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def fill_url(template: str, **values: str | int) -> str:
+    """``template`` with its placeholders, each value percent-encoded."""
+    for key, value in values.items():
+        template = template.replace("{" + key + "}", quote(str(value), safe=""))
+    return template
+
+
+def retry_after_s(value: str | None, wall_ns: int) -> float | None:
+    """Seconds that a Retry-After header asks for: a number or an HTTP date."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            moment = email.utils.parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = moment.timestamp() - wall_ns / SECOND_NS
+    if not seconds >= 0:
+        return 0.0
+    return min(seconds, RETRY_AFTER_MAX_S)
+
+
+class Fetcher:
+    """GETs from one venue. Close it; one event loop."""
+
+    def __init__(self, venue: str, limits: RestLimits, ca_file: str | None = None) -> None:
+        self.venue = venue
+        self.limits = limits
+        self.requests = 0
+        self.failures = 0
+        self.blocked_until_ns = 0
+        window_ns = int(limits.window_s * SECOND_NS)
+        self._bucket = Bucket(limits.weight_max, window_ns, monotonic_ns())
+        self._turn = asyncio.Lock()  # first come first served
+        self._slots = asyncio.Semaphore(limits.concurrency)
+        self._ca_file = ca_file
+        self._session: aiohttp.ClientSession | None = None
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    ssl=tls_context(self._ca_file), limit=self.limits.concurrency
+                ),
+                timeout=aiohttp.ClientTimeout(total=TIMEOUT_S),
+                trust_env=False,
+                headers={"User-Agent": "feedd"},
+            )
+        return self._session
+
+    async def _admit(self, weight: float) -> None:
+        """Wait until the budget and the venue's patience allow a request of this weight."""
+        async with self._turn:
+            while True:
+                now = monotonic_ns()
+                pause = max(self.blocked_until_ns - now, self._bucket.wait_ns(now, weight))
+                if pause <= 0 and self._bucket.take(now, weight):
+                    return
+                await asyncio.sleep(max(pause, 1_000_000) / SECOND_NS)
+
+    async def get(self, url: str, weight: float = 1.0) -> Response:
+        """One GET. Any status is returned; raises ``VenueError`` when no answer came."""
+        await self._admit(weight)
+        async with self._slots:
+            self.requests += 1
+            try:
+                async with self._client().get(url, allow_redirects=False) as answer:
+                    body = await self._body(answer)
+                    received = now_ns()
+                    status = answer.status
+                    asked = retry_after_s(answer.headers.get("Retry-After"), received)
+            except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+                self.failures += 1
+                what = str(exc) or type(exc).__name__
+                raise VenueError(f"{self.venue}: GET {url} failed: {what}") from exc
+        if status != 200:
+            self.failures += 1
+        if status in BAN_DEFAULT_S:
+            pause = BAN_DEFAULT_S[status] if asked is None else asked
+            until = monotonic_ns() + int(pause * SECOND_NS)
+            self.blocked_until_ns = max(self.blocked_until_ns, until)
+        return Response(status, body, received)
+
+    async def get_ok(self, url: str, weight: float = 1.0, attempts: int = 3) -> Response:
+        """A GET that must succeed: retried a few times, then ``VenueError`` with the last answer."""
+        last = ""
+        for attempt in range(attempts):
+            try:
+                response = await self.get(url, weight)
+            except VenueError as exc:
+                last = str(exc)
+            else:
+                if response.status == 200:
+                    return response
+                shown = response.body[:200].decode("utf-8", "backslashreplace")
+                last = f"{self.venue}: GET {url} answered HTTP {response.status}: {shown}"
+                if response.status < 429 and response.status not in BAN_DEFAULT_S:
+                    break  # asking again cannot help
+            if attempt + 1 < attempts:
+                await asyncio.sleep(0.5 * 2**attempt)
+        raise VenueError(last)
+
+    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in answer.content.iter_chunked(1 << 16):
+            size += len(chunk)
+            if size > BODY_BYTES_MAX:
+                raise aiohttp.ClientPayloadError(f"body larger than {BODY_BYTES_MAX} bytes")
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
