@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -21,9 +22,6 @@ if SANITIZE:
 
 DIRECTIVES = {
     "language_level": "3",
-    "boundscheck": False,
-    "wraparound": False,
-    "initializedcheck": False,
     "cdivision": True,
     "freethreading_compatible": False,
 }
@@ -53,6 +51,7 @@ def extensions() -> list[Extension]:
             [str(path.relative_to(ROOT))],
             include_dirs=INCLUDE,
             depends=headers,
+            define_macros=[("FEEDD_PICOWS_VERSION", f'"{version("picows")}"')],
             extra_compile_args=CFLAGS,
             extra_link_args=LDFLAGS,
         )

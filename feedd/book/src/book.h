@@ -1,0 +1,134 @@
+/* A full order book: two sides and the decimal scale of their price keys.
+ *
+ * The scale starts at what the first prices need and grows when a price has more decimals, so no
+ * reference data is needed and no price is ever rounded. One owner, no locks.
+ */
+#ifndef FEEDD_BOOK_H
+#define FEEDD_BOOK_H
+
+#include "engine.h"
+#include "side.h"
+
+#define FB_BID 0
+#define FB_ASK 1
+#define FB_DECIMALS_MAX 18
+#define FB_KEY_MAX (1ll << 60)
+
+enum { FB_OK = 0, FB_PRICE = 1, FB_FULL = 2, FB_MEMORY = 3 };
+
+typedef struct {
+    fb_side side[2];
+    int32_t decimals;
+    uint32_t levels_max;
+} fb_book;
+
+static inline int fb_book_init(fb_book *b, uint32_t levels_max) {
+    b->decimals = 0;
+    b->levels_max = levels_max;
+    return fb_side_init(&b->side[FB_BID]) && fb_side_init(&b->side[FB_ASK]);
+}
+
+static inline void fb_book_free(fb_book *b) {
+    fb_side_free(&b->side[FB_BID]);
+    fb_side_free(&b->side[FB_ASK]);
+}
+
+static inline void fb_book_clear(fb_book *b) {
+    fb_side_clear(&b->side[FB_BID]);
+    fb_side_clear(&b->side[FB_ASK]);
+}
+
+/* Float64 of |key| * 10^-decimals, correctly rounded. */
+static inline double fb_price(const fb_book *b, int64_t key, int side) {
+    const int64_t ticks = side == FB_BID ? -key : key;
+    if (ticks <= (1ll << 53) && ticks >= -(1ll << 53))
+        return (double)ticks / fd_pow10[b->decimals];
+    fd_dec d = {(uint64_t)(ticks < 0 ? -ticks : ticks), -b->decimals, ticks < 0, 0};
+    uint8_t inexact;
+    return fd_to_double(d, 0, NULL, 0, &inexact);
+}
+
+/* Make room for `more` further decimals: every key is multiplied by 10^more. */
+static int fb_rescale(fb_book *b, int32_t more) {
+    if (b->decimals + more > FB_DECIMALS_MAX) return FB_PRICE;
+    const int64_t factor = (int64_t)fd_ipow10[more];
+    for (int i = 0; i < 2; i++) {
+        fb_side *s = &b->side[i];
+        fb_iter it = {0, 0, 0};
+        int64_t key;
+        double size;
+        fb_side grown;
+        if (s->levels == 0) continue;
+        if (!fb_side_init(&grown)) return FB_MEMORY;
+        while (fb_iterate(s, &it, &key, &size)) {
+            if (key > FB_KEY_MAX / factor || key < -FB_KEY_MAX / factor) {
+                fb_side_free(&grown);
+                return FB_PRICE;
+            }
+            if (!fb_set(&grown, key * factor, size) || (grown.levels == 1 && !fb_maintain(&grown))) {
+                fb_side_free(&grown);
+                return FB_MEMORY;
+            }
+        }
+        fb_side_free(s);
+        *s = grown;
+    }
+    b->decimals += more;
+    return FB_OK;
+}
+
+/* Key of a decimal price at the book's scale, which grows when it must. */
+static inline int fb_key(fb_book *b, fd_dec d, int side, int64_t *key) {
+    int32_t e = d.e + b->decimals;
+    uint64_t m = d.m;
+    if (m == 0) {
+        *key = 0;
+        return FB_OK;
+    }
+    while (e < 0 && m % 10 == 0) {
+        m /= 10;
+        e++;
+    }
+    if (e < 0) {
+        int status = fb_rescale(b, -e);
+        if (status != FB_OK) return status;
+        e = 0;
+    }
+    if (e > 18 || m > (uint64_t)FB_KEY_MAX / fd_ipow10[e]) return FB_PRICE;
+    int64_t k = (int64_t)(m * fd_ipow10[e]);
+    if (d.neg) k = -k;
+    *key = side == FB_BID ? -k : k;
+    return FB_OK;
+}
+
+/* Set the levels of one side; *best becomes the smallest key among them. Returns FB_OK or why the
+ * book cannot be kept. */
+static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, int64_t *best) {
+    fb_side *s = &b->side[side];
+    const int32_t decimals = b->decimals;
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t key;
+        int status = fb_key(b, levels[i].price_dec, side, &key);
+        if (status != FB_OK) return status;
+        if (!fb_set(s, key, levels[i].size)) return FB_MEMORY;
+        if (key < *best) *best = key;
+        if (s->levels == 1 && !fb_maintain(s)) return FB_MEMORY;  /* first level: place the window */
+    }
+    if (s->levels > b->levels_max) return FB_FULL;
+    if (b->decimals != decimals) *best = INT64_MIN;  /* keys have another scale now */
+    return fb_maintain(s) ? FB_OK : FB_MEMORY;
+}
+
+/* Best n levels of a side into out, best first. Returns how many there are. */
+typedef struct { double price, size; } fb_pair;
+
+static uint32_t fb_best(const fb_book *b, int side, fb_pair *out, uint32_t n) {
+    fb_iter it = {0, 0, 0};
+    int64_t key;
+    uint32_t k = 0;
+    while (k < n && fb_iterate(&b->side[side], &it, &key, &out[k].size))
+        out[k++].price = fb_price(b, key, side);
+    return k;
+}
+
+#endif

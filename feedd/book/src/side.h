@@ -1,0 +1,360 @@
+/* One side of an order book: a dense window of ticks near the touch, a sparse rest.
+ *
+ * Prices are integer keys (price * 10^decimals; bids negated, so the best level always has the
+ * smallest key). Levels inside the window cost one store and one bit; the others live in a
+ * two-level tree of small sorted chunks. The window follows the touch, and grows with activity,
+ * so that thousands of quiet option books stay small. No level is ever dropped here.
+ *
+ * One owner, no locks; nothing of this is shared memory.
+ */
+#ifndef FEEDD_SIDE_H
+#define FEEDD_SIDE_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FB_WINDOW_MIN_BITS 8
+#define FB_WINDOW_MAX_BITS 17
+#define FB_CHUNK 64
+#define FB_NO_KEY INT64_MAX
+
+typedef struct {
+    int64_t key[FB_CHUNK];
+    double size[FB_CHUNK];
+    int32_t n;
+} fb_chunk;
+
+typedef struct {
+    fb_chunk **chunk;
+    int32_t n, cap;
+} fb_tree;
+
+typedef struct {
+    double *size;        /* window of 1 << bits ticks; 0 = no level */
+    uint64_t *bitmap;
+    uint64_t *summary;   /* bit w: bitmap word w is not empty */
+    int64_t base;        /* key of window[0] */
+    int64_t best;        /* smallest key with a level, FB_NO_KEY when the side is empty */
+    uint32_t bits;
+    uint32_t in_window;
+    uint32_t levels;     /* window and tree */
+    uint32_t ops, tree_ops, moves;
+    fb_tree tree;
+} fb_side;
+
+/* ---- sparse rest ---------------------------------------------------------------------------- */
+
+/* First chunk whose last key is >= key; n when there is none. */
+static inline int32_t fb_tree_chunk(const fb_tree *t, int64_t key) {
+    int32_t lo = 0, hi = t->n;
+    while (lo < hi) {
+        int32_t mid = (lo + hi) >> 1;
+        const fb_chunk *c = t->chunk[mid];
+        if (c->key[c->n - 1] < key) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+static inline int32_t fb_chunk_at(const fb_chunk *c, int64_t key) {
+    int32_t lo = 0, hi = c->n;
+    while (lo < hi) {
+        int32_t mid = (lo + hi) >> 1;
+        if (c->key[mid] < key) lo = mid + 1;
+        else hi = mid;
+    }
+    return lo;
+}
+
+static int fb_tree_new_chunk(fb_tree *t, int32_t at) {
+    if (t->n == t->cap) {
+        int32_t cap = t->cap ? t->cap * 2 : 4;
+        fb_chunk **grown = (fb_chunk **)realloc(t->chunk, (size_t)cap * sizeof *grown);
+        if (grown == NULL) return 0;
+        t->chunk = grown;
+        t->cap = cap;
+    }
+    fb_chunk *c = (fb_chunk *)malloc(sizeof *c);
+    if (c == NULL) return 0;
+    c->n = 0;
+    memmove(t->chunk + at + 1, t->chunk + at, (size_t)(t->n - at) * sizeof *t->chunk);
+    t->chunk[at] = c;
+    t->n++;
+    return 1;
+}
+
+static void fb_tree_drop_chunk(fb_tree *t, int32_t at) {
+    free(t->chunk[at]);
+    t->n--;
+    memmove(t->chunk + at, t->chunk + at + 1, (size_t)(t->n - at) * sizeof *t->chunk);
+}
+
+/* Returns the change of the number of levels (+1, 0, -1), or 2 when memory is out. */
+static int fb_tree_set(fb_tree *t, int64_t key, double size) {
+    int32_t i = fb_tree_chunk(t, key);
+    if (i == t->n) {
+        if (size == 0) return 0;
+        if ((t->n == 0 || t->chunk[t->n - 1]->n == FB_CHUNK) && !fb_tree_new_chunk(t, t->n)) return 2;
+        i = t->n - 1;
+    }
+    fb_chunk *c = t->chunk[i];
+    int32_t at = fb_chunk_at(c, key);
+    if (at < c->n && c->key[at] == key) {
+        if (size != 0) {
+            c->size[at] = size;
+            return 0;
+        }
+        c->n--;
+        memmove(c->key + at, c->key + at + 1, (size_t)(c->n - at) * sizeof *c->key);
+        memmove(c->size + at, c->size + at + 1, (size_t)(c->n - at) * sizeof *c->size);
+        if (c->n == 0) fb_tree_drop_chunk(t, i);
+        return -1;
+    }
+    if (size == 0) return 0;
+    if (c->n == FB_CHUNK) {
+        if (!fb_tree_new_chunk(t, i + 1)) return 2;
+        fb_chunk *right = t->chunk[i + 1];
+        right->n = FB_CHUNK / 2;
+        c->n = FB_CHUNK - FB_CHUNK / 2;
+        memcpy(right->key, c->key + c->n, (size_t)right->n * sizeof *c->key);
+        memcpy(right->size, c->size + c->n, (size_t)right->n * sizeof *c->size);
+        if (at > c->n) {
+            at -= c->n;
+            c = right;
+        }
+    }
+    memmove(c->key + at + 1, c->key + at, (size_t)(c->n - at) * sizeof *c->key);
+    memmove(c->size + at + 1, c->size + at, (size_t)(c->n - at) * sizeof *c->size);
+    c->key[at] = key;
+    c->size[at] = size;
+    c->n++;
+    return 1;
+}
+
+static void fb_tree_clear(fb_tree *t) {
+    for (int32_t i = 0; i < t->n; i++) free(t->chunk[i]);
+    t->n = 0;
+}
+
+/* ---- window --------------------------------------------------------------------------------- */
+
+static inline uint32_t fb_words(uint32_t bits) { return bits > 6 ? 1u << (bits - 6) : 1u; }
+static inline uint32_t fb_summary_words(uint32_t bits) {
+    return bits > 12 ? 1u << (bits - 12) : 1u;
+}
+
+static inline int fb_covers(const fb_side *s, int64_t key) {
+    return (uint64_t)(key - s->base) < (1ull << s->bits);
+}
+
+/* First occupied index >= from, or -1. */
+static inline int64_t fb_next(const fb_side *s, uint32_t from) {
+    if (from >= 1u << s->bits) return -1;
+    uint32_t w = from >> 6;
+    uint64_t word = s->bitmap[w] & (~0ull << (from & 63));
+    if (word) return (int64_t)(w << 6) + __builtin_ctzll(word);
+    if (++w >= fb_words(s->bits)) return -1;
+    uint32_t sw = w >> 6;
+    uint64_t sum = s->summary[sw] & (~0ull << (w & 63));
+    for (;;) {
+        if (sum) {
+            w = (sw << 6) + (uint32_t)__builtin_ctzll(sum);
+            return (int64_t)(w << 6) + __builtin_ctzll(s->bitmap[w]);
+        }
+        if (++sw >= fb_summary_words(s->bits)) return -1;
+        sum = s->summary[sw];
+    }
+}
+
+static int fb_alloc_window(fb_side *s, uint32_t bits) {
+    double *size = (double *)calloc((size_t)1 << bits, sizeof *size);
+    uint64_t *bitmap = (uint64_t *)calloc(fb_words(bits) + fb_summary_words(bits), 8);
+    if (size == NULL || bitmap == NULL) {
+        free(size);
+        free(bitmap);
+        return 0;
+    }
+    free(s->size);
+    free(s->bitmap);
+    s->size = size;
+    s->bitmap = bitmap;
+    s->summary = bitmap + fb_words(bits);
+    s->bits = bits;
+    return 1;
+}
+
+static inline int fb_side_init(fb_side *s) {
+    memset(s, 0, sizeof *s);
+    s->best = FB_NO_KEY;
+    return fb_alloc_window(s, FB_WINDOW_MIN_BITS);
+}
+
+static void fb_side_free(fb_side *s) {
+    fb_tree_clear(&s->tree);
+    free(s->tree.chunk);
+    free(s->size);
+    free(s->bitmap);
+    memset(s, 0, sizeof *s);
+}
+
+static void fb_side_clear(fb_side *s) {
+    if (s->in_window) {
+        memset(s->size, 0, sizeof(double) << s->bits);
+        memset(s->bitmap, 0, (size_t)(fb_words(s->bits) + fb_summary_words(s->bits)) * 8);
+    }
+    fb_tree_clear(&s->tree);
+    s->in_window = s->levels = 0;
+    s->best = FB_NO_KEY;
+}
+
+static inline int fb_window_set(fb_side *s, uint32_t i, double size) {
+    const uint64_t bit = 1ull << (i & 63);
+    uint64_t *word = &s->bitmap[i >> 6];
+    const int had = (*word & bit) != 0;
+    s->size[i] = size;
+    if (size != 0) {
+        *word |= bit;
+        s->summary[i >> 12] |= 1ull << (i >> 6 & 63);
+        return !had;
+    }
+    *word &= ~bit;
+    if (*word == 0) s->summary[i >> 12] &= ~(1ull << (i >> 6 & 63));
+    return -had;
+}
+
+/* Smallest key with a level. */
+static inline int64_t fb_find_best(const fb_side *s) {
+    int64_t best = FB_NO_KEY;
+    if (s->in_window) best = s->base + fb_next(s, 0);
+    if (s->tree.n && s->tree.chunk[0]->key[0] < best) best = s->tree.chunk[0]->key[0];
+    return best;
+}
+
+/* Put the window where the best level has a quarter of it in front, with 1 << bits ticks. The
+ * levels that leave it go to the tree, those of the tree that it now covers come in. */
+static int fb_move(fb_side *s, uint32_t bits) {
+    const int64_t lead = (int64_t)1 << (bits - 2);
+    const int64_t base = s->best - lead;
+    const uint32_t old_bits = s->bits;
+    const int64_t old_base = s->base;
+    double *old_size = s->size;
+    uint64_t *old_bitmap = s->bitmap, *old_summary = s->summary;
+    s->size = NULL;
+    s->bitmap = NULL;
+    if (!fb_alloc_window(s, bits)) {
+        s->size = old_size;
+        s->bitmap = old_bitmap;
+        s->summary = old_summary;
+        return 0;
+    }
+    fb_side old = *s;
+    old.size = old_size;
+    old.bitmap = old_bitmap;
+    old.summary = old_summary;
+    old.bits = old_bits;
+    s->base = base;
+    int ok = 1;
+    uint32_t kept = 0;
+    for (int64_t i = s->in_window ? fb_next(&old, 0) : -1; i >= 0; i = fb_next(&old, (uint32_t)i + 1)) {
+        const int64_t key = old_base + i;
+        if (fb_covers(s, key)) {
+            fb_window_set(s, (uint32_t)(key - base), old_size[i]);
+            kept++;
+        } else if (fb_tree_set(&s->tree, key, old_size[i]) == 2) {
+            ok = 0;
+        }
+    }
+    const int64_t end = base + ((int64_t)1 << bits);
+    for (int32_t c = fb_tree_chunk(&s->tree, base); c < s->tree.n;) {
+        fb_chunk *chunk = s->tree.chunk[c];
+        int32_t from = fb_chunk_at(chunk, base), to = fb_chunk_at(chunk, end);
+        for (int32_t i = from; i < to; i++) {
+            fb_window_set(s, (uint32_t)(chunk->key[i] - base), chunk->size[i]);
+            kept++;
+        }
+        const int32_t rest = chunk->n - to;
+        memmove(chunk->key + from, chunk->key + to, (size_t)rest * sizeof *chunk->key);
+        memmove(chunk->size + from, chunk->size + to, (size_t)rest * sizeof *chunk->size);
+        chunk->n = from + rest;
+        if (chunk->n == 0) fb_tree_drop_chunk(&s->tree, c);
+        else if (rest) break;
+        else c++;
+    }
+    s->in_window = kept;
+    s->moves++;
+    free(old_size);
+    free(old_bitmap);
+    return ok;
+}
+
+/* After some updates: is the window where the trading is, and large enough? */
+static int fb_maintain(fb_side *s) {
+    if (s->best == FB_NO_KEY) return 1;
+    const int64_t width = (int64_t)1 << s->bits, at = s->best - s->base;
+    const int off = at < width >> 4 || at > width - (width >> 2);
+    const int crowded = s->ops >= 1024 && s->tree_ops > s->ops >> 3;
+    if (s->ops >= 1024) s->ops = s->tree_ops = 0;
+    if (crowded && s->bits < FB_WINDOW_MAX_BITS) {
+        uint32_t bits = s->bits + 2;
+        return fb_move(s, bits > FB_WINDOW_MAX_BITS ? FB_WINDOW_MAX_BITS : bits);
+    }
+    return off ? fb_move(s, s->bits) : 1;
+}
+
+/* Set one level; size 0 deletes. Returns 0 when memory is out. */
+static inline int fb_set(fb_side *s, int64_t key, double size) {
+    int change;
+    s->ops++;
+    if (fb_covers(s, key)) {
+        change = fb_window_set(s, (uint32_t)(key - s->base), size);
+        s->in_window += (uint32_t)change;
+    } else {
+        s->tree_ops++;
+        change = fb_tree_set(&s->tree, key, size);
+        if (change == 2) return 0;
+    }
+    s->levels += (uint32_t)change;
+    if (size != 0) {
+        if (key < s->best) s->best = key;
+    } else if (key == s->best) {
+        s->best = fb_find_best(s);
+    }
+    return 1;
+}
+
+/* Walk from the best level on. Start with {0}; returns 0 at the end. */
+typedef struct {
+    int32_t chunk, at;   /* position in the tree */
+    int64_t window;      /* next index to look at in the window */
+} fb_iter;
+
+static inline int fb_iterate(const fb_side *s, fb_iter *it, int64_t *key, double *size) {
+    int64_t tree_key = FB_NO_KEY, window_key = FB_NO_KEY, i = -1;
+    const fb_chunk *c = NULL;
+    if (it->chunk < s->tree.n) {
+        c = s->tree.chunk[it->chunk];
+        tree_key = c->key[it->at];
+    }
+    if (s->in_window && it->window >= 0) {
+        i = fb_next(s, (uint32_t)it->window);
+        if (i >= 0) window_key = s->base + i;
+    }
+    if (window_key < tree_key) {
+        *key = window_key;
+        *size = s->size[i];
+        it->window = i + 1;
+        return 1;
+    }
+    if (i < 0) it->window = -1;
+    if (c == NULL) return 0;
+    *key = tree_key;
+    *size = c->size[it->at];
+    if (++it->at == c->n) {
+        it->chunk++;
+        it->at = 0;
+    }
+    return 1;
+}
+
+#endif

@@ -1,0 +1,136 @@
+"""C declarations of the native decode engine (feedd/decode/src)."""
+
+from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+
+cdef extern from "decimal.h" nogil:
+    ctypedef struct fd_dec:
+        uint64_t m
+        int32_t e
+        uint8_t neg, many
+
+    int fd_decimal_init()
+    const uint8_t* fd_scan_dec(const uint8_t* p, fd_dec* d)
+    void fd_strip(fd_dec* d)
+    double fd_to_double(
+        fd_dec d, int32_t shift, const uint8_t* text, size_t n, uint8_t* inexact)
+    int fd_to_int(fd_dec d, int32_t shift, int64_t* out)
+    int fd_to_u64(fd_dec d, uint64_t* out)
+    int fd_text_u64(const uint8_t* p, size_t n, uint64_t* out)
+
+
+cdef extern from "json.h" nogil:
+    enum:
+        FD_PADDING
+        FD_DEPTH_MAX
+    size_t fd_unescape(const uint8_t* p, size_t n, uint8_t* out)
+
+
+cdef extern from "engine.h" nogil:
+    enum:
+        FD_ABSENT
+        FD_NULL
+        FD_FALSE
+        FD_TRUE
+        FD_NUM
+        FD_STR
+        FD_OBJ
+        FD_ARR
+        FD_OP_SKIP
+        FD_OP_SLOT
+        FD_OP_NODE
+        FD_OP_LEVELS
+        FD_OP_PAYLOAD
+        FD_OK
+        FD_BAD_JSON
+        FD_BAD_SHAPE
+        FD_SHAPE_OBJECT
+        FD_SHAPE_ROWS
+        FD_NO_CHANNEL
+        FD_CONTROL_TOPIC
+        FD_TOPIC_ABSENT
+        FD_TOPIC_MAX
+        FD_PLAN_DEPTH_MAX
+
+    ctypedef struct fd_val:
+        uint32_t off, len
+        uint8_t type, escaped
+
+    ctypedef struct fd_level:
+        fd_dec price_dec
+        double price, size
+        uint8_t inexact
+
+    ctypedef struct fd_levels:
+        uint32_t start, count
+        uint8_t seen
+
+    ctypedef struct fd_key:
+        const uint8_t* key
+        uint32_t len
+        uint64_t prefix
+        uint8_t op
+        uint16_t arg
+
+    ctypedef struct fd_node:
+        fd_key* keys
+        uint16_t n, slot_lo, slot_hi
+        uint8_t has_levels
+        uint8_t table[64]
+
+    ctypedef struct fd_level_shape:
+        uint16_t price, size
+
+    ctypedef struct fd_channel:
+        int32_t node
+        uint16_t slots
+        uint8_t shapes
+        fd_level_shape level
+
+    ctypedef struct fd_topic:
+        const uint8_t* text[8]
+        uint16_t len[8]
+        int8_t symbol_at
+        uint8_t holes
+        int32_t channel
+        uint8_t envelope
+
+    ctypedef struct fd_envelope:
+        int32_t node, fixed
+        uint8_t root_is_payload
+
+    ctypedef struct fd_cached_topic:
+        pass
+
+    ctypedef struct fd_plan:
+        fd_node* nodes
+        fd_channel* channels
+        fd_topic* topics
+        fd_envelope* envelopes
+        uint32_t n_nodes, n_channels, n_topics, n_envelopes
+        uint8_t delimiter[256]
+        fd_cached_topic* cache
+        uint32_t cache_mask, cache_n
+        uint8_t* arena
+        uint32_t arena_n, arena_cap
+
+    ctypedef struct fd_msg:
+        const uint8_t* base
+        fd_plan* plan
+        int envelope, channel
+        uint64_t topic_hash
+        uint16_t sym_off, sym_len
+        uint8_t topic_text[256]
+        fd_val* slots
+        uint32_t rows
+        fd_levels* sides
+        fd_level* levels
+        uint32_t n_levels
+        const char* error
+        uint8_t* copy
+
+    uint64_t fd_hash_bytes(const uint8_t* p, size_t n)
+    uint32_t fd_key_hash(uint64_t prefix, uint32_t len)
+    int fd_decode(fd_msg* m, const uint8_t* base, size_t n)
+    int fd_decode_as(fd_msg* m, const uint8_t* base, size_t n, int channel)
+    const uint8_t* fd_copy(fd_msg* m, const uint8_t* p, size_t n)

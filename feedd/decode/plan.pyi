@@ -1,0 +1,16 @@
+"""Compile a venue description into the tables that the native engine walks."""
+
+from feedd.venues.schema import Venue
+
+class Plan:
+    """Key tables and programs of one venue; used by one pipeline, on one thread."""
+
+    venue: str
+    """Name of the venue, the prefix of its instrument names."""
+    channels: tuple[str, ...]
+    """Channel names by their index in the engine; REST bodies are ``"<channel>/rest"``."""
+    def __init__(self, venue: Venue) -> None:
+        """Raises ConfigError when the description does not fit the engine's bounds."""
+
+def compile_plan(venue: Venue) -> Plan:
+    """The plan of ``venue``. Raises ConfigError with every reason why it cannot be compiled."""

@@ -1,0 +1,83 @@
+"""The book of each instrument: sequence rules, gaps, snapshots, recovery."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from feedd.decode.engine cimport fd_level
+from feedd.decode.plan cimport program_t
+from feedd.pipeline.instrument cimport instrument_t, pending_t
+from feedd.pipeline.output cimport Output, stamp_t
+
+cdef enum:
+    REQUEST_SNAPSHOT = 1
+    REQUEST_RESUBSCRIBE = 2
+    REQUEST_UNKNOWN = 3
+
+cdef enum:
+    JOIN_WAIT = 0
+    JOIN_NOW = 1
+    JOIN_TOO_OLD = 2
+    JOIN_NOT_NEEDED = 3
+
+# One book message, checked and converted, not yet applied.
+ctypedef struct update_t:
+    uint64_t first, current
+    int64_t previous
+    uint8_t has_previous
+    uint8_t snapshot
+    int32_t channel
+    uint64_t topic
+    stamp_t stamp
+    const fd_level* bids
+    const fd_level* asks
+    uint32_t n_bid, n_ask
+
+ctypedef struct request_t:
+    uint8_t kind
+    instrument_t* instrument
+    int32_t channel
+
+
+cdef class Books:
+    cdef Output out
+    cdef uint64_t* c
+    cdef request_t* requests
+    cdef uint32_t n_requests, cap_requests
+    cdef uint32_t levels_max
+
+    cdef void ask(self, instrument_t* x, uint8_t kind, int32_t channel) noexcept nogil
+    cdef void update(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef int join(
+        self, const instrument_t* x, const program_t* p, uint64_t snapshot_id,
+        bint at_hand) noexcept nogil
+    cdef void snapshot(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void lost(
+        self, instrument_t* x, const program_t* p, const stamp_t* s, uint64_t expected,
+        uint64_t got, const char* reason) noexcept nogil
+
+    cdef bint _owns(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _old(self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _live(self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _first_after_snapshot(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _wait_in_stream(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _buffer(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _apply(
+        self, instrument_t* x, const program_t* p, const update_t* u,
+        bint snapshot) noexcept nogil
+    cdef void _go_live(
+        self, instrument_t* x, const stamp_t* s) noexcept nogil
+    cdef void _break(
+        self, instrument_t* x, const program_t* p, const update_t* u,
+        uint64_t expected) noexcept nogil
+    cdef void _keep(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _resync(
+        self, instrument_t* x, const program_t* p, const stamp_t* s) noexcept nogil
+    cdef void _overflow(
+        self, instrument_t* x, const program_t* p, const update_t* u,
+        int status) noexcept nogil

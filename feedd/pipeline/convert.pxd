@@ -1,0 +1,141 @@
+"""Spans of a decoded row -> typed values. Each returns 1 value, 0 absent, -1 malformed.
+
+Absent is a missing key, null or an empty string; a value of the wrong shape makes the whole message
+a bad frame.
+"""
+
+from libc.math cimport isinf
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcmp, memset
+
+from feedd.decode.engine cimport (
+    FD_ABSENT, FD_FALSE, FD_NULL, FD_NUM, FD_PADDING, FD_STR, FD_TRUE, fd_dec, fd_msg, fd_scan_dec,
+    fd_text_u64, fd_to_double, fd_to_int, fd_to_u64, fd_unescape, fd_val,
+)
+from feedd.decode.plan cimport field_t, side_rule_t, text_t
+
+
+cdef inline const uint8_t* text_of(
+    const fd_msg* m, const fd_val* v, uint8_t* scratch, size_t cap, uint32_t* n
+) noexcept nogil:
+    """The bytes of a span, escapes resolved into scratch; NULL when they do not fit there."""
+    if not v.escaped:
+        n[0] = v.len
+        return m.base + v.off
+    if v.len + FD_PADDING > cap:
+        return NULL
+    memset(scratch, 0, cap)
+    n[0] = <uint32_t>fd_unescape(m.base + v.off, v.len, scratch)
+    return scratch
+
+
+cdef inline int decimal_of(
+    const fd_msg* m, const fd_val* v, fd_dec* d, const uint8_t** text, uint32_t* n,
+    uint8_t* scratch, size_t cap
+) noexcept nogil:
+    cdef const uint8_t* end
+    if v.type == FD_ABSENT or v.type == FD_NULL or (v.type == FD_STR and v.len == 0):
+        return 0
+    if v.type != FD_STR and v.type != FD_NUM:
+        return -1
+    text[0] = text_of(m, v, scratch, cap, n)
+    if text[0] == NULL:
+        return -1
+    end = fd_scan_dec(text[0], d)
+    return 1 if end == text[0] + n[0] else -1
+
+
+cdef inline int number_of(
+    const fd_msg* m, const fd_val* row, field_t f, double* out, uint8_t* inexact
+) noexcept nogil:
+    cdef uint8_t scratch[256]
+    cdef const uint8_t* text
+    cdef uint32_t n
+    cdef fd_dec d
+    cdef uint8_t cut = 0
+    cdef int found
+    if f.slot < 0:
+        return 0
+    found = decimal_of(m, &row[f.slot], &d, &text, &n, scratch, sizeof(scratch))
+    if found != 1:
+        return found
+    out[0] = fd_to_double(d, f.shift, text, n, &cut)
+    if isinf(out[0]):
+        return -1
+    if f.zero_absent and out[0] == 0:
+        return 0
+    inexact[0] |= cut
+    return 1
+
+
+cdef inline int integer_of(
+    const fd_msg* m, const fd_val* row, int slot, int shift, int64_t* out
+) noexcept nogil:
+    """A whole number (fractions behind the shift are cut), for times and signed sequences."""
+    cdef uint8_t scratch[256]
+    cdef const uint8_t* text
+    cdef uint32_t n
+    cdef fd_dec d
+    cdef int found
+    if slot < 0:
+        return 0
+    found = decimal_of(m, &row[slot], &d, &text, &n, scratch, sizeof(scratch))
+    if found != 1:
+        return found
+    return 1 if fd_to_int(d, shift, out) else -1
+
+
+cdef inline int sequence_of(
+    const fd_msg* m, const fd_val* row, int slot, uint64_t* out
+) noexcept nogil:
+    cdef uint8_t scratch[256]
+    cdef const uint8_t* text
+    cdef uint32_t n
+    cdef fd_dec d
+    cdef int found
+    if slot < 0:
+        return 0
+    found = decimal_of(m, &row[slot], &d, &text, &n, scratch, sizeof(scratch))
+    if found != 1:
+        return found
+    if fd_text_u64(text, n, out):
+        return 1
+    return 1 if fd_to_u64(d, out) else -1
+
+
+cdef inline bint is_text(const uint8_t* p, uint32_t n, const text_t* t) noexcept nogil:
+    return n == t.n and memcmp(p, t.text, n) == 0
+
+
+cdef inline int side_of(
+    const fd_msg* m, const fd_val* row, const side_rule_t* rule, int* out
+) noexcept nogil:
+    cdef uint8_t scratch[128]
+    cdef const fd_val* v
+    cdef const uint8_t* text
+    cdef uint32_t n
+    cdef int i
+    out[0] = 0
+    if rule.slot < 0:
+        return 0
+    v = &row[rule.slot]
+    if v.type == FD_ABSENT or v.type == FD_NULL:
+        return 0
+    text = text_of(m, v, scratch, sizeof(scratch), &n)
+    if text == NULL:
+        return -1
+    for i in range(rule.n):
+        if is_text(text, n, &rule.text[i]):
+            out[0] = rule.value[i]
+            return 1
+    return -1
+
+
+cdef inline bint is_set(const fd_val* row, int slot) noexcept nogil:
+    """A flag: the value is there and is not null, false or an empty string."""
+    cdef const fd_val* v
+    if slot < 0:
+        return False
+    v = &row[slot]
+    return not (v.type == FD_ABSENT or v.type == FD_NULL or v.type == FD_FALSE
+                or (v.type == FD_STR and v.len == 0))

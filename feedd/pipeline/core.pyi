@@ -1,0 +1,116 @@
+"""Messages in, records out: the one path that the live reader and ``feedd decode`` share."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from feedd.decode.plan import Plan
+from feedd.shm.board import BoardWriter
+from feedd.shm.books import BooksWriter
+from feedd.shm.counters import CountersWriter
+from feedd.shm.ring import RingWriter
+
+DATA: int
+CONTROL: int
+IGNORED: int
+BAD: int
+
+class Request(NamedTuple):
+    """What the pipeline wants from its surroundings.
+
+    ``kind``: ``"snapshot"`` (a REST depth body for ``symbol``), ``"resubscribe"`` (``channel`` of
+    ``symbol``) or ``"unknown"`` (``symbol`` has no instrument id).
+    """
+
+    kind: str
+    venue: int
+    symbol: str
+    channel: str
+
+class BadFrame(NamedTuple):
+    """A rejected message: why, and the beginning of it."""
+
+    venue: int
+    line: int
+    reason: str
+    sample: bytes
+
+class Pipeline:
+    """Decode, sequence, apply, publish. One pipeline, one thread, one ring.
+
+    ``board`` and ``books`` may be None (no latest-value tables), ``counters`` too (private ones).
+    """
+
+    n_venues: int
+    def __init__(
+        self,
+        ring: RingWriter,
+        board: BoardWriter | None = None,
+        books: BooksWriter | None = None,
+        counters: CountersWriter | None = None,
+        reader: int = 0,
+    ) -> None: ...
+    def add_venue(self, plan: Plan) -> int:
+        """Handle of a venue for the other calls. Raises ValueError beyond 64 venues."""
+    def add_instrument(
+        self, venue: int, symbol: str, instrument_id: int, row: int = -1, depth: int = 1024
+    ) -> None:
+        """Give ``symbol`` its id; from now on its records are published.
+
+        ``row`` is its row of board and books (-1: none), ``depth`` the depth of its shared book.
+        """
+    def on_unknown(
+        self, callback: Callable[[int, str], tuple[int, int, int] | None] | None
+    ) -> None:
+        """Called with (venue, symbol) at a symbol's first message; returns (id, row, depth) or
+        None when the id comes later through ``add_instrument``."""
+    def on_message(self, venue: int, data: bytes, ts_recv: int, line: int = 0) -> int:
+        """Process one message; returns DATA, CONTROL, IGNORED or BAD. Needs ``commit``."""
+    def feed_many(self, venue: int, messages: list[bytes], ts_recv: int) -> int:
+        """Process and commit each message in turn; returns how many were data."""
+    def commit(self) -> int:
+        """Make everything staged visible at once; returns the new head of the ring."""
+    def tick(self, budget: int = 16) -> None:
+        """Idle work: bring the deep tier of up to ``budget`` shared books up to date."""
+    def flush(self) -> None:
+        """Bring the deep tier of every shared book up to date."""
+    def join_state(self, venue: int, symbol: str, snapshot_id: int, at_hand: bool) -> str:
+        """Could a REST snapshot with this id start the book now?
+
+        ``"joined"`` (it could), ``"wait"``, ``"too_old"`` or ``"not_needed"``. A snapshot newer
+        than everything buffered only can when it is ``at_hand``.
+        """
+    def on_rest_snapshot(
+        self, venue: int, symbol: str, body: bytes, ts_recv: int, at_hand: bool = True
+    ) -> str:
+        """Join a REST depth body: an answer of ``join_state``, or ``"bad"``. Needs ``commit``."""
+    def request_again(self, venue: int, symbol: str) -> None:
+        """Ask once more for the snapshot of a book that still waits (its answer was no use)."""
+    def line_down(self, venue: int, line: int, ts_recv: int, reason: str = "connection") -> int:
+        """The connection is gone: every book it fed leaves LIVE; returns how many."""
+    def status(
+        self,
+        code: int,
+        ts_recv: int,
+        *,
+        scope: int,
+        line: int = 0,
+        text: str = "",
+        arg0: int = 0,
+        arg1: int = 0,
+        state: int = 0,
+    ) -> None:
+        """Publish a STATUS record that concerns no single instrument. Needs ``commit``."""
+    def take_requests(self) -> list[Request]:
+        """Requests since the last call, in order."""
+    def take_bad_frames(self) -> list[BadFrame]:
+        """Up to 16 samples of rejected messages since the last call."""
+    def book_levels(
+        self, venue: int, symbol: str
+    ) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
+        """Every level of the private book: bids and asks as (price, size), best first."""
+    def book_state(self, venue: int, symbol: str) -> tuple[int, int]:
+        """(BookState, sequence) of an instrument's book; KeyError for an unknown symbol."""
+    def symbols_with_books(self, venue: int) -> list[str]:
+        """Symbols that have had a book message, in order of arrival."""
+    def counters(self) -> dict[str, int]:
+        """The reader counters by name."""

@@ -1,0 +1,92 @@
+"""What the pipeline knows of one instrument, and the table that finds it by its symbol."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from feedd.book.book cimport fb_book
+from feedd.decode.engine cimport fd_level
+
+# Trade ids of one instrument on one channel: the last ones seen, to drop repeats.
+ctypedef struct ids_t:
+    int32_t channel
+    uint32_t n, cap, at
+    uint64_t highest
+    uint64_t* seen
+    ids_t* next
+
+# A delta that waits for its REST snapshot; its levels are in the instrument's buffer.
+ctypedef struct pending_t:
+    uint64_t first, current, previous
+    int64_t ts_event, ts_recv
+    uint32_t start, n_bid, n_ask
+    int32_t line
+    uint8_t inexact
+
+ctypedef struct instrument_t:
+    char* symbol
+    uint32_t symbol_n
+    int32_t venue
+    uint32_t id               # FEEDD_NO_INSTRUMENT until the supervisor gave one
+    int32_t row               # of board and books, -1 none
+    uint32_t depth
+    # book
+    fb_book* book
+    int32_t book_channel      # engine channel that owns the book, -1 none yet
+    uint64_t book_topic       # and its stream
+    uint8_t rank
+    uint8_t state             # BookState
+    int32_t line              # connection that fed the book last
+    uint8_t joined            # a delta followed the REST snapshot
+    uint8_t has_chain
+    uint8_t wanted            # a snapshot or a resubscription was asked for
+    uint8_t rewinds
+    uint64_t last             # sequence of the book
+    uint64_t chain            # sequence last seen while not live
+    int64_t last_ts_event
+    int64_t since             # when the state began, ts_recv
+    int64_t last_data
+    uint64_t gaps
+    uint64_t resyncs
+    uint64_t ring_pos         # of the last event applied to the book
+    int64_t book_ts_event
+    int64_t book_ts_recv
+    int64_t top_key[2]        # key of the last level in the shared top tier
+    uint64_t deep_pos
+    uint8_t deep_dirty
+    uint8_t price_decimals
+    uint8_t size_decimals
+    # deltas that wait for a snapshot
+    pending_t* pending
+    uint32_t n_pending, cap_pending
+    fd_level* buffer
+    uint32_t n_buffer, cap_buffer
+    # duplicates
+    uint64_t quote_sequence
+    uint8_t has_quote
+    ids_t* ids
+    uint64_t updates
+
+
+cdef instrument_t* instrument_new(const uint8_t* symbol, size_t n, int32_t venue) noexcept nogil
+cdef void instrument_free(instrument_t* x) noexcept nogil
+cdef bint ids_seen(
+    instrument_t* x, int32_t channel, uint64_t trade_id, bint numeric) noexcept nogil
+cdef bint pending_add(
+    instrument_t* x, const pending_t* delta, const fd_level* bids,
+    const fd_level* asks) noexcept nogil
+cdef void pending_clear(instrument_t* x) noexcept nogil
+
+
+# Open addressing from symbol bytes to instrument; owns the instruments. One thread.
+ctypedef struct table_t:
+    instrument_t** slots
+    instrument_t** items      # in the order of arrival
+    uint32_t mask, n, cap
+
+
+cdef table_t* table_new() noexcept
+cdef void table_free(table_t* t) noexcept
+cdef instrument_t* table_find(
+    const table_t* t, const uint8_t* symbol, size_t n) noexcept nogil
+# A new instrument; NULL when memory is out. The symbol must not be there yet.
+cdef instrument_t* table_add(
+    table_t* t, const uint8_t* symbol, size_t n, int32_t venue) noexcept nogil

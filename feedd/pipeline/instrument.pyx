@@ -1,0 +1,229 @@
+"""What the pipeline knows of one instrument, and the table that finds it by its symbol."""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc, realloc
+from libc.string cimport memcmp, memcpy
+
+from feedd.book.book cimport fb_book_free
+from feedd.decode.engine cimport fd_hash_bytes, fd_level
+from feedd.shm.feedd cimport FEEDD_NO_INSTRUMENT
+
+from feedd import limits
+
+cdef uint32_t IDS_FIRST = 64
+cdef uint32_t IDS_MAX = limits.TRADE_IDS_KEPT
+cdef uint32_t BUFFER_LEVELS_MAX = limits.BOOK_BUFFER_LEVELS_MAX
+
+
+cdef instrument_t* instrument_new(const uint8_t* symbol, size_t n, int32_t venue) noexcept nogil:
+    cdef instrument_t* x = <instrument_t*>calloc(1, sizeof(instrument_t))
+    if x == NULL:
+        return NULL
+    x.symbol = <char*>malloc(n + 1)
+    if x.symbol == NULL:
+        free(x)
+        return NULL
+    memcpy(x.symbol, symbol, n)
+    x.symbol[n] = 0
+    x.symbol_n = <uint32_t>n
+    x.venue = venue
+    x.id = FEEDD_NO_INSTRUMENT
+    x.row = -1
+    x.book_channel = -1
+    x.line = -1
+    return x
+
+
+cdef void instrument_free(instrument_t* x) noexcept nogil:
+    cdef ids_t* ids = x.ids
+    cdef ids_t* following
+    while ids != NULL:
+        following = ids.next
+        free(ids.seen)
+        free(ids)
+        ids = following
+    if x.book != NULL:
+        fb_book_free(x.book)
+        free(x.book)
+    free(x.pending)
+    free(x.buffer)
+    free(x.symbol)
+    free(x)
+
+
+cdef ids_t* _ids_of(instrument_t* x, int32_t channel) noexcept nogil:
+    cdef ids_t* ids = x.ids
+    while ids != NULL:
+        if ids.channel == channel:
+            return ids
+        ids = ids.next
+    ids = <ids_t*>calloc(1, sizeof(ids_t))
+    if ids == NULL:
+        return NULL
+    ids.channel = channel
+    ids.next = x.ids
+    x.ids = ids
+    return ids
+
+
+cdef bint ids_seen(
+    instrument_t* x, int32_t channel, uint64_t trade_id, bint numeric
+) noexcept nogil:
+    """True when this id came before; else remember it.
+
+    Venues number trades upwards, so an id above the highest one is new without a search. The
+    window starts small and grows to ``TRADE_IDS_KEPT`` with the trades of the instrument.
+    """
+    cdef ids_t* ids = _ids_of(x, channel)
+    cdef uint64_t* grown
+    cdef uint32_t i, cap
+    if ids == NULL:
+        return False
+    if not (numeric and ids.n and trade_id > ids.highest):
+        for i in range(ids.n):
+            if ids.seen[i] == trade_id:
+                return True
+    if ids.n == ids.cap and ids.cap < IDS_MAX:
+        cap = ids.cap * 4 if ids.cap else IDS_FIRST
+        if cap > IDS_MAX:
+            cap = IDS_MAX
+        grown = <uint64_t*>realloc(ids.seen, cap * sizeof(uint64_t))
+        if grown != NULL:
+            ids.seen = grown
+            ids.cap = cap
+            ids.at = ids.n
+    if ids.cap == 0:
+        return False
+    if ids.n < ids.cap:
+        ids.seen[ids.n] = trade_id
+        ids.n += 1
+    else:
+        if ids.at >= ids.cap:
+            ids.at = 0
+        ids.seen[ids.at] = trade_id
+        ids.at += 1
+    if numeric and trade_id > ids.highest:
+        ids.highest = trade_id
+    elif not numeric:
+        ids.highest = <uint64_t>-1    # mixed ids: always search
+    return False
+
+
+cdef bint pending_add(
+    instrument_t* x, const pending_t* delta, const fd_level* bids, const fd_level* asks
+) noexcept nogil:
+    """Append a delta to the buffer. False: the bound was hit and everything before is forgotten."""
+    cdef uint32_t need = x.n_buffer + delta.n_bid + delta.n_ask
+    cdef uint32_t cap
+    cdef void* grown
+    cdef bint kept = True
+    if need > BUFFER_LEVELS_MAX and x.n_pending:
+        pending_clear(x)
+        need = delta.n_bid + delta.n_ask
+        kept = False
+    if need > x.cap_buffer:
+        cap = need * 2
+        grown = realloc(x.buffer, cap * sizeof(fd_level))
+        if grown == NULL:
+            pending_clear(x)
+            return False
+        x.buffer = <fd_level*>grown
+        x.cap_buffer = cap
+    if x.n_pending == x.cap_pending:
+        cap = x.cap_pending * 2 if x.cap_pending else 16
+        grown = realloc(x.pending, cap * sizeof(pending_t))
+        if grown == NULL:
+            pending_clear(x)
+            return False
+        x.pending = <pending_t*>grown
+        x.cap_pending = cap
+    x.pending[x.n_pending] = delta[0]
+    x.pending[x.n_pending].start = x.n_buffer
+    x.n_pending += 1
+    memcpy(&x.buffer[x.n_buffer], bids, delta.n_bid * sizeof(fd_level))
+    memcpy(&x.buffer[x.n_buffer + delta.n_bid], asks, delta.n_ask * sizeof(fd_level))
+    x.n_buffer = need
+    return kept
+
+
+cdef void pending_clear(instrument_t* x) noexcept nogil:
+    x.n_pending = 0
+    x.n_buffer = 0
+    if x.cap_buffer > 4096:      # a rare burst: give the memory back
+        free(x.buffer)
+        x.buffer = NULL
+        x.cap_buffer = 0
+
+
+cdef table_t* table_new() noexcept:
+    cdef table_t* t = <table_t*>calloc(1, sizeof(table_t))
+    if t == NULL:
+        return NULL
+    t.cap = 64
+    t.mask = 255
+    t.slots = <instrument_t**>calloc(t.mask + 1, sizeof(void*))
+    t.items = <instrument_t**>calloc(t.cap, sizeof(void*))
+    if t.slots == NULL or t.items == NULL:
+        table_free(t)
+        return NULL
+    return t
+
+
+cdef void table_free(table_t* t) noexcept:
+    cdef uint32_t i
+    for i in range(t.n):
+        instrument_free(t.items[i])
+    free(t.slots)
+    free(t.items)
+    free(t)
+
+
+cdef instrument_t* table_find(
+    const table_t* t, const uint8_t* symbol, size_t n
+) noexcept nogil:
+    cdef uint32_t i = <uint32_t>fd_hash_bytes(symbol, n) & t.mask
+    cdef instrument_t* x = t.slots[i]
+    while x != NULL:
+        if x.symbol_n == n and memcmp(x.symbol, symbol, n) == 0:
+            return x
+        i = (i + 1) & t.mask
+        x = t.slots[i]
+    return NULL
+
+
+cdef void _place(instrument_t** slots, uint32_t mask, instrument_t* x) noexcept nogil:
+    cdef uint32_t i = <uint32_t>fd_hash_bytes(<const uint8_t*>x.symbol, x.symbol_n) & mask
+    while slots[i] != NULL:
+        i = (i + 1) & mask
+    slots[i] = x
+
+
+cdef instrument_t* table_add(
+    table_t* t, const uint8_t* symbol, size_t n, int32_t venue
+) noexcept nogil:
+    cdef instrument_t** grown
+    cdef uint32_t i, cap, mask
+    cdef instrument_t* x
+    if t.n == t.cap:
+        cap = t.cap * 2
+        mask = cap * 4 - 1
+        grown = <instrument_t**>realloc(t.items, cap * sizeof(void*))
+        if grown == NULL:
+            return NULL
+        t.items = grown
+        t.cap = cap
+        grown = <instrument_t**>calloc(mask + 1, sizeof(void*))
+        if grown == NULL:
+            return NULL
+        for i in range(t.n):
+            _place(grown, mask, t.items[i])
+        free(t.slots)
+        t.slots = grown
+        t.mask = mask
+    x = instrument_new(symbol, n, venue)
+    if x == NULL:
+        return NULL
+    t.items[t.n] = x
+    t.n += 1
+    _place(t.slots, t.mask, x)
+    return x

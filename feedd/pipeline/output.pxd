@@ -1,0 +1,60 @@
+"""Where records go: the ring, the board row and the shared book of their instrument."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from feedd.decode.engine cimport fd_level
+from feedd.pipeline.instrument cimport instrument_t
+from feedd.shm.board cimport BoardWriter
+from feedd.shm.books cimport BooksWriter
+from feedd.shm.counters cimport CountersWriter
+from feedd.shm.feedd cimport feedd_board_row, feedd_record, feedd_writer
+from feedd.shm.ring cimport RingWriter
+
+cdef enum:
+    EVENT_GAP = 1
+    EVENT_CHECKSUM = 2
+    EVENT_RESYNC = 3
+    EVENT_LIVE = 4
+    EVENT_BAD_FRAME = 8
+    EVENT_BOOK_OVERFLOW = 11
+    SCOPE_INSTRUMENT = 1
+    SCOPE_CONNECTION = 2
+
+# What all records of one message share.
+ctypedef struct stamp_t:
+    int64_t ts_event, ts_recv
+    uint64_t sequence
+    uint16_t line
+    uint8_t flags
+
+
+cdef class Output:
+    cdef RingWriter ring
+    cdef BoardWriter board
+    cdef BooksWriter books
+    cdef CountersWriter counters
+    cdef feedd_writer* w
+    cdef uint64_t* c              # reader counters
+    cdef uint64_t* histograms
+    cdef bytearray _own_counters
+    cdef uint64_t refreshed_at    # ring sequence of the last round of deep refreshes
+
+    cdef feedd_board_row* row(self, const instrument_t* x) noexcept nogil
+    cdef void header(
+        self, feedd_record* r, uint8_t kind, const instrument_t* x, const stamp_t* s) noexcept nogil
+    cdef void observe(self, int stage, int64_t ns) noexcept nogil
+    cdef void status(
+        self, instrument_t* x, const stamp_t* s, int32_t code, uint8_t previous, uint64_t arg0,
+        uint64_t arg1, const char* text) noexcept nogil
+    cdef void control(
+        self, instrument_t* x, const stamp_t* s, uint32_t reason, uint64_t expected,
+        uint64_t got) noexcept nogil
+    cdef void set_state(
+        self, instrument_t* x, const stamp_t* s, uint8_t state) noexcept nogil
+    cdef void book_event(
+        self, instrument_t* x, const stamp_t* s, const fd_level* bids, uint32_t n_bid,
+        const fd_level* asks, uint32_t n_ask, bint snapshot) noexcept nogil
+    cdef void book_shared(
+        self, instrument_t* x, const stamp_t* s, const int64_t* changed) noexcept nogil
+    cdef int64_t _last_key(self, instrument_t* x, int side, uint32_t n) noexcept nogil
+    cdef void deep(self, instrument_t* x) noexcept nogil

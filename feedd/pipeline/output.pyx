@@ -1,0 +1,317 @@
+"""Where records go: the ring, the board row and the shared book of their instrument.
+
+One writer: an ``Output`` belongs to the thread that runs the pipeline. Records are staged here and
+become visible with the pipeline's commit; board rows and books are written at once, each under its
+seqlock, and name the ring sequence that they include, so that a consumer joins them to the ring.
+"""
+
+from libc.math cimport NAN
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset, strlen
+
+from feedd.book.book cimport fb_best, fb_iter, fb_iterate, fb_pair, fb_price
+from feedd.decode.engine cimport fd_level
+from feedd.pipeline.instrument cimport instrument_t
+from feedd.shm.feedd cimport (
+    FEEDD_AT_HISTOGRAMS, FEEDD_BOOK, FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_CONTROL, FEEDD_BOOK_GAP,
+    FEEDD_BOOK_LEVELS_PER_SLOT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_COUNTER_SLOTS,
+    FEEDD_HISTOGRAM_BUCKETS, FEEDD_HISTOGRAMS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
+    FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE, FEEDD_REASON_SNAPSHOT_BEGIN,
+    FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT, FEEDD_STATUS, FEEDD_TOP, feedd_board_identity,
+    feedd_board_row, feedd_book, feedd_book_deep_asks, feedd_book_deep_bids, feedd_book_identity,
+    feedd_bucket, feedd_commit, feedd_copy_in, feedd_level, feedd_pack32, feedd_put, feedd_record,
+    feedd_seq_begin, feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64,
+)
+
+
+cdef extern from "feedd/counters.h" nogil:
+    enum:
+        FEEDD_C_records
+        FEEDD_C_events
+        FEEDD_C_book_deltas
+        FEEDD_C_book_snapshots
+        FEEDD_C_statuses
+        FEEDD_C_inexact
+        FEEDD_C_deep_refreshes
+        FEEDD_C_books_live
+
+
+cdef class Output:
+    def __init__(self, RingWriter ring, BoardWriter board, BooksWriter books,
+                 CountersWriter counters, int reader):
+        cdef unsigned char[::1] own
+        self.ring = ring
+        self.board = board
+        self.books = books
+        self.counters = counters
+        self.w = &ring.w
+        if counters is not None:
+            self.c = counters.block(reader)
+        else:
+            self._own_counters = bytearray(
+                8 * (FEEDD_AT_HISTOGRAMS + FEEDD_HISTOGRAMS * FEEDD_HISTOGRAM_BUCKETS))
+            own = self._own_counters
+            self.c = <uint64_t*>&own[0]
+        self.histograms = self.c + FEEDD_AT_HISTOGRAMS
+
+    cdef feedd_board_row* row(self, const instrument_t* x) noexcept nogil:
+        if self.board is None or x.row < 0 or <uint32_t>x.row >= self.board.n_rows:
+            return NULL
+        return &self.board.rows[x.row]
+
+    cdef void observe(self, int stage, int64_t ns) noexcept nogil:
+        self.histograms[stage * FEEDD_HISTOGRAM_BUCKETS + feedd_bucket(ns if ns > 0 else 0)] += 1
+
+    cdef void header(
+        self, feedd_record* r, uint8_t kind, const instrument_t* x, const stamp_t* s
+    ) noexcept nogil:
+        memset(r, 0, sizeof(feedd_record))
+        r.kind = kind
+        r.flags = s.flags
+        r.instrument = x.id if x != NULL else FEEDD_NO_INSTRUMENT
+        r.ts_event = s.ts_event
+        r.ts_recv = s.ts_recv
+        r.sequence = s.sequence
+        r.line = s.line
+        if x != NULL and (x.state == FEEDD_BOOK_GAP or x.state == FEEDD_BOOK_CHECKSUM
+                          or x.state == FEEDD_BOOK_STALE):
+            r.flags |= FEEDD_MAYBE_BAD_BOOK
+        self.c[FEEDD_C_records] += 1
+
+    cdef void status(
+        self, instrument_t* x, const stamp_t* s, int32_t code, uint8_t previous, uint64_t arg0,
+        uint64_t arg1, const char* text
+    ) noexcept nogil:
+        cdef feedd_record r
+        cdef size_t n = strlen(text)
+        self.header(&r, FEEDD_STATUS, x, s)
+        r.flags |= FEEDD_LAST
+        r.p.status.scope = SCOPE_INSTRUMENT if x != NULL else SCOPE_CONNECTION
+        r.p.status.state = x.state if x != NULL else 0
+        r.p.status.previous = previous
+        r.p.status.code = code
+        r.p.status.since = x.since if x != NULL else s.ts_recv
+        r.p.status.last_data = x.last_data if x != NULL else 0
+        r.p.status.arg0 = <int64_t>arg0
+        r.p.status.arg1 = <int64_t>arg1
+        memcpy(r.p.status.text, text, n if n < sizeof(r.p.status.text) else 40)
+        feedd_put(self.w, &r)
+        self.c[FEEDD_C_statuses] += 1
+        self.c[FEEDD_C_events] += 1
+
+    cdef void control(
+        self, instrument_t* x, const stamp_t* s, uint32_t reason, uint64_t expected, uint64_t got
+    ) noexcept nogil:
+        cdef feedd_record r
+        self.header(&r, FEEDD_BOOK_CONTROL, x, s)
+        # the brackets of a snapshot belong to its event, a lone control record is one
+        if reason != FEEDD_REASON_SNAPSHOT_BEGIN:
+            r.flags |= FEEDD_LAST
+        r.p.control.reason = reason
+        r.p.control.depth = x.depth
+        r.p.control.expected = expected
+        r.p.control.got = got
+        feedd_put(self.w, &r)
+
+    cdef void set_state(self, instrument_t* x, const stamp_t* s, uint8_t state) noexcept nogil:
+        cdef feedd_board_row* row = self.row(x)
+        cdef feedd_book* book
+        cdef uint64_t odd
+        if x.state == FEEDD_BOOK_LIVE:
+            self.c[FEEDD_C_books_live] -= 1
+        if state == FEEDD_BOOK_LIVE:
+            self.c[FEEDD_C_books_live] += 1
+        x.state = state
+        x.since = s.ts_recv
+        if row != NULL:
+            odd = feedd_seq_begin(&row.lock)
+            feedd_board_identity(row, x.id, state, x.price_decimals, x.size_decimals)
+            feedd_store_i64(&row.ts_state, s.ts_recv)
+            feedd_store_u64(&row.gaps, x.gaps)
+            feedd_store_u64(&row.resyncs, x.resyncs)
+            feedd_seq_end(&row.lock, odd)
+        if self.books is not None and x.row >= 0:
+            book = self.books.block(<uint32_t>x.row)
+            if book != NULL:
+                odd = feedd_seq_begin(&book.lock)
+                feedd_book_identity(book, x.id, state, x.book != NULL and (
+                    x.book.side[0].levels > x.depth or x.book.side[1].levels > x.depth))
+                feedd_seq_end(&book.lock, odd)
+
+    # ---- book events ---------------------------------------------------------------------------
+
+    cdef void book_event(
+        self, instrument_t* x, const stamp_t* s, const fd_level* bids, uint32_t n_bid,
+        const fd_level* asks, uint32_t n_ask, bint snapshot
+    ) noexcept nogil:
+        """The slots of one book event; the last carries LAST. An event that fits a commit is
+        published in one; a longer one is bracketed by BOOK_CONTROL records."""
+        cdef feedd_record r
+        cdef uint32_t total = n_bid + n_ask
+        cdef uint32_t slots = (total + FEEDD_BOOK_LEVELS_PER_SLOT - 1) // FEEDD_BOOK_LEVELS_PER_SLOT
+        cdef uint32_t done = 0
+        cdef uint32_t k
+        cdef const fd_level* level
+        cdef bint bracketed
+        cdef uint8_t inexact = 0
+        if slots == 0:
+            slots = 1
+        bracketed = slots > self.w.batch_max
+        if self.w.next - self.w.committed + slots > self.w.batch_max:
+            feedd_commit(self.w)
+        if bracketed:
+            self.control(x, s, FEEDD_REASON_SNAPSHOT_BEGIN, s.sequence, total)
+        self.header(&r, FEEDD_BOOK, x, s)
+        if snapshot:
+            r.flags |= FEEDD_SNAPSHOT
+        for k in range(n_bid):
+            inexact |= bids[k].inexact
+        for k in range(n_ask):
+            inexact |= asks[k].inexact
+        if inexact:
+            r.flags |= FEEDD_INEXACT
+            self.c[FEEDD_C_inexact] += 1
+        while True:
+            r.n = 0
+            r.side_mask = 0
+            while r.n < FEEDD_BOOK_LEVELS_PER_SLOT and done < total:
+                if done < n_bid:
+                    level = &bids[done]
+                else:
+                    level = &asks[done - n_bid]
+                    r.side_mask |= <uint8_t>(1 << r.n)
+                r.p.levels[r.n].price = level.price
+                r.p.levels[r.n].size = level.size
+                r.n += 1
+                done += 1
+            for k in range(r.n, FEEDD_BOOK_LEVELS_PER_SLOT):
+                r.p.levels[k].price = 0
+                r.p.levels[k].size = 0
+            if done == total and not bracketed:
+                r.flags |= FEEDD_LAST
+            feedd_put(self.w, &r)
+            if done == total:
+                break
+            self.c[FEEDD_C_records] += 1
+        if bracketed:
+            self.control(x, s, FEEDD_REASON_SNAPSHOT_END, s.sequence, total)
+        self.c[FEEDD_C_events] += 1
+        if snapshot:
+            self.c[FEEDD_C_book_snapshots] += 1
+        else:
+            self.c[FEEDD_C_book_deltas] += 1
+
+    cdef void book_shared(
+        self, instrument_t* x, const stamp_t* s, const int64_t* changed
+    ) noexcept nogil:
+        """Bring the shared book's head and top tier, and the board row, to the private book.
+
+        ``changed``: the best key that changed on each side; a side whose changes are all behind
+        its top tier is left as it is.
+        """
+        cdef feedd_board_row* row = self.row(x)
+        cdef feedd_book* book = NULL
+        cdef fb_pair top[2][32]
+        cdef uint32_t n[2]
+        cdef uint64_t odd
+        cdef uint64_t pos = self.w.next - 1
+        cdef int side
+        cdef bint fresh[2]
+        x.ring_pos = pos
+        x.book_ts_event = s.ts_event
+        x.book_ts_recv = s.ts_recv
+        x.deep_dirty = 1
+        x.updates += 1
+        if self.books is not None and x.row >= 0:
+            book = self.books.block(<uint32_t>x.row)
+        for side in range(2):
+            fresh[side] = book != NULL and changed[side] <= x.top_key[side]
+            n[side] = fb_best(x.book, side, top[side], FEEDD_TOP if fresh[side] else 1)
+            if fresh[side]:
+                x.top_key[side] = self._last_key(x, side, n[side])
+        if book != NULL:
+            odd = feedd_seq_begin(&book.lock)
+            feedd_store_u64(&book.ring_pos, pos)
+            feedd_book_identity(
+                book, x.id, x.state,
+                x.book.side[0].levels > x.depth or x.book.side[1].levels > x.depth)
+            feedd_store_u64(
+                <uint64_t*>&book.levels_total_bid,
+                feedd_pack32(x.book.side[0].levels, x.book.side[1].levels))
+            feedd_store_u64(<uint64_t*>&book.n_bid, feedd_pack32(
+                _least(x.book.side[0].levels, FEEDD_TOP), _least(x.book.side[1].levels, FEEDD_TOP)))
+            feedd_store_u64(&book.sequence, s.sequence)
+            feedd_store_i64(&book.ts_event, s.ts_event)
+            feedd_store_i64(&book.ts_recv, s.ts_recv)
+            if fresh[0]:
+                feedd_copy_in(book.top_bid, top[0], n[0] * sizeof(feedd_level))
+            if fresh[1]:
+                feedd_copy_in(book.top_ask, top[1], n[1] * sizeof(feedd_level))
+            feedd_seq_end(&book.lock, odd)
+        if row != NULL:
+            odd = feedd_seq_begin(&row.lock)
+            feedd_store_u64(&row.ring_pos, pos)
+            feedd_board_identity(row, x.id, x.state, x.price_decimals, x.size_decimals)
+            feedd_store_u64(&row.updates, x.updates)
+            feedd_store_i64(&row.last_data, s.ts_recv)
+            feedd_store_f64(&row.book_bid_price, top[0][0].price if n[0] else NAN)
+            feedd_store_f64(&row.book_bid_size, top[0][0].size if n[0] else NAN)
+            feedd_store_f64(&row.book_ask_price, top[1][0].price if n[1] else NAN)
+            feedd_store_f64(&row.book_ask_size, top[1][0].size if n[1] else NAN)
+            feedd_store_i64(&row.book_ts_event, s.ts_event)
+            feedd_store_i64(&row.book_ts_recv, s.ts_recv)
+            feedd_store_u64(&row.book_sequence, s.sequence)
+            feedd_store_u64(
+                <uint64_t*>&row.bid_levels,
+                feedd_pack32(x.book.side[0].levels, x.book.side[1].levels))
+            feedd_seq_end(&row.lock, odd)
+
+    cdef int64_t _last_key(self, instrument_t* x, int side, uint32_t n) noexcept nogil:
+        """Key of the n-th level; a side that does not fill the tier takes every change."""
+        cdef fb_iter it
+        cdef int64_t key = INT64_MAX
+        cdef double size
+        if n < FEEDD_TOP:
+            return INT64_MAX
+        memset(&it, 0, sizeof(it))
+        while n and fb_iterate(&x.book.side[side], &it, &key, &size):
+            n -= 1
+        return key
+
+    cdef void deep(self, instrument_t* x) noexcept nogil:
+        """Write the deep tier of the shared book: every level up to its depth, best first."""
+        cdef feedd_book* book
+        cdef feedd_level* out
+        cdef fb_iter it
+        cdef int64_t key
+        cdef double size
+        cdef uint32_t n[2]
+        cdef int side
+        cdef uint64_t odd
+        x.deep_dirty = 0
+        x.deep_pos = x.ring_pos
+        if self.books is None or x.row < 0 or x.book == NULL:
+            return
+        book = self.books.block(<uint32_t>x.row)
+        if book == NULL:
+            return
+        self.c[FEEDD_C_deep_refreshes] += 1
+        odd = feedd_seq_begin(&book.deep_lock)
+        for side in range(2):
+            out = feedd_book_deep_bids(book) if side == 0 else feedd_book_deep_asks(book, x.depth)
+            memset(&it, 0, sizeof(it))
+            n[side] = 0
+            while n[side] < x.depth and fb_iterate(&x.book.side[side], &it, &key, &size):
+                feedd_store_f64(&out[n[side]].price, fb_price(x.book, key, side))
+                feedd_store_f64(&out[n[side]].size, size)
+                n[side] += 1
+        feedd_store_u64(&book.deep_ring_pos, x.ring_pos)
+        feedd_store_u64(<uint64_t*>&book.deep_n_bid, feedd_pack32(n[0], n[1]))
+        feedd_store_u64(&book.deep_sequence, x.last)
+        feedd_store_i64(&book.deep_ts_event, x.book_ts_event)
+        feedd_store_i64(&book.deep_ts_recv, x.book_ts_recv)
+        feedd_seq_end(&book.deep_lock, odd)
+
+
+cdef inline uint32_t _least(uint32_t a, uint32_t b) noexcept nogil:
+    return a if a < b else b

@@ -1,0 +1,42 @@
+"""One row of a message, checked and converted: everything that its records need."""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from feedd.decode.engine cimport fd_msg
+from feedd.decode.plan cimport program_t
+from feedd.pipeline.books cimport update_t
+from feedd.pipeline.instrument cimport instrument_t
+from feedd.pipeline.output cimport Output
+
+ctypedef struct row_t:
+    instrument_t* x
+    uint8_t yields               # kinds of this row; a kind without a value is not among them
+    uint8_t bad_ts
+    int64_t ts_event
+    # trade
+    double price, size
+    uint64_t trade_id
+    uint8_t id_text[48]
+    uint8_t id_numeric, has_id
+    uint8_t trade_flags, trade_inexact
+    int side
+    uint64_t trade_sequence
+    # quote
+    double quote[4]
+    uint8_t quote_inexact, has_quote_sequence
+    uint64_t quote_sequence
+    # derivative fields and greeks
+    double deriv[7]
+    int64_t next_funding
+    uint32_t deriv_mask
+    uint8_t deriv_inexact
+    double greeks[10]
+    uint8_t greeks_inexact
+    # book
+    update_t book
+
+# NULL, or why the row is not what the venue file promises.
+cdef const char* row_convert(
+    const fd_msg* m, uint32_t index, const program_t* p, row_t* r) noexcept nogil
+cdef void row_publish(Output out, const program_t* p, row_t* r, int64_t ts_recv, int32_t channel,
+                      int line) noexcept nogil
