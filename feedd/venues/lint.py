@@ -1,0 +1,333 @@
+"""Mistakes of a venue file that types cannot see: keys that contradict each other.
+
+``problems`` yields ``(key path, message)`` for a typed ``Venue``; ``lint`` reads a file and tells
+everything that is wrong with it at once. The bounds of the native engine are checked here too, so
+that a file without problems always compiles.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from feedd.toml_lint import Issue, Problem, parse
+from feedd.venues.lint_paths import field_problems
+from feedd.venues.reference_schema import Reference, Source
+from feedd.venues.schema import Book, Channel, Decode, Envelope, RestDepth, SideRule, Venue
+from feedd.venues.session_schema import session_problems
+
+__all__ = ["lint", "parse_venue", "problems"]
+
+_HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
+_HOLES_MAX = 7
+_TOPIC_MAX = 256
+_TEXT_MAX = 16
+_SIDE_TEXTS_MAX = 8
+_TIMES_MAX = 3
+_SNAPSHOT_PREVIOUS_MAX = 4
+_RECORDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks")
+_SYMBOL_HOLES = ("symbol", "symbol_lower")
+
+
+# ---- topics --------------------------------------------------------------------------------------
+
+
+def _pattern_problems(pattern: str, delimiters: str) -> Iterator[str]:
+    literals = _HOLE.split(pattern)[::2]
+    holes = _HOLE.findall(pattern)
+    if not pattern:
+        yield "is empty"
+    if any("{" in literal or "}" in literal for literal in literals):
+        yield f'"{pattern}": a placeholder is {{name}} in small letters, digits and _'
+        return
+    for hole in sorted({hole for hole in holes if holes.count(hole) > 1}):
+        yield f'"{pattern}": the placeholder {{{hole}}} is there twice'
+    if len(holes) > _HOLES_MAX:
+        yield f'"{pattern}": at most {_HOLES_MAX} placeholders'
+    if len(pattern.encode()) > _TOPIC_MAX:
+        yield f"longer than {_TOPIC_MAX} bytes"
+    for index, literal in enumerate(literals[1:], start=1):
+        last = index == len(literals) - 1
+        if (literal and literal[0] not in delimiters) or (not literal and not last):
+            yield (
+                f'"{pattern}": {{{holes[index - 1]}}} must end at a delimiter '
+                f"({delimiters}) or with the topic"
+            )
+
+
+def _shape(pattern: str) -> str:
+    return _HOLE.sub("{}", pattern)
+
+
+def _matches(pattern: str, topic: str, delimiters: str) -> bool:
+    parts = _HOLE.split(pattern)
+    hole = f"[^{re.escape(delimiters)}]+" if delimiters else ".+"
+    text = "".join(hole if i % 2 else re.escape(part) for i, part in enumerate(parts))
+    return re.fullmatch(text, topic) is not None
+
+
+def _topic_problems(venue: Venue) -> Iterator[Issue]:
+    owners: dict[tuple[str, str], str] = {}
+    for kind in ("topics", "events"):
+        for topic in getattr(venue.decode, f"control_{kind}"):
+            owners[kind, _shape(topic)] = f"decode.control_{kind}"
+    for name, channel in venue.channels.items():
+        for kind, patterns in (("topics", channel.topics), ("events", channel.events)):
+            for index, pattern in enumerate(patterns):
+                path = ("channels", name, kind, index)
+                for message in _pattern_problems(pattern, venue.decode.delimiters):
+                    yield path, message
+                owner = owners.setdefault((kind, _shape(pattern)), f"channels.{name}")
+                if owner != f"channels.{name}":
+                    yield path, f'"{pattern}" is already a pattern of {owner}'
+                elif [_shape(p) for p in patterns].index(_shape(pattern)) < index:
+                    yield path, f'"{pattern}" is there twice'
+
+
+def _symbol_problems(name: str, channel: Channel) -> Iterator[Issue]:
+    """Without a path of its own the symbol comes from the topic."""
+    if channel.symbol is not None:
+        return
+    for index, topic in enumerate(channel.topics):
+        if "{symbol}" not in topic:
+            key = ("channels", name, "topics", index)
+            yield key, f'"{topic}" needs {{symbol}}, because the channel has no key "symbol"'
+    if channel.events:
+        yield (
+            ("channels", name, "events"),
+            'an event does not name the instrument: the channel needs the key "symbol"',
+        )
+
+
+def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator[Issue]:
+    path = ("channels", name, "subscribe")
+    holes = _HOLE.findall(channel.subscribe or "")
+    for option in channel.options:
+        if option in _SYMBOL_HOLES:
+            yield ("channels", name, "options", option), "the name is taken by the instrument"
+        elif option not in holes:
+            yield ("channels", name, "options", option), 'not a placeholder of "subscribe"'
+    if channel.subscribe is None:
+        return
+    known = [*_SYMBOL_HOLES, *channel.options]
+    unknown = [hole for hole in holes if hole not in known]
+    for hole in unknown:
+        names = ", ".join(f"{{{k}}}" for k in known)
+        yield path, f"unknown placeholder {{{hole}}}; known are {names} (add it to options)"
+    if "{" in _HOLE.sub("", channel.subscribe) or "}" in _HOLE.sub("", channel.subscribe):
+        yield path, f'"{channel.subscribe}": a placeholder is {{name}} in small letters'
+        return
+    if unknown or not any(envelope.match == "topics" for envelope in _topical(decode)):
+        return
+    values = {"symbol": "X", "symbol_lower": "x", **channel.options}
+    topic = _HOLE.sub(lambda match: values[match[1]], channel.subscribe)
+    if not any(_matches(p, topic, decode.delimiters) for p in channel.topics):
+        yield path, f'"{topic}" (of a symbol X) matches none of the topics of this channel'
+
+
+# ---- envelopes -----------------------------------------------------------------------------------
+
+
+def _topical(decode: Decode) -> list[Envelope]:
+    return [envelope for envelope in decode.envelopes if envelope.topic is not None]
+
+
+def _envelope_problems(venue: Venue) -> Iterator[Issue]:
+    decode = venue.decode
+    if not decode.envelopes:
+        yield ("decode", "envelopes"), "at least one envelope is needed"
+    for index, envelope in enumerate(decode.envelopes):
+        path = ("decode", "envelopes", index)
+        if (envelope.topic is None) == (envelope.channel is None):
+            yield path, 'exactly one of the keys "topic" and "channel" is needed'
+        if envelope.channel is not None and envelope.channel not in venue.channels:
+            known = ", ".join(venue.channels)
+            yield (*path, "channel"), f'no channel "{envelope.channel}"; there are {known}'
+        if envelope.topic is not None:
+            if envelope.payload and _inside(envelope.topic, envelope.payload):
+                yield (*path, "topic"), f'lies inside the payload "{envelope.payload}"'
+            if not any(getattr(c, envelope.match) for c in venue.channels.values()):
+                yield path, f'no channel has a list "{envelope.match}" to compare the topic with'
+    fixed = {envelope.channel for envelope in decode.envelopes}
+    lists = {envelope.match for envelope in _topical(decode)}
+    for name, channel in venue.channels.items():
+        offered = {kind for kind in ("topics", "events") if getattr(channel, kind)}
+        for kind in sorted(offered - lists):
+            yield ("channels", name, kind), f'no envelope has match = "{kind}"'
+        if not offered and name not in fixed:
+            yield ("channels", name), 'never recognised: it needs the key "topics" or "events"'
+
+
+def _inside(path: str, other: str) -> bool:
+    return path == other or path.startswith(other + ".") or other.startswith(path + ".")
+
+
+# ---- channels ------------------------------------------------------------------------------------
+
+_NEEDS: dict[str, tuple[str, ...]] = {
+    "none_full": (),
+    "prev_link": ("previous",),
+    "prev_link_rest": ("previous", "first", "rest"),
+    "range_plus_one_rest": ("first", "rest"),
+}
+_RESYNC = {
+    "none_full": "none",
+    "prev_link": "resubscribe",
+    "prev_link_rest": "rest",
+    "range_plus_one_rest": "rest",
+}
+
+
+def _book_problems(name: str, book: Book) -> Iterator[Issue]:
+    path = ("channels", name, "book")
+    needs = _NEEDS[book.policy]
+    for key in ("previous", "first", "rest"):
+        there = getattr(book, key) is not None
+        if there and key not in needs:
+            yield (*path, key), f'has no meaning with policy = "{book.policy}"'
+        elif not there and key in needs:
+            yield path, f'policy = "{book.policy}" needs the key "{key}"'
+    if book.resync != _RESYNC[book.policy]:
+        yield (
+            (*path, "resync"),
+            f'policy = "{book.policy}" needs resync = "{_RESYNC[book.policy]}"',
+        )
+    for key in ("type", "snapshot_type", "delta_type", "snapshot_previous"):
+        if getattr(book, key) and book.policy != "prev_link":
+            yield (*path, key), f'has no meaning with policy = "{book.policy}"'
+    if book.policy == "prev_link":
+        yield from _type_problems(path, book)
+    if len(book.snapshot_previous) > _SNAPSHOT_PREVIOUS_MAX:
+        yield (*path, "snapshot_previous"), f"at most {_SNAPSHOT_PREVIOUS_MAX} values"
+    for key in ("snapshot_type", "delta_type"):
+        if len((getattr(book, key) or "").encode()) > _TEXT_MAX:
+            yield (*path, key), f"at most {_TEXT_MAX} bytes"
+    if book.level.price == book.level.size:
+        yield (*path, "level"), "price and size are at the same position"
+    if book.bids == book.asks:
+        yield (*path, "asks"), "bids and asks are the same list"
+    if book.rest is not None:
+        yield from _rest_problems((*path, "rest"), book.rest)
+
+
+def _type_problems(path: tuple[str, ...], book: Book) -> Iterator[Issue]:
+    texts = [key for key in ("snapshot_type", "delta_type") if getattr(book, key) is not None]
+    if book.type is None:
+        for key in texts:
+            yield (*path, key), 'has no meaning without the key "type"'
+    elif not texts:
+        yield (*path, "type"), 'needs the key "snapshot_type" or "delta_type" beside it'
+    elif book.snapshot_type == book.delta_type:
+        yield (*path, "delta_type"), "is the same text as snapshot_type"
+
+
+def _rest_problems(path: tuple[str, ...], rest: RestDepth) -> Iterator[Issue]:
+    if "{symbol}" not in rest.url and "{symbol_lower}" not in rest.url:
+        yield (*path, "url"), "needs {symbol}"
+    for hole in _HOLE.findall(rest.url):
+        if hole not in (*_SYMBOL_HOLES, "limit"):
+            yield (
+                (*path, "url"),
+                f"unknown placeholder {{{hole}}}; known are {{symbol}} and {{limit}}",
+            )
+    if not rest.url.startswith("/"):
+        yield (*path, "url"), 'must start with "/": it is appended to rest_url'
+    if rest.limit < 1:
+        yield (*path, "limit"), "must be at least 1"
+    if rest.bids == rest.asks:
+        yield (*path, "asks"), "bids and asks are the same list"
+    if len(rest.time) > _TIMES_MAX:
+        yield (*path, "time"), f"at most {_TIMES_MAX} paths"
+
+
+def _side_problems(path: tuple[str, ...], side: SideRule) -> Iterator[Issue]:
+    for key in ("buy", "sell"):
+        if not getattr(side, key):
+            yield (*path, key), "at least one text is needed"
+    for text in sorted(set(side.buy) & set(side.sell)):
+        yield path, f'"{text}" is in both buy and sell'
+    texts = [*side.buy, *side.sell]
+    if len(texts) > _SIDE_TEXTS_MAX:
+        yield path, f"at most {_SIDE_TEXTS_MAX} texts in buy and sell together"
+    for text in texts:
+        if len(text.encode()) > _TEXT_MAX:
+            yield path, f'"{text}" is longer than {_TEXT_MAX} bytes'
+
+
+def _channel_problems(name: str, channel: Channel) -> Iterator[Issue]:
+    path = ("channels", name)
+    if not any(getattr(channel, record) is not None for record in _RECORDS):
+        yield path, f"yields no record: it needs one of the tables {', '.join(_RECORDS)}"
+    if channel.trade is not None and channel.liquidation is not None:
+        yield (*path, "liquidation"), 'a channel has either "trade" or "liquidation"'
+    if channel.book is not None:
+        yield from _book_problems(name, channel.book)
+    for record in ("trade", "liquidation"):
+        trade = getattr(channel, record)
+        if trade is not None and trade.side is not None:
+            yield from _side_problems((*path, record, "side"), trade.side)
+    for record in ("deriv", "greeks"):
+        table = getattr(channel, record)
+        if table is not None and all(getattr(table, f) is None for f in table.__struct_fields__):
+            yield (*path, record), "names no field"
+    if len(channel.time) > _TIMES_MAX:
+        yield (*path, "time"), f"at most {_TIMES_MAX} paths"
+    yield from field_problems(name, channel)
+
+
+# ---- reference data ------------------------------------------------------------------------------
+
+
+def _reference_problems(reference: Reference) -> Iterator[Issue]:
+    if not reference.requests:
+        yield ("reference", "requests"), "at least one request is needed"
+    for column in reference.__struct_fields__:
+        rows = getattr(reference, column)
+        if not isinstance(rows, tuple):
+            continue
+        final = len(rows)
+        for index, row in enumerate(rows):
+            path = ("reference", column, index)
+            if isinstance(row, Source) and (row.path is None) == (row.value is None):
+                yield path, 'exactly one of the keys "path" and "value" is needed'
+            if index > final:
+                yield path, "never reached: the rule before it holds for every row"
+            if not isinstance(row, str) and not row.when and final == len(rows):
+                final = index if not isinstance(row, Source) or row.value is not None else final
+
+
+def problems(venue: Venue) -> Iterator[Issue]:
+    """Every contradiction in ``venue``: ``(key path, message)``."""
+    if not re.match(r"https?://[^/]", venue.rest_url):
+        yield ("rest_url",), 'must start with "https://" or "http://"'
+    delimiters = venue.decode.delimiters
+    if not delimiters or not delimiters.isascii():
+        yield ("decode", "delimiters"), "at least one character is needed, all of them ASCII"
+    if not venue.channels:
+        yield ("channels",), "at least one channel is needed"
+    yield from _envelope_problems(venue)
+    yield from _topic_problems(venue)
+    for name, channel in venue.channels.items():
+        yield from _symbol_problems(name, channel)
+        yield from _subscribe_problems(name, channel, venue.decode)
+        yield from _channel_problems(name, channel)
+    for text in session_problems(venue.session, set(venue.channels)):
+        key, _, message = text.partition(": ")
+        yield key, message
+    if venue.reference is not None:
+        yield from _reference_problems(venue.reference)
+
+
+def parse_venue(text: str | bytes, file: str) -> tuple[Venue | None, list[Problem]]:
+    """The venue of a TOML text, or None with all of its problems."""
+    return parse(text, file, Venue, problems)
+
+
+def lint(path: str | Path) -> list[Problem]:
+    """All problems of a venue file, in the order of its lines; an empty list: it can be used."""
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        return [Problem(str(path), 0, "", f"cannot be read: {error.strerror or error}")]
+    return parse_venue(data, str(path))[1]
