@@ -1,1 +1,1 @@
-
+"""Captures: recorded sessions, and the decoder that turns them into normalised records."""

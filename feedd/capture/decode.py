@@ -1,0 +1,224 @@
+"""``feedd decode``: a capture through exactly the code that the live reader runs.
+
+Several captures are one session, in the order given. REST rows are at hand from the start: a book
+that needs a snapshot takes the first row of its instrument that can join what is buffered. A row
+from the future (by its time) may only join where a buffered delta follows it, or at the end.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import orjson
+
+from feedd.capture.render import STATE_NAMES, Renderer
+from feedd.capture.rows import Row, read_rows
+from feedd.decode.plan import compile_plan
+from feedd.pipeline.core import Pipeline
+from feedd.records import BookState, Event, Scope
+from feedd.shm.ring import RingReader, RingWriter
+from feedd.venues import reference
+from feedd.venues.schema import Venue
+from feedd.venues.session_schema import path_get
+
+__all__ = ["CaptureDecoder"]
+
+RING_SLOTS = 1 << 17
+DRAIN_RECORDS = RING_SLOTS // 4
+
+
+@dataclass(slots=True)
+class Snapshot:
+    """One REST depth body of the capture."""
+
+    symbol: str | None
+    id: int
+    body: bytes
+    t: int | None
+    spent: bool = False
+
+
+class CaptureDecoder:
+    """Decodes the captures of one venue into the events of the fixed contract.
+
+    ``events`` yields one dict per record; ``final_books`` afterwards one per instrument with a
+    book. ``statistics`` says what was read and what was not used.
+    """
+
+    def __init__(self, venue: Venue) -> None:
+        self.venue = venue
+        self._ring = RingWriter.private(RING_SLOTS)
+        self._reader = RingReader(self._ring, start="oldest")
+        self._pipeline = Pipeline(self._ring)
+        self._handle = self._pipeline.add_venue(compile_plan(venue))
+        self._pipeline.on_unknown(self._register)
+        self._names: list[str] = []
+        self._renderer = Renderer(self._names.__getitem__)
+        self._lines: dict[str, int] = {}
+        self._snapshots: dict[str | None, list[Snapshot]] = defaultdict(list)
+        self._waiting: dict[str, None] = {}
+        self._rows = 0
+        self.problems: list[str] = []
+        self.snapshots_used = 0
+        self.snapshots_unusable = 0
+
+    def load_instruments(self, path: Path) -> int:
+        """Read reference data; its symbols get their ids first. Returns how many there are."""
+        found = reference.load_file(self.venue, path)
+        for info in found:
+            instrument_id, row, depth = self._register(0, info.symbol)
+            self._pipeline.add_instrument(self._handle, info.symbol, instrument_id, row, depth)
+        return len(found)
+
+    # ---- events --------------------------------------------------------------------------------
+
+    def events(self, captures: Sequence[Path]) -> Iterator[dict[str, Any]]:
+        """Every event of the captures, in order."""
+        rows = [row for path in captures for row in read_rows(path, self.problems)]
+        self._collect_snapshots(rows)
+        for row in rows:
+            self._rows += 1
+            self._feed(row)
+            if self._ring.next_seq - self._reader.position > DRAIN_RECORDS:
+                yield from self._drain()
+        self._try_snapshots(None)
+        yield from self._drain()
+        self.snapshots_unusable = sum(
+            not snapshot.spent for rows_ in self._snapshots.values() for snapshot in rows_
+        )
+
+    def final_books(self) -> Iterator[dict[str, Any]]:
+        """The full book of each instrument that had one, in order of arrival."""
+        for symbol in self._pipeline.symbols_with_books(self._handle):
+            state, sequence = self._pipeline.book_state(self._handle, symbol)
+            bids, asks = self._pipeline.book_levels(self._handle, symbol)
+            had_snapshot = state == BookState.LIVE or bids or asks
+            yield {
+                "kind": "final_book",
+                "instrument": f"{self.venue.name}:{symbol}",
+                "state": STATE_NAMES[state],
+                "sequence": sequence if had_snapshot else None,
+                "bids": bids,
+                "asks": asks,
+            }
+
+    def statistics(self) -> dict[str, Any]:
+        """Rows read and every counter that is not zero."""
+        counters = {name: value for name, value in self._pipeline.counters().items() if value}
+        counters.pop("last_data_ns", None)
+        return {
+            "rows": self._rows,
+            "rows_skipped": len(self.problems),
+            "rest_snapshots_used": self.snapshots_used,
+            "rest_snapshots_unused": self.snapshots_unusable,
+            **counters,
+        }
+
+    def bad_frames(self) -> list[str]:
+        """Samples of rejected frames, printable."""
+        return [
+            f"bad frame: {bad.reason}: {bad.sample[:120]!r}"
+            for bad in self._pipeline.take_bad_frames()
+        ]
+
+    def _drain(self) -> Iterator[dict[str, Any]]:
+        while len(records := self._reader.read(4096)):
+            yield from self._renderer.render(records.tobytes())
+
+    def _register(self, _venue: int, symbol: str) -> tuple[int, int, int]:
+        self._names.append(f"{self.venue.name}:{symbol}")
+        return len(self._names) - 1, -1, 0
+
+    def _feed(self, row: Row) -> None:
+        t = row.t or 0
+        if row.dir == "in":
+            line = self._lines.setdefault(row.conn, len(self._lines))
+            self._pipeline.on_message(self._handle, row.data, t, line)
+            self._pipeline.commit()
+            for request in self._pipeline.take_requests():
+                if request.kind == "snapshot":
+                    self._waiting[request.symbol] = None
+            if self._waiting:
+                self._try_snapshots(t)
+        elif row.dir == "close" and row.conn in self._lines:
+            line = self._lines[row.conn]
+            if self._pipeline.line_down(self._handle, line, t):
+                self._pipeline.status(Event.LINE_DOWN, t, scope=Scope.CONNECTION, line=line)
+            self._pipeline.commit()
+
+    # ---- REST snapshots ------------------------------------------------------------------------
+
+    def _collect_snapshots(self, rows: list[Row]) -> None:
+        depths = [channel.book.rest for channel in self.venue.channels.values()
+                  if channel.book is not None and channel.book.rest is not None]
+        for row in rows:
+            if row.dir != "rest":
+                continue
+            try:
+                body = orjson.loads(row.data)
+            except orjson.JSONDecodeError:
+                self.problems.append(f"REST row {row.url or ''}: the body is not JSON, skipped")
+                continue
+            for rest in depths:
+                snapshot_id = path_get(body, rest.id)
+                if isinstance(snapshot_id, int) and not isinstance(snapshot_id, bool):
+                    symbol = _symbol_of(row.url) or path_get(body, rest.symbol or "", None)
+                    symbol = symbol if isinstance(symbol, str) else None
+                    self._snapshots[symbol].append(
+                        Snapshot(symbol, snapshot_id, row.data, row.t)
+                    )
+                    break
+        if self._snapshots.get(None):
+            only = self._only_symbol(rows)
+            if only is not None:
+                nameless = self._snapshots.pop(None)
+                order = [s for s in self._snapshots.get(only, ()) if s not in nameless]
+                self._snapshots[only] = order + nameless
+
+    def _only_symbol(self, rows: list[Row]) -> str | None:
+        """The capture's only instrument with a book, None when there are several."""
+        pipeline = Pipeline(RingWriter.private(1 << 14))
+        handle = pipeline.add_venue(compile_plan(self.venue))
+        pipeline.on_unknown(lambda _venue, _symbol: (0, -1, 0))
+        for row in rows:
+            if row.dir == "in":
+                pipeline.on_message(handle, row.data, 0)
+                if len(pipeline.symbols_with_books(handle)) > 1:
+                    return None
+        symbols = pipeline.symbols_with_books(handle)
+        return symbols[0] if symbols else None
+
+    def _try_snapshots(self, now: int | None) -> None:
+        """Offer every unspent row to the books that wait; ``now`` None: the capture is over."""
+        for symbol in list(self._waiting):
+            for snapshot in self._snapshots.get(symbol, ()):
+                if snapshot.spent:
+                    continue
+                at_hand = now is None or (snapshot.t is not None and snapshot.t <= now)
+                answer = self._pipeline.join_state(self._handle, symbol, snapshot.id, at_hand)
+                if answer == "not_needed":
+                    break
+                if answer != "joined":
+                    continue
+                t = snapshot.t if snapshot.t is not None else now or 0
+                answer = self._pipeline.on_rest_snapshot(
+                    self._handle, symbol, snapshot.body, t, at_hand
+                )
+                self._pipeline.commit()
+                if answer == "joined":
+                    snapshot.spent = True
+                    self.snapshots_used += 1
+                    del self._waiting[symbol]
+                    break
+
+
+def _symbol_of(url: str | None) -> str | None:
+    if not url:
+        return None
+    values = parse_qs(urlsplit(url).query).get("symbol")
+    return values[0].upper() if values else None

@@ -1,0 +1,55 @@
+"""The ``feedd`` command: thin, every subcommand lives beside what it drives and loads on use."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from feedd.errors import FeeddError
+
+__all__ = ["main"]
+
+_COMMANDS = {
+    "config": ("feedd.supervisor.commands", "config"),
+    "decode": ("feedd.capture.command", "decode"),
+    "demo": ("feedd.demo.command", "demo"),
+    "run": ("feedd.supervisor.commands", "run"),
+    "sim": ("feedd.sim.main", "sim"),
+    "status": ("feedd.supervisor.commands", "status"),
+    "venues": ("feedd.venues.command", "venues"),
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand when it is used: ``feedd status`` needs no network code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module, name = _COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+
+@click.command("feedd", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="feedd")
+def cli() -> None:
+    """Market-data feed handler daemon for crypto venues."""
+
+
+def main() -> None:
+    """Entry point; an error of feedd is a message and an exit code, not a traceback."""
+    try:
+        cli()
+    except FeeddError as exc:
+        click.echo(f"feedd: {exc}", err=True)
+        sys.exit(exc.exit_code)
+
+
+if __name__ == "__main__":
+    main()
