@@ -1,0 +1,62 @@
+# Every target makes its own environment in .venv first; see `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.feedd-built
+SOURCES := $(shell find feedd \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) 2>/dev/null) \
+	setup.py pyproject.toml
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check build wheel bench model stress tsan autobahn fuzz asan clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+$(STAMP): $(SOURCES)
+	@sh tools/setup-venv "$(PYTHON)" "$(VENV)"
+	@touch $@
+
+build: $(STAMP) ## the environment and the compiled modules
+
+demo: $(STAMP) ## the main job on the simulated venue: exchange, daemon, consumer, live screen
+	@$(BIN)/feedd demo $(ARGS)
+
+test: $(STAMP) ## every test
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+check: $(STAMP) ## ruff, mypy, cython-lint, stubs, import direction
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/cython-lint feedd
+	@$(BIN)/mypy
+	@$(BIN)/python tests/typing/check_stubs.py
+	@$(BIN)/python -m pytest -q tests/typing
+
+wheel: $(STAMP) ## a wheel in dist/
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+bench: $(STAMP) ## speed against the peers that are installed
+	@$(BIN)/python bench/decode_vs_cryptofeed.py $(ARGS)
+
+model: $(STAMP) ## the ring protocol under a weak memory model, with mutants that must fail
+	@$(BIN)/python tests/stress/model.py
+
+stress: $(STAMP) ## ring stress in C with and without the second stamp check, and over processes
+	@$(BIN)/python tests/stress/stress.py
+
+tsan: $(STAMP) ## the ring under ThreadSanitizer, with a mutant that it must report
+	@$(BIN)/python tests/stress/tsan.py
+
+autobahn: $(STAMP) ## the WebSocket assembler against Autobahn's client cases
+	@$(BIN)/python tests/autobahn/run.py
+
+fuzz: $(STAMP) ## fuzz the decode engine against orjson
+	@$(BIN)/python tests/fuzz/run.py
+
+asan: $(STAMP) ## replay the fuzz corpus through an AddressSanitizer build
+	@$(BIN)/python tests/fuzz/asan.py
+
+clean: ## remove what was built
+	rm -rf $(VENV) build dist .work *.egg-info
+	find feedd -name '*.so' -delete
+	find feedd -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f
