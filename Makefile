@@ -13,7 +13,7 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 $(STAMP): $(SOURCES)
-	@sh tools/setup-venv "$(PYTHON)" "$(VENV)"
+	@sh .ci/setup-venv "$(PYTHON)" "$(VENV)"
 	@touch $@
 
 build: $(STAMP) ## the environment and the compiled modules
