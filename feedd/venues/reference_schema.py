@@ -65,7 +65,7 @@ class KindRule(_Base, frozen=True, kw_only=True):
 
 
 class ContractRule(_Base, frozen=True, kw_only=True):
-    """``linear``: value = price x size. ``inverse``: value = size / price, paid in the base."""
+    """``linear``: paid in the quote asset (spot too); ``inverse``: in the base asset."""
 
     value: Literal["unknown", "linear", "inverse", "quanto"]
     when: Condition = {}
