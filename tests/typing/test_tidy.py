@@ -1,0 +1,64 @@
+"""House rules that a reader would otherwise have to remember."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LINES_MAX = 600
+# one table of tests, or one C-level object that would only be harder to follow in two files
+SOURCES = sorted(
+    p
+    for folder in ("feedd", "tests", "tools", "bench")
+    for p in (ROOT / folder).rglob("*")
+    if p.is_file()
+    and (p.suffix in (".py", ".pyx", ".pxd", ".pyi", ".h") or p.parent.name == "tools")
+    and ".work" not in p.parts
+    and "__pycache__" not in p.parts
+)
+# spelled in pieces so that this file does not find itself
+UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X|NotImplemented" + r"Error)\b")
+
+
+def test_no_file_is_two() -> None:
+    long = {str(p.relative_to(ROOT)): n for p in SOURCES if (n := _lines(p)) > LINES_MAX}
+    assert long == {}
+
+
+def _lines(path: Path) -> int:
+    return path.read_text(errors="replace").count("\n")
+
+
+def test_nothing_is_marked_unfinished() -> None:
+    found = [str(p.relative_to(ROOT)) for p in SOURCES if UNFINISHED.search(p.read_text("utf-8"))]
+    assert found == []
+
+
+def test_only_the_clock_module_reads_clocks() -> None:
+    readers = []
+    for path in (ROOT / "feedd").rglob("*.py"):
+        if path.name == "clock.py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            imports_time = (isinstance(node, ast.Import) and any(a.name == "time" for a in node.names)) or (
+                isinstance(node, ast.ImportFrom) and node.module == "time"
+            )
+            if imports_time:
+                readers.append(str(path.relative_to(ROOT)))
+    assert readers == []
+
+
+@pytest.mark.parametrize("suffix", [".pyx"])
+def test_every_compiled_module_has_a_stub(suffix: str) -> None:
+    internal = {"feedd/pipeline/books.pyx", "feedd/pipeline/instrument.pyx",
+                "feedd/pipeline/output.pyx", "feedd/pipeline/rows.pyx"}
+    missing = [
+        str(p.relative_to(ROOT))
+        for p in (ROOT / "feedd").rglob(f"*{suffix}")
+        if not p.with_suffix(".pyi").exists() and str(p.relative_to(ROOT)) not in internal
+    ]
+    assert missing == []
