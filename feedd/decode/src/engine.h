@@ -24,6 +24,7 @@ enum { FD_SHAPE_OBJECT = 1, FD_SHAPE_ROWS = 2 };
 #define FD_SYMBOL_MAX 64
 #define FD_TOPIC_MAX 256
 #define FD_PLAN_DEPTH_MAX 8
+#define FD_KEY_TEXT_MAX 1536  /* a key of 128 characters, each written as two \uXXXX */
 
 typedef struct {
     uint32_t off, len;  /* span in the message; strings without their quotes */
@@ -410,7 +411,7 @@ static void fd_topic_known(fd_msg *m) {
 
 /* One object, its brace at p, with the key table of `node`. */
 static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row) {
-    uint8_t key_buf[64];
+    uint8_t key_buf[FD_KEY_TEXT_MAX];
     const int in_row = row != UINT32_MAX;
     if (m->depth == FD_DEPTH_MAX) return NULL;
     m->depth++;
@@ -429,7 +430,7 @@ static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node
         if (*p != ':') return NULL;
         p = fd_ws(p + 1);
         if (escaped) {
-            /* six bytes of escape make at least one: a longer text is no key of a table */
+            /* longer than any key of a table can be, every byte of it escaped */
             len = len <= sizeof key_buf ? (uint32_t)fd_unescape(k, len, key_buf) : UINT32_MAX;
             k = key_buf;
         }
