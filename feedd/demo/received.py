@@ -56,8 +56,8 @@ def read_events(
     if records.dtype != RAW:
         raise TypeError("records must have the dtype feedd.records.RAW")
     out: list[Received] = []
-    for kind, reader in _READERS.items():
-        index = np.flatnonzero(records["kind"] == kind)
+    for kinds, reader in _READERS:
+        index = np.flatnonzero(np.isin(records["kind"], kinds))
         if len(index):
             out.extend(reader(records[index], index.tolist(), read_ns[index].tolist(), names))
     out.sort(key=lambda event: event.position)
@@ -147,18 +147,34 @@ def _greeks(
 def _books(
     rows: Records, index: list[int], read_ns: list[int], names: dict[int, str]
 ) -> Iterator[Received]:
+    """Book events out of BOOK and BOOK_CONTROL slots; a bracketed event ends at SNAPSHOT_END."""
     instruments, times, sequences = _common(rows, names)
-    flags, counts, masks = rows["flags"].tolist(), rows["n"].tolist(), rows["side_mask"].tolist()
-    levels = rows["payload"].view("<f8").reshape(len(rows), 5, 2).tolist()
-    bids: list[tuple[float, float]] = []
-    asks: list[tuple[float, float]] = []
-    for i, flag in enumerate(flags):
-        for j in range(counts[i]):
-            side = asks if masks[i] >> j & 1 else bids
-            side.append((levels[i][j][0], levels[i][j][1]))
-        if not flag & Flag.LAST:
+    columns = zip(
+        rows["kind"].tolist(),
+        rows["flags"].tolist(),
+        rows["n"].tolist(),
+        rows["side_mask"].tolist(),
+        rows.view(BOOK_CONTROL)["reason"].tolist(),
+        rows["payload"].view("<f8").reshape(len(rows), 5, 2).tolist(),
+        strict=True,
+    )
+    sides: tuple[list[Any], list[Any]] = ([], [])
+    snapshot = False
+    for i, (kind, flag, n, mask, reason, levels) in enumerate(columns):
+        if kind == Kind.BOOK:
+            snapshot = bool(flag & Flag.SNAPSHOT)
+            for j in range(n):
+                sides[mask >> j & 1].append(tuple(levels[j]))
+            ends = flag & Flag.LAST
+        elif reason in _BROKEN:
+            content: Content = ("broken", reason)
+            yield Received("broken", instruments[i], content, sequences[i], read_ns[i], index[i])
             continue
-        snapshot = bool(flag & Flag.SNAPSHOT)
+        else:
+            ends = reason == BookReason.SNAPSHOT_END
+        if not ends:
+            continue
+        bids, asks = sides
         if snapshot:
             bids.sort(reverse=True)
             asks.sort()
@@ -167,20 +183,10 @@ def _books(
         yield Received(
             "book", instruments[i], content, sequences[i], read_ns[i], index[i], snapshot
         )
-        bids, asks = [], []
+        sides = ([], [])
 
 
 _BROKEN = (BookReason.CLEAR, BookReason.GAP, BookReason.CHECKSUM)
-
-
-def _controls(
-    rows: Records, index: list[int], read_ns: list[int], names: dict[int, str]
-) -> Iterator[Received]:
-    instruments, _, sequences = _common(rows, names)
-    for i, reason in enumerate(rows.view(BOOK_CONTROL)["reason"].tolist()):
-        if reason in _BROKEN:
-            content = ("broken", reason)
-            yield Received("broken", instruments[i], content, sequences[i], read_ns[i], index[i])
 
 
 def _statuses(
@@ -192,13 +198,11 @@ def _statuses(
         yield Received(kind, instruments[i], (kind, code), sequences[i], read_ns[i], index[i])
 
 
-_READERS = {
-    Kind.TRADE: _trades,
-    Kind.LIQUIDATION: _trades,
-    Kind.QUOTE: _quotes,
-    Kind.BOOK: _books,
-    Kind.BOOK_CONTROL: _controls,
-    Kind.DERIV: _derivs,
-    Kind.GREEKS: _greeks,
-    Kind.STATUS: _statuses,
-}
+_READERS = (
+    ([Kind.TRADE, Kind.LIQUIDATION], _trades),
+    ([Kind.QUOTE], _quotes),
+    ([Kind.BOOK, Kind.BOOK_CONTROL], _books),
+    ([Kind.DERIV], _derivs),
+    ([Kind.GREEKS], _greeks),
+    ([Kind.STATUS], _statuses),
+)

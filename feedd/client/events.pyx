@@ -1,0 +1,263 @@
+"""From ring slots to batches of whole events; events.pyi says what the class promises."""
+
+cimport cython
+from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove
+
+import numpy as np
+
+from feedd.records import RAW
+
+from feedd.shm.feedd cimport (
+    FEEDD_BOOK_CONTROL, FEEDD_LAST, FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN,
+    FEEDD_REASON_SNAPSHOT_END, feedd_record,
+)
+
+cdef enum:
+    EVENT_MAX = 1 << 18  # records; a longer event is handed out in pieces
+
+
+@cython.final
+cdef class EventBuffer:
+    # records[start:end] are read but not handed out; records[start:cut] are whole events;
+    # everything before `scan` was looked at.
+    cdef object array
+    cdef unsigned char[::1] view
+    cdef feedd_record* records
+    cdef Py_ssize_t room, room_min, start, cut, scan, end
+    cdef uint64_t reader_lost
+    cdef uint64_t lost
+    cdef int epoch  # -1: no record seen yet
+    cdef bint restarted, after_hole, bracket
+    cdef uint32_t bracket_instrument
+    cdef list broken
+    cdef uint32_t kinds
+    cdef const unsigned char[::1] wanted  # by instrument id; None: every instrument
+
+    def __cinit__(self, Py_ssize_t room=8192, *, kinds=None, wanted=None):
+        if room < 16:
+            raise ValueError("a batch needs room for at least 16 records")
+        self.room_min = room
+        self.epoch = -1
+        self.broken = []
+        self.kinds = 0xffffffff
+        if kinds is not None:
+            self.kinds = 0
+            for kind in kinds:
+                self.kinds |= 1u << <uint32_t>int(kind)
+        self.wanted = wanted
+        self._renew(room)
+
+    def want(self, wanted):
+        """Replace the instrument filter: bytes by id, or None."""
+        self.wanted = wanted
+
+    cdef _renew(self, Py_ssize_t room):
+        """A new buffer that begins with what is still held: the old one may be handed out."""
+        cdef Py_ssize_t held = self.end - self.start
+        array = np.empty(room, dtype=RAW)
+        cdef unsigned char[::1] view = array.view(np.uint8).reshape(-1)
+        if held:
+            memcpy(&view[0], &self.records[self.start], held * sizeof(feedd_record))
+        self._moved(held)
+        self.array = array
+        self.view = view
+        self.records = <feedd_record*>&view[0]
+        self.room = room
+
+    cdef void _moved(self, Py_ssize_t held) noexcept:
+        self.cut -= self.start
+        self.scan -= self.start
+        self.start = 0
+        self.end = held
+
+    cdef void _compact(self) noexcept:
+        """Move what is held to the front (nobody else sees the buffer)."""
+        cdef Py_ssize_t held = self.end - self.start
+        if self.start:
+            memmove(self.records, &self.records[self.start], held * sizeof(feedd_record))
+            self._moved(held)
+
+    def fill(self, reader) -> bool:
+        """Read the ring once; True when there is a whole event, or something to tell."""
+        cdef Py_ssize_t n
+        cdef uint64_t lost
+        if self.scan < self.end:
+            self._scan()  # the rest of a read that a new epoch had split
+        while self.cut == self.start:
+            self._compact()
+            if self.end == self.room:
+                if self.room >= EVENT_MAX:
+                    self.cut = self.end
+                    break
+                self._renew(2 * self.room)
+            n = reader.read_into(self.array[self.end:] if self.end else self.array)
+            lost = reader.lost
+            if lost != self.reader_lost:
+                self._hole(lost - self.reader_lost, n)
+                self.reader_lost = lost
+            self.end += n
+            self._scan()
+            if self.end < self.room:
+                break  # the ring is read to its end; else the event may be longer than the room
+        return self.cut > self.start or self.lost > 0 or self.restarted
+
+    cdef _hole(self, uint64_t lost, Py_ssize_t n):
+        """Records are missing between what is held and the ``n`` just read behind it."""
+        cdef Py_ssize_t held = self.end - self.start
+        self._drop(held)
+        self.lost += lost
+        self.after_hole = True
+        if n and held:
+            memmove(self.records, &self.records[held], n * sizeof(feedd_record))
+        self.start = self.cut = self.scan = self.end = 0
+
+    cdef _drop(self, Py_ssize_t n):
+        """Give up the first ``n`` records held: an event that will never be whole."""
+        if self.bracket:
+            self.broken.append(self.bracket_instrument)
+        self.bracket = False
+        self.lost += n
+
+    cdef _scan(self):
+        """Find the end of the last whole event."""
+        cdef Py_ssize_t i = self.scan
+        cdef const feedd_record* record
+        while i < self.end:
+            record = &self.records[i]
+            if record.epoch != self.epoch:
+                if self.cut > self.start:
+                    break  # first hand out what the old writer finished
+                if self.epoch >= 0:
+                    self._drop(i - self.start)
+                    self.restarted = True
+                self.start = self.cut = i
+                self.epoch = record.epoch
+            if record.kind == FEEDD_BOOK_CONTROL:
+                if record.p.control.reason == FEEDD_REASON_SNAPSHOT_BEGIN:
+                    self.bracket = True
+                    self.bracket_instrument = record.instrument
+                elif record.p.control.reason == FEEDD_REASON_SNAPSHOT_END:
+                    if self.after_hole and not self.bracket and self.cut == self.start == i:
+                        # the end of a snapshot whose beginning is in the hole
+                        self.broken.append(record.instrument)
+                        self.lost += 1
+                        self.start = i + 1
+                    self.bracket = False
+                    self.cut = i + 1
+            if record.flags & FEEDD_LAST and not self.bracket:
+                self.cut = i + 1
+            self.after_hole = False
+            i += 1
+        self.scan = i
+
+    def take(self):
+        """(records, lost, restarted, broken snapshots), or the highest unknown instrument id.
+
+        Whole events that pass the filter, as an array of its own.
+        """
+        cdef Py_ssize_t n = self.cut - self.start
+        cdef Py_ssize_t kept = n
+        cdef bint all_kept = self.kinds == 0xffffffff and self.wanted is None
+        if not all_kept:
+            kept = self._count()
+            if kept < 0:
+                return int(-1 - kept)
+            all_kept = kept == n
+        if not all_kept:
+            out = self._filtered(kept)
+            self.start = self.cut
+        elif n * 4 >= self.room:
+            out = self.array[self.start:self.cut]
+            self.start = self.cut
+            self._renew(max(self.room_min, 2 * (self.end - self.start)))
+        else:
+            out = self.array[self.start:self.cut].copy()
+            self.start = self.cut
+        told = (out, self.lost, self.restarted, tuple(self.broken))
+        self.lost = 0
+        self.restarted = False
+        if self.broken:
+            self.broken = []
+        return told
+
+    cdef inline bint _passes(self, const feedd_record* record) noexcept nogil:
+        return (self.kinds >> (record.kind & 31)) & 1 and (
+            record.instrument == FEEDD_NO_INSTRUMENT or self.wanted[record.instrument]
+        )
+
+    cdef Py_ssize_t _count(self) noexcept:
+        """Records that pass; -1 - id when ``wanted`` does not know an instrument."""
+        cdef Py_ssize_t i
+        cdef Py_ssize_t kept = 0
+        cdef bint every = self.wanted is None
+        cdef uint32_t known = 0 if every else <uint32_t>self.wanted.shape[0]
+        cdef const feedd_record* record
+        for i in range(self.start, self.cut):
+            record = &self.records[i]
+            if every:
+                kept += (self.kinds >> (record.kind & 31)) & 1
+                continue
+            if record.instrument >= known and record.instrument != FEEDD_NO_INSTRUMENT:
+                return -1 - <Py_ssize_t>record.instrument
+            kept += self._passes(record)
+        return kept
+
+    cdef object _filtered(self, Py_ssize_t kept):
+        cdef Py_ssize_t i
+        cdef Py_ssize_t at = 0
+        cdef bint every = self.wanted is None
+        cdef unsigned char[::1] view
+        cdef feedd_record* to
+        cdef const feedd_record* record
+        out = np.empty(kept, dtype=RAW)
+        if not kept:
+            return out
+        view = out.view(np.uint8).reshape(-1)
+        to = <feedd_record*>&view[0]
+        for i in range(self.start, self.cut):
+            record = &self.records[i]
+            if ((self.kinds >> (record.kind & 31)) & 1) if every else self._passes(record):
+                to[at] = record[0]
+                at += 1
+        return out
+
+    @property
+    def held(self):
+        """Records read that wait for the end of their event."""
+        return self.end - self.start
+
+    def position(self, reader):
+        """Where another reader has to start to get what was not handed out yet."""
+        if self.start < self.end:
+            return self.records[self.start].ring_seq
+        return reader.position
+
+
+def select(records, uint32_t kinds):
+    """The records whose kind has its bit in ``kinds``, as a new array (or ``records`` itself)."""
+    cdef const unsigned char[::1] view
+    cdef unsigned char[::1] target
+    cdef const feedd_record* source
+    cdef feedd_record* to
+    cdef Py_ssize_t i
+    cdef Py_ssize_t n = len(records)
+    cdef Py_ssize_t kept = 0
+    if n == 0:
+        return records
+    view = np.ascontiguousarray(records).view(np.uint8).reshape(-1)
+    source = <const feedd_record*>&view[0]
+    for i in range(n):
+        kept += (kinds >> (source[i].kind & 31)) & 1
+    if kept == n:
+        return records
+    out = np.empty(kept, dtype=RAW)
+    if kept:
+        target = out.view(np.uint8).reshape(-1)
+        to = <feedd_record*>&target[0]
+        kept = 0
+        for i in range(n):
+            if (kinds >> (source[i].kind & 31)) & 1:
+                to[kept] = source[i]
+                kept += 1
+    return out

@@ -1,0 +1,232 @@
+"""The Feed: one daemon's shared memory as a consumer sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy.typing as npt
+
+from feedd.client.board import read_board
+from feedd.client.book import TOP_LEVELS, Book, BookSnapshot
+from feedd.client.cursor import reader_numbers, ring_id
+from feedd.client.instruments import Instrument, Instruments
+from feedd.client.reader_info import ReaderInfo
+from feedd.client.stream import OnOverrun, Start, Stream, Wait
+from feedd.errors import ShmError
+from feedd.shm.board import BoardReader
+from feedd.shm.books import BooksReader
+from feedd.shm.counters import CountersReader
+from feedd.shm.directory import lock_held, lock_path
+from feedd.shm.ring import RingReader
+
+__all__ = ["Feed", "Join"]
+
+_Mapped = TypeVar("_Mapped", BoardReader, BooksReader)
+
+
+class Join(NamedTuple):
+    """A book and the stream that begins with the first record that is not in it."""
+
+    book: BookSnapshot
+    stream: Stream
+
+
+class Feed:
+    """Everything one daemon publishes, read-only: nothing done here can disturb it.
+
+    Made by ``feedd.attach()``. It stays usable when the daemon is restarted in the same directory:
+    streams follow to the new rings (``batch.restarted``), books and boards are mapped again.
+    Objects belong to one thread; attach once per thread.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.instruments = Instruments(directory)
+        self._counters: CountersReader | None = None
+        self._boards: dict[int, BoardReader] = {}
+        self._books: dict[int, BooksReader] = {}
+
+    # ---- what there is ----------------------------------------------------------------------
+
+    def instrument(self, name: str | int) -> Instrument:
+        """The instrument "venue:SYMBOL" (or of an id); KeyError with a hint when there is none."""
+        return self.instruments[name]
+
+    @property
+    def readers(self) -> list[ReaderInfo]:
+        """The daemon's reader processes: life, ring, counters, latencies, as of now."""
+        counters = self._counters_reader()
+        return [
+            ReaderInfo.look(self.directory, number, counters)
+            for number in reader_numbers(self.directory)
+        ]
+
+    @property
+    def alive(self) -> bool:
+        """True while every reader process lives and there is at least one."""
+        numbers = reader_numbers(self.directory)
+        return bool(numbers) and all(lock_held(lock_path(self.directory, n)) for n in numbers)
+
+    def _counters_reader(self) -> CountersReader | None:
+        if self._counters is None or self._counters.segment.superseded:
+            try:
+                fresh = CountersReader(self.directory)
+            except ShmError:
+                return self._counters
+            if self._counters is not None:
+                self._counters.close()
+            self._counters = fresh
+        return self._counters
+
+    # ---- streams ----------------------------------------------------------------------------
+
+    def stream(
+        self,
+        venues: Iterable[str] | None = None,
+        kinds: Iterable[str | int] | None = None,
+        instruments: Iterable[str | int | Instrument] | None = None,
+        *,
+        start: Start = "newest",
+        wait: Wait = "futex",
+        on_overrun: OnOverrun = "count",
+        timeout: float | None = None,
+        batch_max: int = 8192,
+    ) -> Stream:
+        """An endless iterator of ``Batch`` over all readers' rings, also for ``async for``.
+
+        ``venues``, ``kinds``, ``instruments``: what to hand out (None: everything); "book" brings
+        the book controls along, and records that concern no instrument always pass the instrument
+        filters. ``start``: "newest", "oldest" (as far back as the rings hold) or the ``positions``
+        of an earlier batch. ``wait``: "futex" sleeps (about 25 us to wake), "yield" and "spin" burn
+        a core for less latency. ``on_overrun``: loss is counted in ``batch.lost``, or raises
+        ``LappedError``. ``timeout``: after so many seconds of silence an empty batch is handed out,
+        None waits for ever. ``batch_max``: records of a batch; a longer event makes it larger.
+        """
+        return Stream(
+            self.directory,
+            self.instruments,
+            venues=[venues] if isinstance(venues, str) else venues,
+            kinds=[kinds] if isinstance(kinds, str) else kinds,
+            chosen=[instruments]
+            if isinstance(instruments, (str, int, Instrument))
+            else instruments,
+            start=start,
+            wait=wait,
+            on_overrun=on_overrun,
+            timeout=timeout,
+            batch_max=batch_max,
+        )
+
+    def join(self, name: str | int, *, depth: int | None = None, **options: Any) -> Join:
+        """One instrument's book and the stream of what comes after it: no record twice, none lost.
+
+        ``options`` are those of ``stream`` but for ``instruments`` and ``start``. Fold the stream
+        into the book with ``BookBuilder.seed`` and ``apply``.
+        """
+        book = self.book(name, depth=depth)
+        snapshot = book.refresh()
+        instrument = snapshot.instrument
+        ring = RingReader(self.directory, instrument.reader)
+        try:
+            start = {str(instrument.reader): [ring_id(ring), snapshot.ring_pos + 1]}
+            if snapshot.ring_pos < ring.capacity:  # before the ring's first record: no book yet
+                start = {str(instrument.reader): [ring_id(ring), ring.head]}
+        finally:
+            ring.close()
+            book.close()
+        stream = Stream(
+            self.directory,
+            self.instruments,
+            chosen=[instrument.id],
+            start=start,
+            readers=[instrument.reader],
+            **options,
+        )
+        return Join(snapshot, stream)
+
+    # ---- latest values ----------------------------------------------------------------------
+
+    def book(self, name: str | int, *, depth: int | None = TOP_LEVELS) -> Book:
+        """Live view of one book. ``depth``: levels a side, None for all that are shared.
+
+        Up to 32 levels are a plain copy; more are rolled forward from the daemon's deep copy.
+        """
+        return Book(lambda: self.instruments[name], self._book_reader, self._ring_reader, depth)
+
+    def board(
+        self,
+        *,
+        kind: str | None = None,
+        underlying: str | None = None,
+        venue: str | None = None,
+        instruments: Iterable[str | int | Instrument] | None = None,
+    ) -> npt.NDArray[Any]:
+        """The latest of everything as one structured array, dtype ``BOARD_VIEW``.
+
+        ``board(kind="option", underlying="BTC")`` is the whole surface: name, strike, expiry
+        (ns), option_type (+1 call, -1 put), mark_iv, delta, bid_price ... Each row is consistent in
+        itself. Prices and sizes are in the venue's units; absent numbers are NaN.
+        """
+        ids = None if instruments is None else self.instruments.ids(instruments)
+        self.instruments.refresh()
+        mask = self.instruments.mask(
+            venues=None if venue is None else [venue], kind=kind, underlying=underlying, ids=ids
+        )
+        return read_board(self.instruments.cached[mask], self._board_reader)
+
+    def _board_reader(self, number: int) -> BoardReader:
+        return _mapped(self._boards, number, BoardReader, self.directory)
+
+    def _book_reader(self, number: int) -> BooksReader:
+        return _mapped(self._books, number, BooksReader, self.directory)
+
+    def _ring_reader(self, number: int) -> RingReader:
+        return RingReader(self.directory, number)
+
+    # ---- life -------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Unmap everything but the streams, which are closed on their own."""
+        self.instruments.close()
+        if self._counters is not None:
+            self._counters.close()
+            self._counters = None
+        for mapped in (*self._boards.values(), *self._books.values()):
+            mapped.close()
+        self._boards.clear()
+        self._books.clear()
+
+    def __enter__(self) -> Feed:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        numbers = reader_numbers(self.directory)
+        state = "alive" if self.alive else "NOT ALIVE"
+        return (
+            f"<Feed {self.directory}: {state}, {len(numbers)} readers, "
+            f"{len(self.instruments)} instruments>"
+        )
+
+
+def _mapped(
+    mapped: dict[int, _Mapped], number: int, make: type[_Mapped], directory: Path
+) -> _Mapped:
+    """The segment of a reader, mapped once, and again when a new file has taken its place."""
+    current = mapped.get(number)
+    if current is not None and not current.segment.superseded:
+        return current
+    try:
+        fresh = make(directory, number)
+    except ShmError:
+        if current is not None:
+            return current  # the daemon is between two lives: the last values stay readable
+        raise
+    if current is not None:
+        current.close()
+    mapped[number] = fresh
+    return fresh
