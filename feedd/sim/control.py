@@ -1,0 +1,126 @@
+"""The control API under ``/_sim``: faults, stop and resume, status."""
+
+from __future__ import annotations
+
+import json
+
+from aiohttp import web
+
+from feedd.clock import now_ns
+from feedd.sim.faults import FaultError
+from feedd.sim.hub import Hub
+from feedd.sim.session_binance import BinanceConnection
+from feedd.sim.source import Source
+
+
+class Control:
+    """Handlers of the control endpoints; all answers are JSON."""
+
+    def __init__(self, hub: Hub, source: Source) -> None:
+        self.hub = hub
+        self.source = source
+
+    def routes(self) -> list[web.RouteDef]:
+        """The endpoints."""
+        return [
+            web.post("/_sim/fault", self.fault),
+            web.delete("/_sim/fault", self.clear),
+            web.post("/_sim/event", self.event),
+            web.post("/_sim/stop", self.stop),
+            web.post("/_sim/resume", self.resume),
+            web.get("/_sim/status", self.status),
+        ]
+
+    async def fault(self, request: web.Request) -> web.Response:
+        """Arm faults: the body is one description, or ``{"fault": text or [texts]}``."""
+        text = (await request.text()).strip()
+        if text.startswith("{"):
+            wanted = json.loads(text).get("fault", [])
+            texts = [wanted] if isinstance(wanted, str) else list(wanted)
+        else:
+            texts = [text]
+        try:
+            for each in texts:
+                rule = self.hub.faults.add(each)
+                if rule.action == "close" and _immediate(each):
+                    self._close_now()
+        except FaultError as error:
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response({"faults": self.hub.faults.describe()})
+
+    async def clear(self, request: web.Request) -> web.Response:
+        """Disarm all faults; delays of slowed connections end when their queue is sent."""
+        self.hub.faults.clear()
+        for connection in list(self.hub.connections.values()):
+            connection.release_held()
+        return web.json_response({"faults": []})
+
+    def _close_now(self) -> None:
+        """A ``close`` that names no message closes the connections it selects at once."""
+        rule = self.hub.faults.rules.pop()
+        self.hub.faults.active = any(r.action != "rest" for r in self.hub.faults.rules)
+        for connection in list(self.hub.connections.values()):
+            if rule.selects(connection.venue, "*", "*", connection.number):
+                connection.close(rule.how, "fault")
+
+    async def event(self, request: web.Request) -> web.Response:
+        """Send ``serverShutdown`` to the Binance connections (body: venue, conn, both optional)."""
+        wanted = json.loads(await request.text() or "{}")
+        if wanted.get("event", "serverShutdown") != "serverShutdown":
+            return web.json_response({"error": "the only event is serverShutdown"}, status=400)
+        told = []
+        for connection in self.hub.connections.values():
+            venue, number = wanted.get("venue"), wanted.get("conn")
+            if isinstance(connection, BinanceConnection) and (
+                venue in (None, connection.venue) and number in (None, connection.number)
+            ):
+                connection.announce_shutdown()
+                told.append(connection.number)
+        return web.json_response({"told": told})
+
+    async def stop(self, request: web.Request) -> web.Response:
+        """Stop sending; when this answers, the journal on disk is complete."""
+        self.source.stop()
+        self.hub.journal.row({"t": now_ns(), "stopped": True})
+        self.hub.journal.flush()
+        return self._status()
+
+    async def resume(self, request: web.Request) -> web.Response:
+        """Go on."""
+        self.source.start()
+        return self._status()
+
+    async def status(self, request: web.Request) -> web.Response:
+        """Source, streams, connections, faults."""
+        return self._status()
+
+    def _status(self) -> web.Response:
+        journal = self.hub.journal
+        return web.json_response(
+            {
+                **self.source.status(),
+                "journal": None if journal.path is None else str(journal.path),
+                "streams": {
+                    f"{s.venue}:{s.name}": {"messages": s.count, "attempted": s.attempted}
+                    for s in self.hub.streams.values()
+                },
+                "connections": [
+                    {
+                        "conn": c.number,
+                        "venue": c.venue,
+                        "path": c.path,
+                        "subscriptions": list(c.subscriptions),
+                        "pending": c.pending,
+                    }
+                    for c in self.hub.connections.values()
+                ],
+                "opened": self.hub.opened,
+                "faults": self.hub.faults.describe(),
+            }
+        )
+
+
+def _immediate(text: str) -> bool:
+    """Whether a close fault names only connections, not messages."""
+    keys = {part.partition("=")[0].strip() for part in text.split(",")[1:]}
+    return not keys & {"stream", "instrument", "nth", "every", "prob", "after", "count"}

@@ -1,0 +1,106 @@
+"""Streams, who is subscribed to them, and the way of a message to each subscriber."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from feedd.clock import now_ns
+from feedd.sim.faults import Faults
+from feedd.sim.journal import Journal
+
+if TYPE_CHECKING:
+    from feedd.sim.connection import Connection
+
+
+class Stream:
+    """One channel of one venue. ``count`` numbers its messages, whoever listens."""
+
+    __slots__ = ("attempted", "count", "greet", "instrument", "name", "subs", "venue")
+
+    def __init__(self, venue: str, name: str, instrument: str) -> None:
+        self.venue = venue
+        self.name = name
+        self.instrument = instrument
+        self.count = 0
+        self.attempted = 0
+        self.greet: Callable[[], tuple[str, str] | None] | None = None
+        """What a new subscriber gets first (body and events), where the venue sends something."""
+        self.subs: list[Connection] = []
+        """Replaced, never changed in place: a message may be under way over the old list."""
+
+
+class Hub:
+    """All streams and connections of the process."""
+
+    def __init__(self, journal: Journal, faults: Faults) -> None:
+        self.journal = journal
+        self.faults = faults
+        self.streams: dict[tuple[str, str], Stream] = {}
+        self.connections: dict[int, Connection] = {}
+        self.opened = 0
+
+    def stream(self, venue: str, name: str, instrument: str) -> Stream:
+        """The stream of that name, made on first use. ``instrument`` is the venue's symbol."""
+        key = (venue, name)
+        found = self.streams.get(key)
+        if found is None:
+            found = self.streams[key] = Stream(venue, name, instrument)
+        return found
+
+    def find(self, venue: str, name: str) -> Stream | None:
+        """The stream of that name if the venue has it."""
+        return self.streams.get((venue, name))
+
+    def publish(self, stream: Stream, body: str, events: str) -> None:
+        """Send one message to all subscribers of its stream.
+
+        ``body`` is the venue's message (Binance: the part under ``data``); ``events`` the comma
+        separated JSON objects of the journal row, or "null" for a message of unknown meaning.
+        """
+        for connection in stream.subs:
+            self.deliver(connection, stream, body, events)
+
+    def deliver(self, connection: Connection, stream: Stream, body: str, events: str) -> None:
+        """Send one message of a stream to one connection."""
+        if connection.closing:
+            return
+        stream.attempted += 1
+        frame = connection.frame(stream.name, body).encode()
+        events = events if events == "null" else f"[{events}]"
+        head = f'"venue":"{stream.venue}","conn":{connection.number},"stream":"{stream.name}"'
+        head = f'{head},"id":{stream.count},"fault":'
+        if self.faults.active or connection.delayed:
+            connection.deliver_faulty(stream, frame, head, f',"events":{events}}}\n')
+            return
+        if self.journal.enabled:
+            self.journal.add(f'{{"t":{now_ns()},{head}null,"events":{events}}}\n')
+        connection.transmit(frame)
+
+    def subscribe(self, connection: Connection, name: str) -> None:
+        """Attach a connection to a stream, if there is one of that name."""
+        stream = self.find(connection.venue, name)
+        if stream is not None and connection not in stream.subs:
+            stream.subs = [*stream.subs, connection]
+
+    def unsubscribe(self, connection: Connection, name: str) -> None:
+        """Detach a connection from a stream."""
+        stream = self.find(connection.venue, name)
+        if stream is not None and connection in stream.subs:
+            stream.subs = [other for other in stream.subs if other is not connection]
+
+    def register(self, connection: Connection) -> int:
+        """Enter a new connection; returns its number."""
+        self.opened += 1
+        self.connections[self.opened] = connection
+        return self.opened
+
+    def drop(self, connection: Connection) -> None:
+        """Forget a connection that ended."""
+        self.connections.pop(connection.number, None)
+        self.silence(connection)
+
+    def silence(self, connection: Connection) -> None:
+        """Detach a connection from all its streams."""
+        for name in connection.subscriptions:
+            self.unsubscribe(connection, name)

@@ -1,0 +1,136 @@
+"""Where messages come from: what sessions and REST ask of a market or a capture."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from feedd.sim.engine import Engine
+from feedd.sim.instruments import DERIBIT
+from feedd.sim.market_binance import BinanceMarket
+from feedd.sim.market_deribit import DeribitMarket
+
+BOOK_DEPTHS = (1, 5, 10, 20, 50, 100, 1_000, 10_000)
+CURRENCIES = ("BTC", "ETH", "USDC", "USDT", "EURR", "any")
+KINDS = ("future", "option", "spot", "future_combo", "option_combo", "any")
+
+Params = dict[str, object]
+
+
+class RefusalError(Exception):
+    """A venue's error answer: its code and words, and the HTTP status that goes with it."""
+
+    def __init__(self, code: int, message: str, data: object = None, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.data = data
+        self.status = status
+
+
+class Source(Protocol):
+    """The synthetic market or a capture."""
+
+    allow_raw: bool
+
+    def subscribed(self) -> None:
+        """Somebody subscribed to something new."""
+
+    def start(self) -> None:
+        """Go on sending."""
+
+    def stop(self) -> None:
+        """Send nothing more; final books go to the journal."""
+
+    def run_due(self, now_ns: int) -> None:
+        """Send what is due at this monotonic time."""
+
+    def status(self) -> dict[str, object]:
+        """What the status page says about the source."""
+
+    def symbols(self, venue: str) -> list[str]:
+        """The venue's instruments."""
+
+    def deribit_instruments(self, params: Params) -> list[dict[str, object]]:
+        """Result of public/get_instruments; raises RefusalError."""
+
+    def deribit_order_book(self, params: Params) -> tuple[str, str]:
+        """Result text and journal event of public/get_order_book; raises RefusalError."""
+
+    def binance_depth(self, venue: str, symbol: str, limit: int) -> tuple[str, str]:
+        """Body and journal event of a depth request; raises RefusalError."""
+
+    def exchange_info(self, venue: str) -> str:
+        """Body of exchangeInfo."""
+
+
+class SyntheticSource:
+    """The seeded market."""
+
+    def __init__(self, engine: Engine, allow_raw: bool) -> None:
+        self.engine = engine
+        self.allow_raw = allow_raw
+
+    def subscribed(self) -> None:
+        """Nothing to do: the market lives on its own."""
+
+    def start(self) -> None:
+        self.engine.start()
+
+    def stop(self) -> None:
+        self.engine.stop()
+
+    def run_due(self, now_ns: int) -> None:
+        self.engine.run_due(now_ns)
+
+    def status(self) -> dict[str, object]:
+        engine = self.engine
+        return {
+            "source": "synthetic",
+            "running": engine.running,
+            "ticks": engine.ticks,
+            "lost_ms": engine.lost_ms,
+            "venue_time_ms": engine.time.now_ms,
+        }
+
+    def symbols(self, venue: str) -> list[str]:
+        return [symbol for name, symbol in self.engine.markets if name == venue]
+
+    def deribit_instruments(self, params: Params) -> list[dict[str, object]]:
+        currency, kind = check_instrument_query(params)
+        if str(params.get("expired", "false")).lower() == "true":
+            return []
+        return [
+            info
+            for info in self.engine.reference(DERIBIT)
+            if currency in ("any", info["base_currency"]) and kind in ("any", info["kind"])
+        ]
+
+    def deribit_order_book(self, params: Params) -> tuple[str, str]:
+        name = str(params.get("instrument_name", ""))
+        market = self.engine.market(DERIBIT, name)
+        if not isinstance(market, DeribitMarket):
+            raise RefusalError(13020, "not_found", {"param": "instrument_name", "reason": name})
+        depth = str(params.get("depth", "5"))
+        if not depth.isdigit() or int(depth) not in BOOK_DEPTHS:
+            reason = f"must be one of {', '.join(map(str, BOOK_DEPTHS))}"
+            raise RefusalError(-32602, "Invalid params", {"param": "depth", "reason": reason})
+        return market.order_book(int(depth))
+
+    def binance_depth(self, venue: str, symbol: str, limit: int) -> tuple[str, str]:
+        market = self.engine.market(venue, symbol)
+        if not isinstance(market, BinanceMarket):
+            raise RefusalError(-1121, "Invalid symbol.")
+        return market.snapshot(limit)
+
+    def exchange_info(self, venue: str) -> str:
+        return self.engine.exchange_info(venue)
+
+
+def check_instrument_query(params: Params) -> tuple[str, str]:
+    """Currency and kind of a get_instruments query; raises RefusalError."""
+    currency, kind = str(params.get("currency", "")), str(params.get("kind", "any"))
+    for param, value, choices in (("currency", currency, CURRENCIES), ("kind", kind, KINDS)):
+        if value not in choices:
+            reason = f"must be one of {', '.join(choices)}"
+            raise RefusalError(-32602, "Invalid params", {"param": param, "reason": reason})
+    return currency, kind

@@ -1,0 +1,75 @@
+"""Decimal text of scaled integers.
+
+The generator computes in integers only; everything on the wire and in the journal is text made
+here, so no float rounding can come between what the venue means and what it says.
+"""
+
+from __future__ import annotations
+
+CACHE_LIMIT = 20_000
+"""Entries a text cache may hold before it starts over (prices repeat, sizes hardly do)."""
+
+
+def fixed(units: int, decimals: int) -> str:
+    """Text with exactly ``decimals`` places: ``fixed(6180030, 2) == "61800.30"``."""
+    if decimals == 0:
+        return str(units)
+    sign = "-" if units < 0 else ""
+    digits = str(abs(units)).rjust(decimals + 1, "0")
+    return f"{sign}{digits[:-decimals]}.{digits[-decimals:]}"
+
+
+def plain(units: int, decimals: int) -> str:
+    """Text with at least one and no superfluous places: ``"76914.0"``, ``"0.0065"``."""
+    if decimals == 0:
+        return f"{units}.0"
+    whole, _, fraction = fixed(units, decimals).partition(".")
+    return f"{whole}.{fraction.rstrip('0') or '0'}"
+
+
+def short(units: int, decimals: int) -> str:
+    """The shorter of plain and scientific form, as Deribit writes it: ``"1.0002e6"``."""
+    text = plain(units, decimals)
+    digits = str(abs(units))
+    exponent = len(digits) - 1 - decimals
+    mantissa = digits.rstrip("0")
+    if not mantissa:
+        return text
+    sign = "-" if units < 0 else ""
+    scientific = f"{sign}{mantissa[0]}.{mantissa[1:] or '0'}e{exponent}"
+    return scientific if len(scientific) < len(text) else text
+
+
+class FixedText(dict[int, str]):
+    """Cache ``n -> fixed(n * multiple, decimals)``."""
+
+    def __init__(self, decimals: int, multiple: int = 1) -> None:
+        super().__init__()
+        self.decimals = decimals
+        self.multiple = multiple
+
+    def __missing__(self, n: int) -> str:
+        if len(self) >= CACHE_LIMIT:
+            self.clear()
+        text = self[n] = fixed(n * self.multiple, self.decimals)
+        return text
+
+
+class PlainText(FixedText):
+    """Cache ``n -> plain(n * multiple, decimals)``."""
+
+    def __missing__(self, n: int) -> str:
+        if len(self) >= CACHE_LIMIT:
+            self.clear()
+        text = self[n] = plain(n * self.multiple, self.decimals)
+        return text
+
+
+class ShortText(FixedText):
+    """Cache ``n -> short(n * multiple, decimals)``."""
+
+    def __missing__(self, n: int) -> str:
+        if len(self) >= CACHE_LIMIT:
+            self.clear()
+        text = self[n] = short(n * self.multiple, self.decimals)
+        return text
