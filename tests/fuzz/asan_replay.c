@@ -1,0 +1,267 @@
+/* Replays messages through the native decode engine under AddressSanitizer and UBSan.
+ *
+ * usage: asan_replay SEED MUTATIONS FILE...
+ * Each file is decoded whole, cut at every offset, and MUTATIONS times with random changes; every
+ * message lies in a heap block of exactly its size plus the documented padding, so that one byte
+ * read behind it is an error. Built with -DFEEDD_LIBFUZZER this is a libFuzzer target instead.
+ */
+#include "engine.h"
+
+#ifndef REPLAY_PADDING
+#define REPLAY_PADDING FD_PADDING /* a test builds with less and must see an error */
+#endif
+#define NODES 16
+#define KEYS 24
+
+static fd_plan plan;
+static fd_node nodes[NODES];
+static fd_key keys[NODES][KEYS];
+static fd_channel channels[2];
+static fd_topic topics[8];
+static fd_envelope envelopes[4];
+static fd_cached_topic cache[1024];
+static uint8_t arena[64 * 1024];
+static uint64_t decoded, rejected, with_rows;
+
+static void die(const char *what) {
+    fprintf(stderr, "asan_replay: %s\n", what);
+    abort();
+}
+
+/* Key names in blocks of their own with the 8 bytes behind them that the engine may read. */
+static void add_key(int node, const char *name, uint8_t op, uint16_t arg) {
+    fd_node *n = &nodes[node];
+    fd_key *e = &keys[node][n->n];
+    size_t len = strlen(name);
+    uint8_t *copy = calloc(len + 8, 1);
+    if (copy == NULL || n->n == KEYS) die("no room for a key");
+    memcpy(copy, name, len);
+    n->keys = keys[node];
+    e->key = copy;
+    e->len = (uint32_t)len;
+    memcpy(&e->prefix, copy, 8);
+    e->op = op;
+    e->arg = arg;
+    uint32_t h = fd_key_hash(e->prefix, e->len);
+    while (n->table[h]) h = (h + 1) & 63;
+    n->table[h] = (uint8_t)++n->n;
+}
+
+static void add_topic(uint8_t envelope, int32_t channel, const char *before, const char *after,
+                      int8_t symbol_at) {
+    fd_topic *t = &topics[plan.n_topics++];
+    t->text[0] = (const uint8_t *)before;
+    t->len[0] = (uint16_t)strlen(before);
+    t->holes = after != NULL;
+    if (after != NULL) {
+        t->text[1] = (const uint8_t *)after;
+        t->len[1] = (uint16_t)strlen(after);
+    }
+    t->symbol_at = symbol_at;
+    t->channel = channel;
+    t->envelope = envelope;
+}
+
+/* Channel 0 has books and nested fields, channel 1 only fields; three envelopes as venues have. */
+static void build_plan(void) {
+    const char *fields[] = {"s", "u", "U", "pu", "E", "instrument_name", "underlying_price", "p",
+                            "q", "change_id", "timestamp"};
+    plan.nodes = nodes;
+    plan.n_nodes = NODES;
+    plan.channels = channels;
+    plan.n_channels = 2;
+    plan.topics = topics;
+    plan.envelopes = envelopes;
+    plan.n_envelopes = 4;
+    plan.cache = cache;
+    plan.cache_mask = 1023;
+    plan.arena = arena;
+    plan.arena_cap = sizeof arena;
+    plan.delimiter['@'] = plan.delimiter['.'] = 1;
+    for (int c = 0; c < 2; c++) {
+        uint16_t slot = 0;
+        for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+            add_key(c, fields[i], FD_OP_SLOT, slot++);
+        add_key(c, "greeks", FD_OP_NODE, (uint16_t)(2 + c));
+        nodes[2 + c].slot_lo = slot;
+        add_key(2 + c, "delta", FD_OP_SLOT, slot++);
+        add_key(2 + c, "gamma", FD_OP_SLOT, slot++);
+        nodes[2 + c].slot_hi = nodes[c].slot_hi = slot;
+        channels[c] = (fd_channel){c, slot, FD_SHAPE_OBJECT | FD_SHAPE_ROWS, {0, 1}};
+    }
+    const char *lists[][2] = {{"b", "a"}, {"bids", "asks"}};
+    for (int i = 0; i < 2; i++)
+        for (uint16_t side = 0; side < 2; side++) add_key(0, lists[i][side], FD_OP_LEVELS, side);
+    nodes[0].has_levels = 1;
+    add_key(4, "stream", FD_OP_SLOT, 0);
+    add_key(4, "data", FD_OP_PAYLOAD, 0);
+    add_key(5, "params", FD_OP_NODE, 6);
+    add_key(6, "channel", FD_OP_SLOT, 0);
+    add_key(6, "data", FD_OP_PAYLOAD, 0);
+    add_key(7, "e", FD_OP_SLOT, 0);
+    envelopes[0] = (fd_envelope){4, -1, 0};
+    envelopes[1] = (fd_envelope){5, -1, 0};
+    envelopes[2] = (fd_envelope){7, -1, 1};
+    envelopes[3] = (fd_envelope){8, 1, 1};
+    add_topic(0, 0, "", "@depth", 0);
+    add_topic(0, 0, "", "@depth@100ms", 0);
+    add_topic(0, 1, "", "@trade", 0);
+    add_topic(1, 0, "book.", ".100ms", 0);
+    add_topic(1, 1, "trades.", ".100ms", 0);
+    add_topic(1, 1, "ticker.", ".100ms", 0);
+    add_topic(2, 0, "depthUpdate", NULL, -1);
+    add_topic(2, 1, "aggTrade", NULL, -1);
+}
+
+/* Everything that the pipeline does with a value, and that spans lie inside the message. */
+static void use_value(const fd_msg *m, const fd_val *v, size_t n) {
+    uint8_t inexact = 0;
+    uint64_t u;
+    int64_t i;
+    fd_dec d;
+    if (v->type == FD_ABSENT) return;
+    if (v->off > n || v->len > n - v->off) die("a span leaves the message");
+    const uint8_t *p = m->base + v->off;
+    if (v->type == FD_STR) {
+        uint8_t *out = malloc(v->len ? v->len : 1);
+        if (out == NULL || fd_unescape(p, v->len, out) > v->len) die("unescaped text grew");
+        free(out);
+    }
+    fd_text_u64(p, v->len, &u);
+    if (v->type == FD_NUM || v->type == FD_STR) {
+        if (fd_scan_dec(p, &d) != p + v->len) return;
+        for (int shift = -20; shift <= 20; shift += 5) {
+            fd_to_double(d, shift, p, v->len, &inexact);
+            fd_to_int(d, shift, &i);
+        }
+        fd_to_u64(d, &u);
+    }
+}
+
+static void use_message(fd_msg *m, const uint8_t *data, size_t n, int as_channel) {
+    uint8_t *block = calloc(n + REPLAY_PADDING, 1);
+    if (block == NULL) die("out of memory");
+    if (n) memcpy(block, data, n);
+    int rc = as_channel < 0 ? fd_decode(m, block, n) : fd_decode_as(m, block, n, as_channel);
+    decoded++;
+    if (rc == FD_BAD_JSON) {
+        rejected++;
+    } else if (rc == FD_OK && m->channel >= 0 && m->rows) {
+        with_rows++;
+        uint32_t slots = plan.channels[m->channel].slots;
+        for (uint32_t i = 0; i < m->rows * slots; i++) use_value(m, &m->slots[i], n);
+        for (uint32_t i = 0; i < m->rows * 2; i++) {
+            if (m->channel == 1 || m->sides[i].seen != 1) continue;
+            if (m->sides[i].start + m->sides[i].count > m->n_levels) die("levels out of range");
+            for (uint32_t k = 0; k < m->sides[i].count; k++)
+                if (!(m->levels[m->sides[i].start + k].size >= 0)) die("a negative size");
+        }
+        if (m->sym_off + m->sym_len > FD_TOPIC_MAX) die("the symbol leaves the topic");
+    }
+    free(block);
+}
+
+static void use_all(fd_msg *m, const uint8_t *data, size_t n) {
+    for (int as = -1; as < 2; as++) use_message(m, data, n, as);
+}
+
+static void setup(fd_msg *m) {
+    if (!fd_decimal_init()) die("no C locale");
+    build_plan();
+    memset(m, 0, sizeof *m);
+    m->plan = &plan;
+}
+
+#ifdef FEEDD_LIBFUZZER
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
+    static fd_msg m;
+    if (m.plan == NULL) setup(&m);
+    use_all(&m, data, n);
+    return 0;
+}
+#else
+static uint64_t random_state;
+
+static uint64_t random_below(uint64_t n) { /* splitmix64 */
+    uint64_t z = random_state += 0x9e3779b97f4a7c15ull;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return (z ^ z >> 31) % n;
+}
+
+/* One to four changes: a byte replaced, put in or cut out, a piece doubled. Returns the length. */
+static size_t mutate(const uint8_t *data, size_t n, uint8_t *out, size_t cap) {
+    static const uint8_t tokens[] = "[]{}\",:\\ 0123456789-.eEu\xff\xc3\xf0\x80\0\x1f";
+    memcpy(out, data, n);
+    for (uint64_t k = 1 + random_below(4); k && n; k--) {
+        size_t at = random_below(n);
+        uint8_t c = random_below(2) ? tokens[random_below(sizeof tokens)]
+                                    : (uint8_t)random_below(256);
+        switch (random_below(4)) {
+            case 0: out[at] = c; break;
+            case 1:
+                if (n == cap) break;
+                memmove(out + at + 1, out + at, n - at);
+                out[at] = c;
+                n++;
+                break;
+            case 2: {
+                size_t cut = 1 + random_below(n - at < 8 ? n - at : 8);
+                memmove(out + at, out + at + cut, n - at - cut);
+                n -= cut;
+                break;
+            }
+            default: {
+                size_t len = random_below(n - at < 64 ? n - at : 64);
+                if (n + len > cap) break;
+                memmove(out + at + len, out + at, n - at);
+                n += len;
+            }
+        }
+    }
+    return n;
+}
+
+static uint8_t *read_file(const char *path, size_t *n) {
+    FILE *f = fopen(path, "rb");
+    if (f == NULL || fseek(f, 0, SEEK_END)) die(path);
+    long size = ftell(f);
+    uint8_t *data = malloc((size_t)size + 1);
+    rewind(f);
+    if (data == NULL || fread(data, 1, (size_t)size, f) != (size_t)size) die(path);
+    fclose(f);
+    *n = (size_t)size;
+    return data;
+}
+
+int main(int argc, char **argv) {
+    static fd_msg m;
+    if (argc < 4) {
+        fprintf(stderr, "usage: %s SEED MUTATIONS FILE...\n", argv[0]);
+        return 64;
+    }
+    setup(&m);
+    random_state = strtoull(argv[1], NULL, 10);
+    const long mutations = strtol(argv[2], NULL, 10);
+    for (int i = 3; i < argc; i++) {
+        size_t n;
+        uint8_t *data = read_file(argv[i], &n);
+        uint8_t *out = malloc(2 * n + 64);
+        if (out == NULL) die("out of memory");
+        use_all(&m, data, n);
+        for (size_t cut = 0; cut < n; cut++) use_message(&m, data, cut, (int)(cut % 3) - 1);
+        for (long k = 0; k < mutations; k++)
+            use_message(&m, out, mutate(data, n, out, 2 * n + 64), (int)(k % 3) - 1);
+        free(out);
+        free(data);
+    }
+    printf("%d files, %llu messages, %llu rejected, %llu with rows\n", argc - 3,
+           (unsigned long long)decoded, (unsigned long long)rejected,
+           (unsigned long long)with_rows);
+    free(m.slots);
+    free(m.sides);
+    free(m.levels);
+    free(m.copy);
+    return with_rows && rejected ? 0 : 1;
+}
+#endif
