@@ -53,8 +53,17 @@ class Result:
             self.details.append(text)
 
 
-def compare(journal: Journal, received: Sequence[Received], books: Books | None = None) -> Result:
-    """Match ``received`` (ring order per instrument) with the journal; see the module docstring."""
+def compare(
+    journal: Journal,
+    received: Sequence[Received],
+    books: Books | None = None,
+    shared: Books | None = None,
+) -> Result:
+    """Match ``received`` (ring order per instrument) with the journal; see the module docstring.
+
+    ``books`` are those folded from the records, ``shared`` those read from shared memory at the
+    end; each must equal the venue's final book in every level.
+    """
     result = Result()
     sent: dict[tuple[str, str], list[Expected]] = defaultdict(list)
     got: dict[tuple[str, str], list[Received]] = defaultdict(list)
@@ -81,7 +90,9 @@ def compare(journal: Journal, received: Sequence[Received], books: Books | None 
         # A book whose deltas are already counted as lost or wrong must differ in the end:
         # counting that again would make two errors of one.
         for name in sorted(journal.final_books.keys() - damaged):
-            _compare_final(journal.final_books[name], books.get(name), result)
+            truth = journal.final_books[name]
+            if _compare_final(truth, books.get(name), "book", result) and shared is not None:
+                _compare_final(truth, shared.get(name), "shared book", result)
     return result
 
 
@@ -247,21 +258,24 @@ def _identity(content: Content) -> tuple[Any, ...]:
 def _compare_final(
     truth: FinalBook,
     book: tuple[dict[float, float], dict[float, float]] | None,
+    what: str,
     result: Result,
-) -> None:
+) -> bool:
+    """Level by level; False when it is missing or differs."""
     if book is None:
         result.lost += 1
-        result.note(f"lost: {truth.instrument} has no book at the end")
-        return
+        result.note(f"lost: {truth.instrument} has no {what} at the end")
+        return False
     different = sum(
         len(ours.items() ^ theirs.items())
         for ours, theirs in zip(book, (truth.bids, truth.asks), strict=True)
     )
     if different:
         result.wrong += 1
-        result.note(f"wrong: {truth.instrument}: final book differs in {different} levels")
+        result.note(f"wrong: {truth.instrument}: final {what} differs in {different} levels")
+    return not different
 
 
 def _short(content: Content) -> str:
-    text = " ".join(str(value) for value in content)
-    return text if len(text) <= 200 else text[:197] + "..."
+    parts = [str(value) for value in content]
+    return " ".join(part if len(part) <= 90 else part[:87] + "..." for part in parts)

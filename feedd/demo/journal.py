@@ -22,6 +22,8 @@ Content = tuple[Any, ...]
 """Every field of an event in a fixed order; equal contents are equal events, bit for bit."""
 
 _SIDES = {"buy": 1, "sell": -1, "unknown": 0}
+_EXTRA = frozenset({"duplicate", "insert"})
+"""Faults whose row is a copy or a bad frame beside the good one: nothing more is due for it."""
 _INTEGER_FIELDS = frozenset({"next_funding"})
 
 
@@ -121,8 +123,11 @@ def read_journal(rows: Iterable[dict[str, Any]]) -> Journal:
             journal.seed = row.get("seed")
         elif "ack" in row:
             acked.update((row["venue"], str(row["conn"]), stream) for stream in row["ack"])
-        elif "final_book" in row:
+        elif "unsubscribed" in row:
+            acked -= {(row["venue"], str(row["conn"]), stream) for stream in row["unsubscribed"]}
+        elif "stopped" in row:
             journal.complete = True
+        elif "final_book" in row:
             book = FinalBook(
                 row["final_book"],
                 row.get("sequence"),
@@ -130,7 +135,7 @@ def read_journal(rows: Iterable[dict[str, Any]]) -> Journal:
                 dict(levels(row.get("asks"))),
             )
             journal.final_books[book.instrument] = book
-        elif "events" in row:
+        elif row.get("events") and row.get("fault") not in _EXTRA:
             journal.messages += 1
             journal.events.extend(_message_events(row, acked))
     return journal

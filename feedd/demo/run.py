@@ -1,0 +1,249 @@
+"""Run the demo: simulated venue, daemon, consumer; then compare with the venue's journal."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from feedd import clock
+from feedd.demo.compare import Result, compare
+from feedd.demo.journal import read_journal, read_rows
+from feedd.demo.processes import check, child, end
+from feedd.demo.recording import load
+from feedd.errors import StartError
+from feedd.sim.testing import SimHandle, start_sim
+
+__all__ = ["Options", "measure", "report", "show"]
+
+_SUBSCRIBE_S = 60.0
+_DRAIN_MAX_S = 60.0
+_POLL_S = 0.05
+
+# venue -> (channels, options)
+_CHANNELS: dict[str, tuple[list[str], dict[str, str]]] = {
+    "deribit": (["book", "trades", "ticker", "quote"], {"interval": "100ms"}),
+    "binance_usdm": (
+        ["depth", "bookTicker", "aggTrade", "markPrice", "forceOrder"],
+        {"depth.rate": "100ms", "markPrice.rate": "1s"},
+    ),
+    "binance_spot": (["depth", "bookTicker", "trade"], {"rate": "100ms"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    rate: float = 5_000.0
+    """Events per second that the simulated market makes."""
+    seed: int = 1
+    faults: tuple[str, ...] = ()
+    """Faults of the simulated venue, as ``feedd sim --fault`` takes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """Everything the demo makes on this machine; removed at the end."""
+
+    files: Path
+    shm: Path
+
+    def log(self, name: str) -> Path:
+        return self.files / f"{name}.log"
+
+
+@contextlib.contextmanager
+def _places() -> Iterator[_Places]:
+    base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
+    with contextlib.ExitStack() as stack:
+        files = Path(tempfile.mkdtemp(prefix="feedd-demo-"))
+        stack.callback(shutil.rmtree, files, ignore_errors=True)
+        shm = Path(tempfile.mkdtemp(prefix=f"feedd-demo-{os.getpid()}-", dir=base))
+        stack.callback(shutil.rmtree, shm, ignore_errors=True)
+        yield _Places(files, shm)
+
+
+@contextlib.contextmanager
+def _orderly_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP unwind like Ctrl-C, so that every ``finally`` runs."""
+
+    def interrupt(signum: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = {s: signal.signal(s, interrupt) for s in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def config_text(sim: SimHandle, places: _Places) -> str:
+    """The daemon's configuration (TOML): all instruments of the simulated venues, two readers."""
+
+    def quoted(values: Sequence[str]) -> str:
+        return "[" + ", ".join(f'"{value}"' for value in values) + "]"
+
+    lines = [
+        "[instance]",
+        'name = "demo"',
+        f'directory = "{places.shm}"',
+        f'state_directory = "{places.files / "state"}"',
+        "",
+        "[readers]",
+        "count = 2",
+    ]
+    for venue, (channels, options) in _CHANNELS.items():
+        lines += [
+            "",
+            f"[venues.{venue}]",
+            f"instruments = {quoted(sim.instruments[venue])}",
+            f"channels = {quoted(channels)}",
+            f'endpoint = "{sim.ws}"',
+            f'rest_endpoint = "{sim.rest}"',
+            f'ca_file = "{sim.ca}"',
+            f"[venues.{venue}.options]",
+            *(f'"{name}" = "{value}"' for name, value in options.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _streams_due(sim: SimHandle) -> int:
+    return sum(
+        len(sim.instruments[venue]) * len(channels) for venue, (channels, _) in _CHANNELS.items()
+    )
+
+
+def _wait_subscribed(sim: SimHandle, daemon: subprocess.Popen[bytes], places: _Places) -> None:
+    """Until the venue has every subscription; StartError with the daemon's words otherwise."""
+    deadline = clock.monotonic_ns() + int(_SUBSCRIBE_S * clock.SECOND_NS)
+    due = _streams_due(sim)
+    while True:
+        check(daemon, "the daemon", places.log("daemon"))
+        connections = sim.control("status")["connections"]
+        have = sum(len(connection["subscriptions"]) for connection in connections)
+        if have >= due:
+            return
+        if clock.monotonic_ns() > deadline:
+            tail = places.log("daemon").read_text(errors="replace").strip()[-2000:]
+            raise StartError(
+                f"the daemon subscribed {have} of {due} streams in {_SUBSCRIBE_S:.0f} s:\n{tail}"
+            )
+        clock.sleep(_POLL_S)
+
+
+@contextlib.contextmanager
+def _running(
+    options: Options, consumer_arguments: list[str], *, quiet: bool, journal: bool
+) -> Iterator[tuple[SimHandle, subprocess.Popen[bytes], subprocess.Popen[bytes], _Places]]:
+    """Simulator (held), daemon and consumer, all started, everything subscribed."""
+    with _orderly_signals(), _places() as places:
+        recording = places.files / "recording"
+        recording.mkdir()
+        sim_directory = places.files / "sim"
+        sim_directory.mkdir()
+        more: dict[str, object] = {} if journal else {"journal": os.devnull}
+        sim = start_sim(
+            sim_directory,
+            seed=options.seed,
+            rate=options.rate,
+            fault=list(options.faults),
+            hold=True,
+            **more,
+        )
+        with sim as handle:
+            config = places.files / "feedd.toml"
+            config.write_text(config_text(handle, places))
+            arguments = ["feedd", "run", "-c", str(config)]
+            with child(arguments, places.log("daemon")) as daemon:
+                # The consumer ends before the daemon: the screen never shows a dying feed.
+                shown = subprocess.PIPE if quiet else None
+                with _consumer(consumer_arguments, places, shown) as consumer:
+                    _wait_subscribed(handle, daemon, places)
+                    yield handle, daemon, consumer, places
+
+
+@contextlib.contextmanager
+def _consumer(
+    arguments: list[str], places: _Places, stdout: int | None
+) -> Iterator[subprocess.Popen[bytes]]:
+    where = ["--directory", str(places.shm)]
+    if "--screen" not in arguments:
+        where += ["--record", str(places.files / "recording")]
+    command = ["feedd.demo.consumer", *where, *arguments]
+    out = os.dup(1) if stdout is None else stdout
+    try:
+        with child(command, places.log("consumer"), stdout=out) as consumer:
+            if consumer.stdout is not None and consumer.stdout.readline() != b"attached\n":
+                consumer.wait(10)
+                check(consumer, "the consumer", places.log("consumer"))
+            yield consumer
+    finally:
+        if stdout is None:
+            os.close(out)
+
+
+def measure(seconds: float, options: Options) -> Result:
+    """Run for ``seconds``, stop the venue, drain, and compare with the journal."""
+    with _running(options, [], quiet=True, journal=True) as (sim, daemon, consumer, places):
+        sim.control("resume")
+        clock.sleep(seconds)
+        sim.control("stop")
+        check(daemon, "the daemon", places.log("daemon"))
+        if consumer.stdin is not None:
+            consumer.stdin.close()
+        try:
+            consumer.wait(_DRAIN_MAX_S)
+        except subprocess.TimeoutExpired:
+            raise StartError(
+                f"the consumer still received data {_DRAIN_MAX_S:.0f} s after the venue stopped"
+            ) from None
+        if consumer.returncode:
+            check(consumer, "the consumer", places.log("consumer"))
+        end(daemon, 10.0)
+        journal = read_journal(read_rows(sim.journal_path))
+        recording = load(places.files / "recording")
+    result = compare(journal, recording.events, recording.books, recording.shared)
+    if not journal.complete:
+        result.wrong += 1
+        result.note("wrong: the journal has no end: the simulated venue did not stop cleanly")
+    if recording.ring_lost:
+        result.note(f"note: the consumer was overtaken and lost {recording.ring_lost} ring records")
+    return result
+
+
+def report(seconds: float, result: Result) -> dict[str, Any]:
+    """The JSON object of ``feedd demo --json``; latencies in ns, 0 when nothing arrived."""
+    latency = np.array(result.latency_ns or [0])
+    p50, p99, p999 = np.percentile(latency, [50, 99, 99.9]).astype(int).tolist()
+    return {
+        "seconds": seconds,
+        "records": dict(sorted(result.records.items())),
+        "total": result.total,
+        "lost": result.lost,
+        "wrong": result.wrong,
+        "duplicates": result.duplicates,
+        "gaps": result.gaps,
+        "latency_ns": {"p50": p50, "p99": p99, "p999": p999},
+    }
+
+
+def show(options: Options, seconds: float | None) -> None:
+    """The live screen until Ctrl-C, or for ``seconds``."""
+    with _running(options, ["--screen"], quiet=False, journal=False) as running:
+        sim, daemon, consumer, places = running
+        sim.control("resume")
+        deadline = None if seconds is None else clock.monotonic_ns() + int(seconds * 1e9)
+        while deadline is None or clock.monotonic_ns() < deadline:
+            check(daemon, "the daemon", places.log("daemon"))
+            check(consumer, "the consumer", places.log("consumer"))
+            clock.sleep(_POLL_S)
