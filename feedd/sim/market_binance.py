@@ -126,8 +126,14 @@ class BinanceMarket(Market):
         """Body and journal event of the REST depth answer."""
         bids, asks = self._top_text(BID, limit), self._top_text(ASK, limit)
         body = self.snapshot_body(bids, asks)
-        event = events.book(self.spec.name, "snapshot", self.sequence, 0, bids, asks)
+        event = events.book(
+            self.spec.name, "snapshot", self.sequence, self.snapshot_ms(), bids, asks
+        )
         return body, event
+
+    def snapshot_ms(self) -> int:
+        """``ts_event`` of the REST depth answer, ms; 0 where it has none."""
+        return 0
 
     def snapshot_body(self, bids: str, asks: str) -> str:
         """The REST depth answer."""
@@ -324,6 +330,9 @@ class UsdmMarket(BinanceMarket):
 
     def partial_body(self, window: Window, first: int, bids: str, asks: str) -> str:
         return self.depth_body(window, first, bids, asks)
+
+    def snapshot_ms(self) -> int:
+        return self.time.now_ms
 
     def snapshot_body(self, bids: str, asks: str) -> str:
         now = self.time.now_ms
