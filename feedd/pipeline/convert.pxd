@@ -53,17 +53,19 @@ cdef inline int number_of(
     cdef uint32_t n
     cdef fd_dec d
     cdef uint8_t cut = 0
+    cdef double value
     cdef int found
     if f.slot < 0:
         return 0
     found = decimal_of(m, &row[f.slot], &d, &text, &n, scratch, sizeof(scratch))
     if found != 1:
         return found
-    out[0] = fd_to_double(d, f.shift, text, n, &cut)
-    if isinf(out[0]):
+    value = fd_to_double(d, f.shift, text, n, &cut)
+    if isinf(value):
         return -1
-    if f.zero_absent and out[0] == 0:
+    if f.zero_absent and value == 0:
         return 0
+    out[0] = value
     inexact[0] |= cut
     return 1
 

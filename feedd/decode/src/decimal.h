@@ -55,12 +55,16 @@ static const uint64_t fd_ipow10[20] = {1ull,
                                        10000000000000000000ull};
 
 /* strtod reads the decimal point of the process's locale: use the C locale whatever the host
- * program has set. Created once per module at import (fd_decimal_init). */
+ * program has set. Each module that includes this file makes its own object, at first use. */
 static locale_t fd_c_locale = (locale_t)0;
 
 static inline int fd_decimal_init(void) {
     if (fd_c_locale == (locale_t)0) fd_c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     return fd_c_locale != (locale_t)0;
+}
+
+static inline double fd_strtod(const char *text) {
+    return fd_decimal_init() ? strtod_l(text, NULL, fd_c_locale) : strtod(text, NULL);
 }
 
 static inline int fd_isdigit(uint8_t c) { return (uint8_t)(c - '0') < 10; }
@@ -155,7 +159,7 @@ static double fd_slow_double(const fd_dec *d, int32_t shift, const uint8_t *text
     if (!d->many) {
         snprintf(small, sizeof small, "%s%llue%d", d->neg ? "-" : "", (unsigned long long)d->m,
                  (int)(d->e + shift));
-        return strtod_l(small, NULL, fd_c_locale);
+        return fd_strtod(small);
     }
     if (n + 32 > sizeof small) {
         buf = (char *)malloc(n + 32);
@@ -173,7 +177,7 @@ static double fd_slow_double(const fd_dec *d, int32_t shift, const uint8_t *text
         buf[k++] = (char)text[i];
     }
     snprintf(buf + k, 31, "e%lld", (long long)(e + shift));
-    v = strtod_l(buf, NULL, fd_c_locale);
+    v = fd_strtod(buf);
     if (buf != small) free(buf);
     return v;
 }
