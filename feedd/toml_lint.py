@@ -243,7 +243,7 @@ def _suggest(
     if inside:
         return None, f'unknown key; it belongs one table further in, into "{inside[0]}"'
     if outer is not None and key in _names(outer):
-        return None, "unknown key; it belongs one table further out"
+        return None, "unknown key; it belongs into a table further out"
     return None, f"unknown key; known are {', '.join(names)}"
 
 
@@ -256,9 +256,11 @@ class _Walk:
         self.issues: list[tuple[KeyPath, str]] = []
         self.mended: set[KeyPath] = set()
 
-    def wrong(self, path: KeyPath, message: str, kind: inspect.Type) -> Any:
+    def wrong(self, path: KeyPath, message: str, kind: inspect.Type, value: Any) -> Any:
         self.issues.append((path, message))
         self.mended.add(path)
+        if isinstance(kind, inspect.StrType) and isinstance(value, (str, int, float)):
+            return str(value)
         return _stand_in(kind)
 
     def walk(
@@ -270,7 +272,8 @@ class _Walk:
         if isinstance(kind, inspect.UnionType):
             return self.union(value, kind, path, outer)
         if not _fits(kind, value):
-            return self.wrong(path, f"expected {_expected(kind)}, got {_shown(value)}", kind)
+            message = f"expected {_expected(kind)}, got {_shown(value)}"
+            return self.wrong(path, message, kind, value)
         if isinstance(kind, inspect.StructType):
             return self.struct(value, kind, path, outer)
         if isinstance(kind, inspect.DictType):
@@ -279,11 +282,11 @@ class _Walk:
             return {k: self.walk(v, kind.value_type, (*path, k), outer) for k, v in value.items()}
         if isinstance(value, list) and hasattr(kind, "item_type"):
             for message in _length(value, kind, "element"):
-                self.wrong(path, message, kind)
+                self.wrong(path, message, kind, value)
             items = [self.walk(v, kind.item_type, (*path, i), outer) for i, v in enumerate(value)]
             return _container(kind)(items)
         for message in _scalar(value, kind):
-            return self.wrong(path, message, kind)
+            return self.wrong(path, message, kind, value)
         return kind.cls(value) if isinstance(kind, inspect.EnumType) else value
 
     def struct(
@@ -321,7 +324,8 @@ class _Walk:
     ) -> Any:
         options = [option for option in kind.types if _fits(option, value)]
         if not options:
-            return self.wrong(path, f"expected {_expected(kind)}, got {_shown(value)}", kind)
+            message = f"expected {_expected(kind)}, got {_shown(value)}"
+            return self.wrong(path, message, kind, value)
         tries = []
         for option in options:
             attempt = _Walk()

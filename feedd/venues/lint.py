@@ -33,12 +33,17 @@ _SYMBOL_HOLES = ("symbol", "symbol_lower")
 # ---- topics --------------------------------------------------------------------------------------
 
 
+def _malformed(pattern: str) -> bool:
+    rest = _HOLE.sub("", pattern)
+    return "{" in rest or "}" in rest
+
+
 def _pattern_problems(pattern: str, delimiters: str) -> Iterator[str]:
     literals = _HOLE.split(pattern)[::2]
     holes = _HOLE.findall(pattern)
     if not pattern:
         yield "is empty"
-    if any("{" in literal or "}" in literal for literal in literals):
+    if _malformed(pattern):
         yield f'"{pattern}": a placeholder is {{name}} in small letters, digits and _'
         return
     for hole in sorted({hole for hole in holes if holes.count(hole) > 1}):
@@ -47,7 +52,7 @@ def _pattern_problems(pattern: str, delimiters: str) -> Iterator[str]:
         yield f'"{pattern}": at most {_HOLES_MAX} placeholders'
     if len(pattern.encode()) > _TOPIC_MAX:
         yield f"longer than {_TOPIC_MAX} bytes"
-    for index, literal in enumerate(literals[1:], start=1):
+    for index, literal in enumerate(literals[1:] if delimiters else (), start=1):
         last = index == len(literals) - 1
         if (literal and literal[0] not in delimiters) or (not literal and not last):
             yield (
@@ -115,10 +120,11 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
     for hole in unknown:
         names = ", ".join(f"{{{k}}}" for k in known)
         yield path, f"unknown placeholder {{{hole}}}; known are {names} (add it to options)"
-    if "{" in _HOLE.sub("", channel.subscribe) or "}" in _HOLE.sub("", channel.subscribe):
+    if _malformed(channel.subscribe):
         yield path, f'"{channel.subscribe}": a placeholder is {{name}} in small letters'
         return
-    if unknown or not any(envelope.match == "topics" for envelope in _topical(decode)):
+    judged = channel.topics and any(envelope.match == "topics" for envelope in _topical(decode))
+    if unknown or not judged or any(_malformed(topic) for topic in channel.topics):
         return
     values = {"symbol": "X", "symbol_lower": "x", **channel.options}
     topic = _HOLE.sub(lambda match: values[match[1]], channel.subscribe)

@@ -64,7 +64,7 @@ def _tree_problems(where: KeyPath, uses: list[Use]) -> Iterator[Issue]:
             yield key, f'"{path}" has an empty step'
             continue
         old = leaves.setdefault(path, (key, levels))
-        if old[1] != levels or (levels and old[0] != key and old[0][-1] != key[-1]):
+        if old[1] != levels:
             yield key, f'"{path}" is a value and a list of levels at once'
         for i, part in enumerate(parts):
             members.setdefault(".".join(parts[:i]), set()).add(part)

@@ -72,8 +72,8 @@ def main() -> int:
         return 0
     command += [
         f"-max_total_time={arguments.seconds}", "-timeout=10", "-rss_limit_mb=2048",
-        "-print_final_stats=1", f"-dict={HERE / 'json.dict'}", f"-artifact_prefix={WORK / 'crashes'}/",
-        str(WORK / "corpus"), str(HERE / "corpus"),
+        "-print_final_stats=1", f"-dict={HERE / 'json.dict'}",
+        f"-artifact_prefix={WORK / 'crashes'}/", str(WORK / "corpus"), str(HERE / "corpus"),
     ]  # fmt: skip
     # What the engine itself imports comes from the environment that runs this script.
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(site.getsitepackages())}
