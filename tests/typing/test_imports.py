@@ -14,7 +14,7 @@ ALLOWED: dict[str, set[str]] = {
     "shm": set(),
     "decode": {"shm", "venues"},
     "book": {"decode"},
-    "venues": {"toml_lint", "toml_lines"},
+    "venues": {"shm", "toml_lint", "toml_lines"},
     "pipeline": {"shm", "decode", "book"},
     "capture": {"shm", "decode", "book", "venues", "pipeline"},
     "client": {"shm"},
