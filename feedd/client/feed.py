@@ -93,6 +93,7 @@ class Feed:
         on_overrun: OnOverrun = "count",
         timeout: float | None = None,
         batch_max: int = 8192,
+        readers: Iterable[int] | None = None,
     ) -> Stream:
         """An endless iterator of ``Batch`` over all readers' rings, also for ``async for``.
 
@@ -103,6 +104,7 @@ class Feed:
         a core for less latency. ``on_overrun``: loss is counted in ``batch.lost``, or raises
         ``LappedError``. ``timeout``: after so many seconds of silence an empty batch is handed out,
         None waits for ever. ``batch_max``: records of a batch; a longer event makes it larger.
+        ``readers``: numbers of the reader processes to follow, None for all.
         """
         return Stream(
             self.directory,
@@ -117,6 +119,7 @@ class Feed:
             on_overrun=on_overrun,
             timeout=timeout,
             batch_max=batch_max,
+            readers=readers,
         )
 
     def join(self, name: str | int, *, depth: int | None = None, **options: Any) -> Join:
