@@ -62,6 +62,7 @@ cdef extern from "feedd/feedd.h" nogil:
         FEEDD_STAGE_LOOP
         FEEDD_STAGE_COUNT
         FEEDD_WAIT_SLICE_NS
+        FEEDD_WAIT_ANY_MAX
     const uint64_t FEEDD_NO_SEQUENCE
     const uint32_t FEEDD_NO_INSTRUMENT
 
@@ -252,4 +253,6 @@ cdef extern from "feedd/feedd.h" nogil:
     void feedd_bell(feedd_header* h)
     int feedd_ask_wake(const feedd_reader* r)
     int feedd_wait_futex(const feedd_reader* r, int64_t timeout_ns)
+    int feedd_wait_any(
+        const feedd_reader* const* readers, unsigned n, int64_t timeout_ns)
     int feedd_wait_spin(const feedd_reader* r, unsigned turns)

@@ -10,6 +10,7 @@ cdef class RingWriter:
     cdef object _lock, _wake
     cdef unsigned char[::1] _base
     cdef unsigned char[::1] _wake_base
+    cdef void* _guarded
     cdef bint _closed
     cdef _open(self, segment, uint32_t* need_wake)
     cdef _check(self)
@@ -19,7 +20,7 @@ cdef class RingReader:
     cdef feedd_reader r
     cdef readonly object segment
     cdef readonly object lock_path
-    cdef object _source
+    cdef object _source, _waiter
     cdef const unsigned char[::1] _base
     cdef unsigned char[::1] _flag
     cdef int _wake_fd

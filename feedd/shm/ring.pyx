@@ -21,12 +21,17 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from feedd.shm.feedd cimport (
-    FEEDD_HEADER_BYTES, FEEDD_WAIT_SLICE_NS, feedd_ask_wake, feedd_available, feedd_bell,
-    feedd_commit, feedd_commit_at, feedd_head, feedd_header, feedd_join_at, feedd_join_newest,
+    FEEDD_WAIT_ANY_MAX, FEEDD_WAIT_SLICE_NS, feedd_available, feedd_bell, feedd_commit,
+    feedd_commit_at, feedd_head, feedd_join_at, feedd_join_newest,
     feedd_join_oldest, feedd_load32_acquire, feedd_load_acquire, feedd_put, feedd_read_batch,
-    feedd_reader_init, feedd_record, feedd_store32_release, feedd_takeover, feedd_wait_futex,
-    feedd_wait_spin, feedd_writer_heartbeat, feedd_writer_init,
+    feedd_reader, feedd_reader_init, feedd_record, feedd_store32_release, feedd_takeover,
+    feedd_wait_any, feedd_wait_futex, feedd_wait_spin, feedd_writer_heartbeat,
+    feedd_writer_init,
 )
+
+cdef extern from "feedd/guard.h":
+    int feedd_guard_add(void* page)
+    void feedd_guard_remove(void* page)
 
 cdef extern from "<sched.h>" nogil:
     int sched_yield()
@@ -90,6 +95,8 @@ cdef class RingWriter:
 
     def __cinit__(self):
         self._closed = True
+        self._base = None
+        self._wake_base = None
 
     def __init__(self):
         raise TypeError("use RingWriter.create, RingWriter.takeover or RingWriter.private")
@@ -118,6 +125,8 @@ cdef class RingWriter:
         self._lock = lock
         self._wake = wake
         self._wake_base = wake.line
+        self._guarded = <void*>(<size_t>&self._wake_base[0] & ~<size_t>4095)
+        feedd_guard_add(self._guarded)
         self._open(segment, <uint32_t*>&self._wake_base[0])
         return self
 
@@ -228,6 +237,8 @@ cdef class RingWriter:
             return
         self._closed = True
         self._base = None
+        if self._guarded != NULL:
+            feedd_guard_remove(self._guarded)
         self._wake_base = None
         self.segment.close()
         if self._wake is not None:
@@ -252,6 +263,8 @@ cdef class RingReader:
 
     def __cinit__(self):
         self._wake_fd = -1
+        self._base = None
+        self._flag = None
 
     def __init__(self, source, int reader_n=0, start="newest"):
         cdef RingWriter writer
@@ -425,10 +438,21 @@ cdef class RingReader:
             if ready:
                 return True
 
+    async def wait_async(self, timeout=None):
+        """``wait`` for asyncio: one thread sleeps in the kernel, the event loop stays free."""
+        self._check()
+        if self._waiter is None:
+            from feedd.shm.waiting import AsyncWaiter  # asyncio is heavy: only for its users
+
+            self._waiter = AsyncWaiter(self.wait)
+        return await self._waiter.wait(self.available, timeout)
+
     def close(self):
         """Unmap; arrays that were read stay valid (they are copies)."""
         if self._base is None:
             return
+        if self._waiter is not None:
+            self._waiter.close()
         self._base = None
         if self._wake_fd >= 0:
             os.close(self._wake_fd)
@@ -441,6 +465,36 @@ cdef class RingReader:
 
     def __exit__(self, *exc_info):
         self.close()
+
+
+def wait_any(readers, timeout=None):
+    """Block until one of several rings has something; the first such reader, or None.
+
+    One system call sleeps on all of them (futex_waitv, Linux 5.16); an older kernel is polled every
+    0.2 ms. ``timeout`` in seconds, None: for ever. At most 64 readers.
+    """
+    cdef const feedd_reader* list_of[FEEDD_WAIT_ANY_MAX]
+    cdef int64_t deadline = -1, left = FEEDD_WAIT_SLICE_NS
+    cdef unsigned n = 0
+    cdef int found
+    readers = list(readers)
+    if len(readers) > FEEDD_WAIT_ANY_MAX:
+        raise ValueError(f"wait_any takes at most {FEEDD_WAIT_ANY_MAX} readers, not {len(readers)}")
+    for reader in readers:
+        (<RingReader?>reader)._check()
+        list_of[n] = &(<RingReader>reader).r
+        n += 1
+    if timeout is not None:
+        deadline = _mono_ns() + <int64_t>(timeout * 1e9)
+    while True:
+        if deadline >= 0:
+            left = deadline - _mono_ns()
+        with nogil:
+            found = feedd_wait_any(list_of, n, left)
+        if found >= 0:
+            return readers[found]
+        if deadline >= 0 and left <= 0:
+            return None
 
 
 cdef int _wait_slice(RingReader reader, int how, int64_t left) noexcept nogil:

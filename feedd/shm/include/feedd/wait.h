@@ -14,6 +14,7 @@
 #ifndef FEEDD_WAIT_H
 #define FEEDD_WAIT_H
 
+#include <errno.h>
 #include <time.h>
 
 #include "ring.h"
@@ -58,6 +59,63 @@ static inline int feedd_wait_futex(const feedd_reader *r, int64_t timeout_ns)
         (void)nanosleep(&limit, NULL);
     }
     return feedd_available(r);
+}
+
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449 /* Linux 5.16 */
+#endif
+
+struct feedd_waitv { /* struct futex_waitv of linux/futex.h, which older headers lack */
+    uint64_t value, address;
+    uint32_t flags, reserved;
+};
+
+#define FEEDD_WAIT_ANY_MAX 64
+
+/* Sleep once until one of `n` rings (at most FEEDD_WAIT_ANY_MAX) has something, or the timeout or a
+ * slice is over. Returns the index of a reader with something to read, or -1. */
+static inline int feedd_wait_any(const feedd_reader *const *readers, unsigned n, int64_t timeout_ns)
+{
+    struct feedd_waitv wait[FEEDD_WAIT_ANY_MAX];
+    int asked = 1;
+    n = n > FEEDD_WAIT_ANY_MAX ? FEEDD_WAIT_ANY_MAX : n;
+    for (unsigned i = 0; i < n; i++) {
+        if (feedd_available(readers[i])) {
+            return (int)i;
+        }
+        memset(&wait[i], 0, sizeof wait[i]);
+        wait[i].value = feedd_load32_acquire(&readers[i]->header->wake_seq); /* S1 */
+        wait[i].address = (uint64_t)(uintptr_t)&readers[i]->header->wake_seq;
+        wait[i].flags = 2;                   /* FUTEX_32, shared */
+        asked &= feedd_ask_wake(readers[i]); /* S2 */
+    }
+    feedd_fence_full(); /* S3 */
+    for (unsigned i = 0; i < n; i++) {
+        if (feedd_available(readers[i])) { /* S4 */
+            return (int)i;
+        }
+    }
+    if (n == 0 || timeout_ns <= 0) {
+        return -1;
+    }
+    int64_t ns = timeout_ns < FEEDD_WAIT_SLICE_NS ? timeout_ns : FEEDD_WAIT_SLICE_NS;
+    struct timespec end, pause = {0, (long)(ns < 200000 ? ns : 200000)};
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += (long)ns;
+    if (end.tv_nsec >= 1000000000) {
+        end.tv_sec++;
+        end.tv_nsec -= 1000000000;
+    }
+    if (!asked || (syscall(SYS_futex_waitv, wait, n, 0, &end, CLOCK_MONOTONIC) < 0 && /* S5 */
+                   errno != EAGAIN && errno != ETIMEDOUT && errno != EINTR)) {
+        (void)nanosleep(&pause, NULL); /* an older kernel, or no right to be woken: look often */
+    }
+    for (unsigned i = 0; i < n; i++) {
+        if (feedd_available(readers[i])) {
+            return (int)i;
+        }
+    }
+    return -1;
 }
 
 /* Look `turns` times without giving the processor away. */
