@@ -30,6 +30,10 @@ DIRECTIVES = {
 class BuildExt(build_ext):
     """Say what to install when the compiler is missing, instead of a traceback."""
 
+    def finalize_options(self) -> None:
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
+
     def build_extensions(self) -> None:
         try:
             super().build_extensions()

@@ -18,7 +18,7 @@ _COMMANDS = {
     "run": ("feedd.supervisor.commands", "run"),
     "sim": ("feedd.sim.main", "sim"),
     "status": ("feedd.supervisor.commands", "status"),
-    "venues": ("feedd.venues.command", "venues"),
+    "venues": ("feedd.venues.command", "group"),
 }
 
 

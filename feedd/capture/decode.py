@@ -22,7 +22,7 @@ from feedd.decode.plan import compile_plan
 from feedd.pipeline.core import Pipeline
 from feedd.records import BookState, Event, Scope
 from feedd.shm.ring import RingReader, RingWriter
-from feedd.venues import reference
+from feedd.venues.reference_file import load_file
 from feedd.venues.schema import Venue
 from feedd.venues.session_schema import path_get
 
@@ -69,7 +69,7 @@ class CaptureDecoder:
 
     def load_instruments(self, path: Path) -> int:
         """Read reference data; its symbols get their ids first. Returns how many there are."""
-        found = reference.load_file(self.venue, path)
+        found = load_file(self.venue, path).instruments
         for info in found:
             instrument_id, row, depth = self._register(0, info.symbol)
             self._pipeline.add_instrument(self._handle, info.symbol, instrument_id, row, depth)

@@ -55,6 +55,10 @@ ctypedef struct program_t:
     uint8_t n_time
     int16_t time[3]
     int16_t time_shift
+    # a row with another text in this slot is of another product
+    int16_t only
+    uint8_t n_only
+    text_t only_text[4]
     # trade or liquidation
     field_t price
     field_t size

@@ -98,7 +98,8 @@ cdef class Plan:
         names = list(venue.channels)
         rest = [n for n in names if venue.channels[n].book and venue.channels[n].book.rest]
         self.channels = tuple(names + [f"{n}/rest" for n in rest])
-        trees = [_channel_tree(n, venue.channels[n]) for n in names]
+        only = venue.decode.only
+        trees = [_channel_tree(n, venue.channels[n], only) for n in names]
         trees += [_rest_tree(n, venue.channels[n].book) for n in rest]
         envelopes = [_envelope_tree(i, e) for i, e in enumerate(venue.decode.envelopes)]
         problems = [p for tree in trees + envelopes for p in tree.problems]
@@ -111,6 +112,11 @@ cdef class Plan:
         cdef int i
         for i, name in enumerate(names):
             self._program(i, venue.channels[name], trees[i].slots)
+            if only is not None:
+                self.programs[i].only = trees[i].slots[only.path]
+                for text in only.values[:4]:
+                    _text(&self.programs[i].only_text[self.programs[i].n_only], text)
+                    self.programs[i].n_only += 1
             if name in rest:
                 self.programs[i].rest_channel = len(names) + rest.index(name)
         for i, name in enumerate(rest):
@@ -231,7 +237,7 @@ cdef class Plan:
     cdef void _blank(self, program_t* p):
         cdef int i
         p.symbol = p.id = p.trade_sequence = p.quote_sequence = p.next_funding = -1
-        p.first = p.current = p.previous = p.type = p.side.slot = -1
+        p.first = p.current = p.previous = p.type = p.side.slot = p.only = -1
         p.rest_channel = -1
         p.price.slot = p.size.slot = -1
         for i in range(3):
@@ -361,7 +367,7 @@ def _paths(record, names):
             yield value if isinstance(value, str) else value.path
 
 
-def _channel_tree(name, channel):
+def _channel_tree(name, channel, only):
     tree = _Tree(f"channels.{name}")
     tree.shapes = {
         "object": FD_SHAPE_OBJECT,
@@ -369,7 +375,7 @@ def _channel_tree(name, channel):
         "either": FD_SHAPE_OBJECT | FD_SHAPE_ROWS,
     }[channel.payload]
     tree.level = (0, 1)
-    for path in (channel.symbol, *channel.time):
+    for path in (channel.symbol, only.path if only else None, *channel.time):
         tree.slot(path)
     trade = channel.trade or channel.liquidation
     if trade is not None:

@@ -133,6 +133,29 @@ cdef inline int side_of(
     return -1
 
 
+cdef inline bint is_foreign(
+    const fd_msg* m, const fd_val* row, int slot, const text_t* texts, int n_texts
+) noexcept nogil:
+    """Does the row belong to a product that this venue file does not speak of?"""
+    cdef uint8_t scratch[128]
+    cdef const fd_val* v
+    cdef const uint8_t* text
+    cdef uint32_t n
+    cdef int i
+    if slot < 0:
+        return False
+    v = &row[slot]
+    if v.type == FD_ABSENT or v.type == FD_NULL:
+        return False
+    text = text_of(m, v, scratch, sizeof(scratch), &n)
+    if text == NULL:
+        return True
+    for i in range(n_texts):
+        if is_text(text, n, &texts[i]):
+            return False
+    return True
+
+
 cdef inline bint is_set(const fd_val* row, int slot) noexcept nogil:
     """A flag: the value is there and is not null, false or an empty string."""
     cdef const fd_val* v

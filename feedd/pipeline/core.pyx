@@ -229,6 +229,8 @@ cdef class Pipeline:
                 if fallback:
                     return RESULT_CONTROL
                 return self._bad_frame(venue, ts_recv, line, why, p, n)
+            if self.rows[i].yields == 0:
+                continue
             self.rows[i].x = self._instrument(venue, i, program)
             if self.rows[i].x == NULL:
                 if fallback:
@@ -239,6 +241,8 @@ cdef class Pipeline:
             self.out.observe(FEEDD_STAGE_DECODE, decoded - started)
         for i in range(self.m.rows):
             r = &self.rows[i]
+            if r.yields == 0:
+                continue
             if r.x.id == FEEDD_NO_INSTRUMENT:
                 self._unknown(venue, r.x)
                 if r.x.id == FEEDD_NO_INSTRUMENT:

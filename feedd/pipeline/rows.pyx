@@ -15,7 +15,7 @@ from feedd.decode.plan cimport (
     YIELDS_TRADE, program_t,
 )
 from feedd.pipeline.convert cimport (
-    integer_of, is_set, is_text, number_of, sequence_of, side_of, text_of,
+    integer_of, is_foreign, is_set, is_text, number_of, sequence_of, side_of, text_of,
 )
 from feedd.pipeline.instrument cimport ids_seen, instrument_t
 from feedd.pipeline.output cimport Output, stamp_t
@@ -54,6 +54,9 @@ cdef const char* row_convert(
     cdef const char* why
     cdef int i, found
     r.yields = p.yields
+    if is_foreign(m, row, p.only, p.only_text, p.n_only):
+        r.yields = 0
+        return NULL
     r.bad_ts = 0
     r.ts_event = 0
     for i in range(p.n_time):

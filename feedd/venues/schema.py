@@ -28,6 +28,7 @@ __all__ = [
     "Path",
     "Quote",
     "RestDepth",
+    "RowFilter",
     "SideRule",
     "Trade",
     "Venue",
@@ -182,6 +183,14 @@ class Envelope(_Base, frozen=True, kw_only=True):
     """Without a topic: the channel that the whole message is tried as."""
 
 
+class RowFilter(_Base, frozen=True, kw_only=True):
+    """Rows of another product in one stream: a row whose value at ``path`` is there and not one of
+    ``values`` is passed over."""
+
+    path: Path
+    values: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=4)]
+
+
 class Decode(_Base, frozen=True, kw_only=True):
     envelopes: tuple[Envelope, ...]
     delimiters: str = "."
@@ -190,6 +199,7 @@ class Decode(_Base, frozen=True, kw_only=True):
     control_events: tuple[str, ...] = ()
     symbol_case: Literal["as_is", "upper"] = "as_is"
     """What turns the symbol of a topic into the venue's spelling."""
+    only: RowFilter | None = None
     future_ms_max: int = 5_000
     """An event time this far ahead of the receive time is flagged BAD_TS."""
 

@@ -497,8 +497,14 @@ static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
     m->rows = 0;
     m->n_levels = 0;
     m->shape_error = 0;
-    p = *p == '{' ? fd_object(m, p, &m->plan->nodes[envelope->node], UINT32_MAX) : fd_skip(p, 0);
+    const fd_node *node = &m->plan->nodes[envelope->node];
+    const uint8_t *root = p;
+    p = *p == '{' ? fd_object(m, p, node, UINT32_MAX) : fd_skip(p, 0);
     if (p == NULL || fd_ws(p) != m->base + n) return FD_BAD_JSON;
+    if (*root == '[' && envelope->root_is_payload && *(p = fd_ws(root + 1)) == '{') {
+        m->depth = 1;  /* a bare list of events: its first one tells what they are */
+        fd_object(m, p, node, UINT32_MAX);
+    }
     if (envelope->fixed >= 0 && *fd_ws(m->base) == '{') m->channel = envelope->fixed;
     if (m->channel < 0) return FD_OK;
     if (envelope->root_is_payload) {
