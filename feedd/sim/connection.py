@@ -17,6 +17,9 @@ from feedd.sim.hub import Hub, Stream
 MAX_BACKLOG = 64 << 20
 MAX_REQUEST = 1 << 20
 SECOND = 1_000_000_000
+LINGER_NS = SECOND
+"""How long a client may take to answer a CLOSE before its socket is closed."""
+NOTHING_DUE = ',"events":[]}\n'
 
 
 class Connection(WSListener):
@@ -42,6 +45,7 @@ class Connection(WSListener):
         self._delay_ns = 0
         self._bytes_per_s = 0.0
         self._free_ns = 0
+        self._linger_ns = 0
 
     # -- picows callbacks ------------------------------------------------------------------
 
@@ -54,7 +58,10 @@ class Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         self.heard_ns = monotonic_ns()
         kind = frame.msg_type
-        if kind == WSMsgType.PING:
+        if self.closing:
+            if kind == WSMsgType.CLOSE:
+                transport.disconnect()
+        elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.PONG:
             self.on_pong(frame.get_payload_as_bytes())
@@ -151,19 +158,19 @@ class Connection(WSListener):
             rule = actions["corrupt"]
             bad = corrupted(frame, rule.mode)
             if rule.beside:
-                self._send_or_queue(bad, f'{head}"insert"{tail}', rule.mode == "binary")
+                self._send_or_queue(bad, f'{head}"insert"{NOTHING_DUE}', rule.mode == "binary")
             else:
                 frame, fault = bad, '"corrupt"'
                 if rule.mode == "binary":
                     self._send_or_queue(frame, f"{head}{fault}{tail}", binary=True)
                     return
-        if "fragment" in actions:
+        if "fragment" in actions and not self.delayed:
             self._note(f'{head}"fragment"{tail}')
             self._send_fragments(frame)
         else:
             self._send_or_queue(frame, f"{head}{fault}{tail}")
         if "duplicate" in actions:
-            self._send_or_queue(frame, f'{head}"duplicate"{tail}')
+            self._send_or_queue(frame, f'{head}"duplicate"{NOTHING_DUE}')
         self._release(stream.name)
         if "close" in actions:
             self.close(actions["close"].how, "fault")
@@ -201,6 +208,13 @@ class Connection(WSListener):
         self._delay_ns = int(rule.delay_ms * 1_000_000)
         self._bytes_per_s = rule.bytes_per_s
 
+    def speed_up(self) -> None:
+        """Add no further delay; what is queued goes out with the next tick."""
+        self._delay_ns = 0
+        self._bytes_per_s = 0.0
+        self._free_ns = 0
+        self._queue = deque((0, frame, row) for _, frame, row in self._queue)
+
     def _send_fragments(self, frame: bytes) -> None:
         if self._transport is None or self.closing:
             return
@@ -215,8 +229,14 @@ class Connection(WSListener):
             _, frame, row = self._queue.popleft()
             self._note(row)
             self.transmit(frame)
+        if self.delayed and not (self._queue or self._delay_ns or self._bytes_per_s):
+            self.delayed = False
         transport = self._transport
-        if transport is None or self.closing:
+        if transport is None:
+            return
+        if self.closing:
+            if self._linger_ns and now > self._linger_ns:
+                transport.disconnect()
             return
         if transport.underlying_transport.get_write_buffer_size() > MAX_BACKLOG:
             self._end("connection_too_slow")
@@ -249,7 +269,7 @@ class Connection(WSListener):
         else:
             payload = struct.pack("!H", int(how)) + reason.encode()[:120]
             transport.send(WSMsgType.CLOSE, payload)
-            transport.disconnect()
+            self._linger_ns = monotonic_ns() + LINGER_NS
 
     @staticmethod
     def _socket(transport: WSTransport) -> socket.socket:

@@ -49,10 +49,11 @@ class Control:
         return web.json_response({"faults": self.hub.faults.describe()})
 
     async def clear(self, request: web.Request) -> web.Response:
-        """Disarm all faults; delays of slowed connections end when their queue is sent."""
+        """Disarm all faults; what reorder and slow hold back is sent."""
         self.hub.faults.clear()
         for connection in list(self.hub.connections.values()):
             connection.release_held()
+            connection.speed_up()
         return web.json_response({"faults": []})
 
     def _close_now(self) -> None:

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from feedd.sim.connection import Connection
 
 
+UNKNOWN = "?"
+"""Stands for the events of a message whose meaning the simulator does not know."""
+
+
 class Stream:
     """One channel of one venue. ``count`` numbers its messages, whoever listens."""
 
@@ -56,7 +60,7 @@ class Hub:
         """Send one message to all subscribers of its stream.
 
         ``body`` is the venue's message (Binance: the part under ``data``); ``events`` the comma
-        separated JSON objects of the journal row, or "null" for a message of unknown meaning.
+        separated JSON objects of the journal row, or UNKNOWN for a recorded message.
         """
         for connection in stream.subs:
             self.deliver(connection, stream, body, events)
@@ -67,14 +71,14 @@ class Hub:
             return
         stream.attempted += 1
         frame = connection.frame(stream.name, body).encode()
-        events = events if events == "null" else f"[{events}]"
+        events = "" if events == UNKNOWN else f',"events":[{events}]'
         head = f'"venue":"{stream.venue}","conn":{connection.number},"stream":"{stream.name}"'
         head = f'{head},"id":{stream.count},"fault":'
         if self.faults.active or connection.delayed:
-            connection.deliver_faulty(stream, frame, head, f',"events":{events}}}\n')
+            connection.deliver_faulty(stream, frame, head, f"{events}}}\n")
             return
         if self.journal.enabled:
-            self.journal.add(f'{{"t":{now_ns()},{head}null,"events":{events}}}\n')
+            self.journal.add(f'{{"t":{now_ns()},{head}null{events}}}\n')
         connection.transmit(frame)
 
     def subscribe(self, connection: Connection, name: str) -> None:

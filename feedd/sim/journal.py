@@ -5,8 +5,8 @@ JSON lines. The first row is ``{"journal": 1, "seed": n, "epoch_ms": n}``; then 
 * ``{"t", "venue", "conn", "stream", "id", "fault", "events": [...]}`` a message attempted to a
   connection, in wire order. ``id`` counts the messages of that stream, sent to anybody or not.
   ``fault`` is null or the fault applied. A row whose fault is ``duplicate`` or ``insert`` is an
-  extra copy or an extra bad frame: nothing more is due for it. ``events`` is null when a capture
-  is played, whose meaning this program does not know.
+  extra copy or an extra bad frame: its events are empty. A row without ``events`` is a message
+  of a capture, whose meaning this program does not know.
 * ``{"t", "venue", "rest": url, "status", "fault", "events": [...]}`` an order book served by REST.
 * ``{"t", "venue", "conn", "ack": [streams]}`` and ``{..., "unsubscribed": [streams]}``.
 * ``{"t", "venue", "conn", "open": path}`` and ``{..., "close": reason}``.

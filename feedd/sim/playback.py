@@ -15,7 +15,7 @@ import zstandard
 from feedd.clock import monotonic_ns
 from feedd.errors import CaptureError
 from feedd.sim.config import SimConfig
-from feedd.sim.hub import Hub, Stream
+from feedd.sim.hub import UNKNOWN, Hub, Stream
 from feedd.sim.instruments import DERIBIT, USDM, VENUES
 from feedd.sim.source import Params, RefusalError, check_instrument_query
 
@@ -155,7 +155,7 @@ class Playback:
                 return
             self._next += 1
             row.stream.count += 1
-            self.hub.publish(row.stream, row.body, "null")
+            self.hub.publish(row.stream, row.body, UNKNOWN)
 
     def status(self) -> dict[str, object]:
         return {

@@ -18,8 +18,10 @@ MAX_STREAMS = 1_024
 MESSAGES_PER_S = {SPOT: 5, USDM: 10}
 PING_S = {SPOT: 20.0, USDM: 180.0}
 PONG_TIMEOUT_S = {SPOT: 60.0, USDM: 600.0}
-PUBLIC = ("bookTicker", "depth", "rpiDepth", "trade")
+PUBLIC = ("bookTicker", "depth", "rpiDepth")
 """USD-M stream kinds of the /public route; all others belong to /market."""
+UNDOCUMENTED = "trade"
+"""Served on both routes: no document says where it belongs."""
 
 
 class BinanceConnection(Connection):
@@ -120,6 +122,8 @@ class BinanceConnection(Connection):
         if self.venue != USDM or not self.route:
             return True
         kind = name.split("@")[1] if "@" in name and not name.startswith("!") else name.strip("!")
+        if kind == UNDOCUMENTED:
+            return True
         public = any(kind == known or kind.rstrip("0123456789") == known for known in PUBLIC)
         return public == (self.route == "public")
 
