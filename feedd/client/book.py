@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,7 @@ TOP_LEVELS = 32
 """Levels a side that the daemon shares as of the newest event."""
 _ROLL_MAX = 16_384
 """Records to roll forward; beyond it a new copy of the deep tier costs less."""
+_COPIES_MAX = 8
 _COMMIT_WAIT_NS = 50_000_000
 
 
@@ -113,6 +115,8 @@ class Book:
         self.instrument = instrument()
         self._ring: RingReader | None = None
         self._folded: FoldedBook | None = None
+        self._copied_pos = self._epoch = 0
+        self._window = (-math.inf, math.inf)
         self._scratch = np.empty(1024, dtype=RAW)
         self._place()
 
@@ -158,17 +162,22 @@ class Book:
             ring = self._ring = self._open_ring(reader)
             self._folded = None
         folded = self._folded
-        if folded is None or ring.head - ring.position > _ROLL_MAX or not self._roll(ring, folded):
+        if (
+            folded is None
+            or ring.epoch != self._epoch
+            or ring.head - ring.position > _ROLL_MAX
+            or not self._roll(ring, folded)
+        ):
             folded = self._start(books, row, ring)
         top = books.top(row)
-        shared = books.depth(row)
-        depth = shared if self.depth is None else min(self.depth, shared)
-        if min(folded.n_bids, depth) < min(top.levels_total[0], depth) or (
-            min(folded.n_asks, depth) < min(top.levels_total[1], depth)
-        ):
-            # Deletes have eaten into the copied window; the daemon's copy holds what lay below.
+        depth = books.depth(row) if self.depth is None else min(self.depth, books.depth(row))
+        bids, asks = self._known(folded, depth)
+        total_bid, total_ask = top.levels_total
+        short = len(bids) < min(depth, total_bid) or len(asks) < min(depth, total_ask)
+        if short and books.deep(row, 1).ring_pos > self._copied_pos:
+            # Deletes have eaten into the copied window; a newer copy holds what lay below it.
             folded = self._start(books, row, ring)
-        bids, asks = folded.levels(1, depth), folded.levels(-1, depth)
+            bids, asks = self._known(folded, depth)
         return BookSnapshot(
             instrument=self.instrument,
             bids=bids,
@@ -178,12 +187,24 @@ class Book:
             ring_pos=folded.ring_pos,
             ts_event=folded.ts_event,
             ts_recv=folded.ts_recv,
-            truncated=top.levels_total[0] > len(bids) or top.levels_total[1] > len(asks),
+            truncated=total_bid > len(bids) or total_ask > len(asks),
         )
+
+    def _known(self, folded: FoldedBook, depth: int) -> tuple[Levels, Levels]:
+        """The levels that are certain: a level worse than the copied window may have unseen
+        neighbours between it and the window."""
+        bids, asks = folded.levels(1, depth), folded.levels(-1, depth)
+        lowest, highest = self._window
+        if len(bids) and bids["price"][-1] < lowest:
+            bids = bids[bids["price"] >= lowest]
+        if len(asks) and asks["price"][-1] > highest:
+            asks = asks[asks["price"] <= highest]
+        return bids, asks
 
     def _start(self, books: BooksReader, row: int, ring: RingReader) -> FoldedBook:
         """Copy the deep tier and roll it forward; again when the ring has overtaken it."""
-        for _ in range(8):
+        shared = books.depth(row)
+        for _ in range(_COPIES_MAX):
             view = books.deep(row)
             folded = FoldedBook(self.instrument.id)
             folded.seed(
@@ -195,8 +216,14 @@ class Book:
                 ts_recv=view.ts_recv,
                 state=view.state,
             )
-            _seek(ring, view.ring_pos + 1)
             self._folded = folded
+            self._copied_pos, self._epoch = view.ring_pos, ring.epoch
+            # A side that fills the window may go on below it; a shorter one is whole.
+            self._window = (
+                float(view.bids["price"][-1]) if len(view.bids) >= shared else -math.inf,
+                float(view.asks["price"][-1]) if len(view.asks) >= shared else math.inf,
+            )
+            _seek(ring, view.ring_pos + 1)
             if self._roll(ring, folded):
                 return folded
         raise ShmError(

@@ -112,7 +112,7 @@ class TestInstruments:
         assert perpetual.kind is InstrumentKind.PERPETUAL
         assert feed.instrument(0) == perpetual
         assert "deribit:BTC-PERPETUAL" in feed.instruments
-        assert "deribit:XXX" not in feed.instruments
+        assert "deribit:NONE" not in feed.instruments
         assert len(feed.instruments) == 6
         assert [i.id for i in feed.instruments] == list(range(6))
         assert feed.instruments.array["name"][0] == b"deribit:BTC-PERPETUAL"

@@ -1,0 +1,113 @@
+"""Books read while they change: every tier equals the stream folded up to the same ring position."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import feedd
+from feedd.client.stream import Stream
+from feedd.records import RAW
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 3
+
+
+@pytest.fixture
+def feed(directory: Path) -> Iterator[feedd.Feed]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.client.live_writer", str(directory), str(SECONDS)],
+        stdout=subprocess.PIPE,
+        cwd=ROOT,
+    )
+    try:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        yield feedd.attach(directory)
+    finally:
+        process.kill()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+class Follower:
+    """Folds a stream exactly up to a ring position."""
+
+    def __init__(self, stream: Stream) -> None:
+        self.stream = stream
+        self.builder = feedd.BookBuilder()
+        self.waiting = np.empty(0, dtype=RAW)
+
+    def reach(self, position: int) -> feedd.BookBuilder:
+        while not len(self.waiting) or self.waiting["ring_seq"][-1] < position:
+            batch = next(self.stream)
+            assert batch.lost == 0
+            self.waiting = np.concatenate([self.waiting, batch.records])
+        split = int(np.searchsorted(self.waiting["ring_seq"], position, side="right"))
+        self.builder.apply(self.waiting[:split])
+        self.waiting = self.waiting[split:]
+        return self.builder
+
+
+@pytest.mark.parametrize("depth", [20, 100, None])
+def test_equal_to_the_folded_stream(feed: feedd.Feed, depth: int | None) -> None:
+    """The ring is larger than everything the writer publishes before it is read."""
+    name = "deribit:BTC-PERPETUAL"
+    checked = moved = 0
+    fewest = 1000
+    with feed.stream(start="oldest", timeout=1.0) as stream:
+        follower = Follower(stream)
+        book = feed.book(name, depth=depth)
+        instrument = feed.instrument(name).id
+        last = -1
+        while checked < 300:
+            snapshot = book.refresh()
+            if snapshot.ring_pos == last:
+                if feed.readers[0].state != 1:
+                    break
+                continue
+            folded = follower.reach(snapshot.ring_pos)[instrument]
+            assert folded.ring_pos == snapshot.ring_pos
+            for shown, side in ((snapshot.bids, 1), (snapshot.asks, -1)):
+                assert shown.tolist() == folded.levels(side, len(shown)).tolist()
+                fewest = min(fewest, len(shown))
+            assert snapshot.sequence == folded.sequence
+            moved += snapshot.ring_pos != last
+            last = snapshot.ring_pos
+            checked += 1
+        book.close()
+    assert moved > 50
+    assert fewest >= (depth or 90)
+
+
+def test_join_loses_and_repeats_nothing(feed: feedd.Feed) -> None:
+    name = "deribit:ETH-PERPETUAL"
+    with feed.stream(start="oldest", timeout=1.0) as everything:
+        follower = Follower(everything)
+        for _ in range(20):
+            joined = feed.join(name, kinds=["book"], timeout=1.0)
+            book, stream = joined
+            builder = feedd.BookBuilder()
+            mine = builder.seed(
+                book.instrument.id, book.bids, book.asks,
+                sequence=book.sequence, ring_pos=book.ring_pos,
+            )  # fmt: skip
+            # change ids follow each other by one, so a hole or a repetition would show
+            sequence = book.sequence
+            assert sequence is not None
+            for _ in range(3):
+                batch = next(stream)
+                got = batch.books["sequence"][batch.books["flags"] & 128 != 0].tolist()
+                assert got == list(range(sequence + 1, sequence + 1 + len(got)))
+                sequence += len(got)
+                builder.apply(batch)
+            stream.close()
+            full = follower.reach(mine.ring_pos)[book.instrument.id]
+            shown = 60  # the join knew the best 128 levels of 300
+            assert mine.levels(1, shown).tolist() == full.levels(1, shown).tolist()

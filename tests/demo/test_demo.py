@@ -1,0 +1,125 @@
+"""The demo end to end: real processes, real TLS, and faults that it must find."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 100
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT + 20)]
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "feedd", "demo", *arguments]
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Temporary files go where the test can see that none is left."""
+    return {**os.environ, "TMPDIR": str(tmp_path)}
+
+
+def demo(tmp_path: Path, *arguments: str) -> tuple[int, dict[str, Any], str]:
+    done = subprocess.run(
+        command("--json", *arguments),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        cwd=ROOT,
+        env=environment(tmp_path),
+    )
+    assert done.stdout.count("\n") == 1, done.stdout + done.stderr
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def counts(report: dict[str, Any]) -> tuple[int, int, int]:
+    return report["lost"], report["wrong"], report["duplicates"]
+
+
+def left_behind(pid: int) -> list[str]:
+    return [path.name for path in Path("/dev/shm").glob(f"feedd-demo-{pid}-*")]
+
+
+def test_faultless(tmp_path: Path) -> None:
+    status, report, errors = demo(tmp_path, "--seconds", "4")
+    assert counts(report) == (0, 0, 0), errors
+    assert status == 0
+    assert report["gaps"] == 0
+    assert report["seconds"] == 4
+    assert report["total"] == sum(report["records"].values()) > 8_000
+    for kind in ("trade", "quote", "book", "deriv", "greeks"):
+        assert report["records"][kind] > 0
+    latency = report["latency_ns"]
+    assert 0 < latency["p50"] <= latency["p99"] <= latency["p999"]
+    assert list(tmp_path.iterdir()) == []
+
+
+# each on a stream where feedd itself cannot see it: no sequence, no identity of a message
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        ("drop,stream=quote.BTC-PERPETUAL,nth=20", (1, 0, 0)),
+        ("alter,stream=btcusdt@trade,nth=5", (0, 1, 0)),
+        ("duplicate,stream=ticker.BTC-PERPETUAL.100ms,nth=5", (0, 0, 1)),
+    ],
+    ids=["lost", "wrong", "duplicates"],
+)
+def test_one_fault_is_one_count(tmp_path: Path, fault: str, expected: tuple[int, int, int]) -> None:
+    status, report, errors = demo(tmp_path, "--seconds", "2", "--rate", "2000", "--fault", fault)
+    assert counts(report) == expected, errors
+    assert status == 1
+    assert "BTC" in errors
+
+
+@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
+def test_ended_by_a_signal_it_leaves_nothing(tmp_path: Path, end: signal.Signals) -> None:
+    process = subprocess.Popen(
+        command(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        cwd=ROOT,
+        env=environment(tmp_path),
+    )
+    assert process.stdout is not None
+    try:
+        shown = b""
+        deadline = time.monotonic() + 60
+        while b"latency, socket to this process" not in shown and time.monotonic() < deadline:
+            shown += os.read(process.stdout.fileno(), 65536)
+        assert b"binance_usdm:BTCUSDT" in shown
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(children) >= 5  # simulator, supervisor, two readers, consumer
+        process.send_signal(end)
+        assert process.wait(30) == 0
+        assert not [c for c in children if c.is_running() and c.status() != "zombie"]
+        assert left_behind(process.pid) == []
+        assert list(tmp_path.iterdir()) == []
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_wrong_fault_is_explained(tmp_path: Path) -> None:
+    done = subprocess.run(
+        command("--json", "--seconds", "1", "--fault", "lose,nth=1"),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        cwd=ROOT,
+        env=environment(tmp_path),
+    )
+    assert done.returncode not in (0, 1)
+    assert "unknown action 'lose'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
