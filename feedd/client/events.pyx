@@ -1,7 +1,7 @@
 """From ring slots to batches of whole events; events.pyi says what the class promises."""
 
 cimport cython
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 import numpy as np

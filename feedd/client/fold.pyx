@@ -7,14 +7,14 @@ once at its end.
 
 cimport cython
 from libc.math cimport NAN
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint8_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
 
 import numpy as np
 
 from feedd.limits import BOOK_LEVELS_MAX
-from feedd.records import BookState, NO_SEQUENCE, RAW, RECORD_BYTES
+from feedd.records import BookState, NO_SEQUENCE, RECORD_BYTES
 
 from feedd.shm.feedd cimport (
     FEEDD_BOOK, FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_CONTROL, FEEDD_BOOK_GAP, FEEDD_BOOK_INIT,
