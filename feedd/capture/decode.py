@@ -16,13 +16,13 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
+from feedd.capture.instruments import load_file
 from feedd.capture.render import STATE_NAMES, Renderer
 from feedd.capture.rows import Row, read_rows
 from feedd.decode.plan import compile_plan
 from feedd.pipeline.core import Pipeline
 from feedd.records import BookState, Event, Scope
 from feedd.shm.ring import RingReader, RingWriter
-from feedd.venues.reference_file import load_file
 from feedd.venues.schema import Venue
 from feedd.venues.session_schema import path_get
 

@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedd import venues
+from feedd.capture.instruments import load_file
 from feedd.errors import CaptureError, ConfigError, VenueError
 from feedd.shm.rows import INSTRUMENT, Contract, InstrumentKind, InstrumentStatus, SizeUnit
 from feedd.venues.reference import InstrumentInfo, parse, parse_counted
-from feedd.venues.reference_file import load_file
 
 CAPTURES = Path(__file__).resolve().parents[3] / "shared" / "captures"
 DERIBIT, SPOT, USDM = (venues.load(n) for n in ("deribit", "binance_spot", "binance_usdm"))
