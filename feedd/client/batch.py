@@ -29,10 +29,10 @@ class Batch:
 
     __slots__ = (
         "_parts",
+        "_places",
         "alive",
         "broken_snapshots",
         "lost",
-        "positions",
         "read_ns",
         "reader",
         "records",
@@ -48,7 +48,7 @@ class Batch:
         restarted: bool = False,
         broken_snapshots: tuple[int, ...] = (),
         alive: bool = True,
-        positions: Positions | None = None,
+        places: tuple[tuple[tuple[int, str], ...], tuple[int, ...]] = ((), ()),
         read_ns: int = 0,
     ) -> None:
         self.records = records
@@ -62,11 +62,19 @@ class Batch:
         """Ids of instruments whose snapshot was dropped (overtaken, or its writer died)."""
         self.alive = alive
         """False while the writer of this ring is dead."""
-        self.positions: Positions = {} if positions is None else positions
-        """Of all rings, after this batch; give it to ``stream(start=...)`` to go on from here."""
+        self._places = places
         self.read_ns = read_ns
         """When this batch was read, ns since the Unix epoch."""
         self._parts: dict[int, Array] = {}
+
+    @property
+    def positions(self) -> Positions:
+        """Of all rings, after this batch; give it to ``stream(start=...)`` to go on from here."""
+        rings, sequences = self._places
+        return {
+            str(number): [ring, sequence]
+            for (number, ring), sequence in zip(rings, sequences, strict=True)
+        }
 
     def _part(self, kind: Kind) -> Array:
         part = self._parts.get(kind)
@@ -135,7 +143,7 @@ class Batch:
             restarted=self.restarted,
             broken_snapshots=self.broken_snapshots,
             alive=self.alive,
-            positions=self.positions,
+            places=self._places,
             read_ns=self.read_ns,
         )
 

@@ -64,7 +64,8 @@ class Cursor:
         self._lost_with_file = 0
         self._new_file = False
         self.reader = RingReader(directory, number, start=start)
-        self.ring_id = ring_id(self.reader)
+        self.place = (number, ring_id(self.reader))
+        """(reader number, ring id)"""
         self._buffer = self._new_buffer()
 
     def _new_buffer(self) -> EventBuffer:
@@ -88,6 +89,10 @@ class Cursor:
             lost, self._lost_with_file = self._lost_with_file, 0
             return self._buffer.take()[0], lost, True, ()  # type: ignore[index]
         return None
+
+    @property
+    def ring_id(self) -> str:
+        return self.place[1]
 
     @property
     def position(self) -> int:
@@ -116,7 +121,7 @@ class Cursor:
         self._lost_with_file += self._buffer.held
         self.reader.close()
         self.reader = fresh
-        self.ring_id = ring_id(fresh)
+        self.place = (self.number, ring_id(fresh))
         self._buffer = self._new_buffer()
         self._new_file = True
 

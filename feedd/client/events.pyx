@@ -10,8 +10,9 @@ from feedd.records import RAW
 
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_CONTROL, FEEDD_LAST, FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN,
-    FEEDD_REASON_SNAPSHOT_END, feedd_record,
+    FEEDD_REASON_SNAPSHOT_END, feedd_available, feedd_read_batch, feedd_record,
 )
+from feedd.shm.ring cimport RingReader
 
 cdef enum:
     EVENT_MAX = 1 << 18  # records; a longer event is handed out in pieces
@@ -78,28 +79,29 @@ cdef class EventBuffer:
             memmove(self.records, &self.records[self.start], held * sizeof(feedd_record))
             self._moved(held)
 
-    def fill(self, reader) -> bool:
+    def fill(self, RingReader reader not None) -> bool:
         """Read the ring once; True when there is a whole event, or something to tell."""
-        cdef Py_ssize_t n
+        cdef size_t n
         cdef uint64_t lost
+        reader._check()
         if self.scan < self.end:
             self._scan()  # the rest of a read that a new epoch had split
-        while self.cut == self.start:
+        while self.cut == self.start and feedd_available(&reader.r):
             self._compact()
             if self.end == self.room:
                 if self.room >= EVENT_MAX:
                     self.cut = self.end
                     break
                 self._renew(2 * self.room)
-            n = reader.read_into(self.array[self.end:] if self.end else self.array)
-            lost = reader.lost
+            with nogil:
+                n = feedd_read_batch(
+                    &reader.r, &self.records[self.end], <size_t>(self.room - self.end))
+            lost = reader.r.lost
             if lost != self.reader_lost:
                 self._hole(lost - self.reader_lost, n)
                 self.reader_lost = lost
             self.end += n
             self._scan()
-            if self.end < self.room:
-                break  # the ring is read to its end; else the event may be longer than the room
         return self.cut > self.start or self.lost > 0 or self.restarted
 
     cdef _hole(self, uint64_t lost, Py_ssize_t n):
@@ -227,11 +229,11 @@ cdef class EventBuffer:
         """Records read that wait for the end of their event."""
         return self.end - self.start
 
-    def position(self, reader):
+    def position(self, RingReader reader not None):
         """Where another reader has to start to get what was not handed out yet."""
         if self.start < self.end:
             return self.records[self.start].ring_seq
-        return reader.position
+        return reader.r.next
 
 
 def select(records, uint32_t kinds):

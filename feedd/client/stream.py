@@ -131,6 +131,13 @@ class Stream:
         """Where each ring stands: what was handed out lies before."""
         return {str(c.number): [c.ring_id, c.position] for c in self._cursors}
 
+    def _places(self) -> tuple[tuple[tuple[int, str], ...], tuple[int, ...]]:
+        """The same as plain tuples: what each batch carries."""
+        return (
+            tuple([c.place for c in self._cursors]),
+            tuple([c.position for c in self._cursors]),
+        )
+
     def _batch(
         self,
         cursor: Cursor,
@@ -148,7 +155,7 @@ class Stream:
             restarted=again,
             broken_snapshots=broken,
             alive=cursor.alive,
-            positions=self.positions,
+            places=self._places(),
             read_ns=clock.now_ns(),
         )
 
@@ -215,7 +222,7 @@ class Stream:
     def _silence(self) -> Batch:
         """The empty batch that says that ``timeout`` is over."""
         alive = all(cursor.alive for cursor in self._cursors)
-        return Batch(_NOTHING, alive=alive, positions=self.positions, read_ns=clock.now_ns())
+        return Batch(_NOTHING, alive=alive, places=self._places(), read_ns=clock.now_ns())
 
     def _readers(self) -> list[RingReader]:
         return [cursor.reader for cursor in self._cursors]
