@@ -27,8 +27,9 @@ test: $(STAMP) ## every test
 check: $(STAMP) ## ruff, mypy, cython-lint, stubs, import direction
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/cython-lint feedd
+	@PATH="$(BIN):$$PATH" cython-lint feedd
 	@$(BIN)/mypy
+	@$(BIN)/mypy --scripts-are-modules tools/*
 	@$(BIN)/python tests/typing/check_stubs.py
 	@$(BIN)/python -m pytest -q tests/typing
 

@@ -18,8 +18,12 @@ FLUSH_BYTES = 1 << 16
 
 
 @click.command("decode")
-@click.option("--venue", "venue_name", required=True, metavar="VENUE", help="Venue of the captures.")
-@click.option("--books", is_flag=True, help="At the end, one line with the full book of each instrument.")
+@click.option(
+    "--venue", "venue_name", required=True, metavar="VENUE", help="Venue of the captures."
+)
+@click.option(
+    "--books", is_flag=True, help="At the end, one line with the full book of each instrument."
+)
 @click.option(
     "--instruments",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

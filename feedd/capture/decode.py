@@ -154,8 +154,11 @@ class CaptureDecoder:
     # ---- REST snapshots ------------------------------------------------------------------------
 
     def _collect_snapshots(self, rows: list[Row]) -> None:
-        depths = [channel.book.rest for channel in self.venue.channels.values()
-                  if channel.book is not None and channel.book.rest is not None]
+        depths = [
+            channel.book.rest
+            for channel in self.venue.channels.values()
+            if channel.book is not None and channel.book.rest is not None
+        ]
         for row in rows:
             if row.dir != "rest":
                 continue
@@ -169,9 +172,7 @@ class CaptureDecoder:
                 if isinstance(snapshot_id, int) and not isinstance(snapshot_id, bool):
                     symbol = _symbol_of(row.url) or path_get(body, rest.symbol or "", None)
                     symbol = symbol if isinstance(symbol, str) else None
-                    self._snapshots[symbol].append(
-                        Snapshot(symbol, snapshot_id, row.data, row.t)
-                    )
+                    self._snapshots[symbol].append(Snapshot(symbol, snapshot_id, row.data, row.t))
                     break
         if self._snapshots.get(None):
             only = self._only_symbol(rows)

@@ -1,8 +1,8 @@
 """Read capture files: JSON lines or one JSON array of rows, plain, ``.gz`` or ``.zst``.
 
 A row is ``{"t": ns or null, "dir": "in"|"out"|"rest"|"open"|"close", "conn": name, "raw": text}``;
-``rest`` rows may carry ``"url"``, binary frames carry ``"b64"``, unknown keys are ignored, and a row
-of a JSON array without ``dir`` is a ``rest`` row.
+``rest`` rows may carry ``"url"``, binary frames carry ``"b64"``, unknown keys are ignored, and a
+row of a JSON array without ``dir`` is a ``rest`` row.
 """
 
 from __future__ import annotations

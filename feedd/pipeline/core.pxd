@@ -39,6 +39,7 @@ cdef class Pipeline:
     cdef list _bad
     cdef readonly int n_venues
     cdef uint64_t sampled
+    cdef int64_t last_recv
 
     # One whole message. `p` needs no padding: the message is copied. Records stay invisible until
     # commit. Safe without the GIL; takes it only for a symbol never seen before.

@@ -8,16 +8,15 @@ from collections import namedtuple
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcpy, memset, strlen
+from libc.string cimport memcpy, memset
 
 from feedd.book.book cimport fb_iter, fb_iterate, fb_price
 from feedd.decode.engine cimport (
-    FD_BAD_JSON, FD_CONTROL_TOPIC, FD_NO_CHANNEL, FD_OK, FD_STR, FD_TOPIC_ABSENT, fd_copy,
-    fd_decode, fd_decode_as, fd_msg, fd_val,
+    FD_BAD_JSON, FD_NO_CHANNEL, FD_OK, FD_STR, fd_copy, fd_decode, fd_decode_as, fd_val,
 )
 from feedd.decode.plan cimport YIELDS_BOOK, Plan, program_t
 from feedd.pipeline.books cimport (
-    JOIN_NOW, JOIN_TOO_OLD, JOIN_WAIT, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN,
+    JOIN_NOW, JOIN_TOO_OLD, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN,
     Books,
 )
 from feedd.pipeline.convert cimport text_of
@@ -31,9 +30,9 @@ from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
 from feedd.shm.feedd cimport (
     FEEDD_BAD_TS, FEEDD_BOOK_LIVE, FEEDD_BOOK_SYNCING, FEEDD_LAST, FEEDD_NO_INSTRUMENT,
-    FEEDD_NO_SEQUENCE, FEEDD_STAGE_BOOK, FEEDD_STAGE_DECODE, FEEDD_STAGE_TOTAL, FEEDD_STAGE_VENUE,
+    FEEDD_NO_SEQUENCE, FEEDD_STAGE_BOOK, FEEDD_STAGE_DECODE, FEEDD_STAGE_PUBLISH, FEEDD_STAGE_TOTAL, FEEDD_STAGE_VENUE,
     FEEDD_STATUS, feedd_board_reset, feedd_book, feedd_book_reset, feedd_commit_at, feedd_put,
-    feedd_record, feedd_store_u64,
+    feedd_record,
 )
 from feedd.shm.ring cimport RingWriter
 
@@ -181,6 +180,7 @@ cdef class Pipeline:
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line
     ) noexcept nogil:
         cdef int result = self._process(venue, p, n, ts_recv, line)
+        self.last_recv = ts_recv
         self.c[FEEDD_C_frames] += 1
         self.c[FEEDD_C_bytes] += n
         if result == RESULT_DATA:
@@ -355,10 +355,14 @@ cdef class Pipeline:
     # ---- publication ---------------------------------------------------------------------------
 
     cdef void publish(self, int64_t now_ns) noexcept nogil:
+        cdef bint sampled = self.c[FEEDD_C_commits] % SAMPLE_EVERY == 0
         if self.out.w.next == self.out.w.committed:
             return
         feedd_commit_at(self.out.w, now_ns)
         self.c[FEEDD_C_commits] += 1
+        self.out.observe(FEEDD_STAGE_TOTAL, now_ns - self.last_recv)
+        if sampled:
+            self.out.observe(FEEDD_STAGE_PUBLISH, _now() - now_ns)
         if self.out.w.next - self.out.refreshed_at > self.out.w.mask >> 4:
             self._refresh(16)
 

@@ -14,9 +14,8 @@ from feedd.decode.engine cimport fd_level
 from feedd.pipeline.instrument cimport instrument_t
 from feedd.shm.feedd cimport (
     FEEDD_AT_HISTOGRAMS, FEEDD_BOOK, FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_CONTROL, FEEDD_BOOK_GAP,
-    FEEDD_BOOK_LEVELS_PER_SLOT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_COUNTER_SLOTS,
-    FEEDD_HISTOGRAM_BUCKETS, FEEDD_HISTOGRAMS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
-    FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE, FEEDD_REASON_SNAPSHOT_BEGIN,
+    FEEDD_BOOK_LEVELS_PER_SLOT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_HISTOGRAM_BUCKETS, FEEDD_HISTOGRAMS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
+    FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN,
     FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT, FEEDD_STATUS, FEEDD_TOP, feedd_board_identity,
     feedd_board_row, feedd_book, feedd_book_deep_asks, feedd_book_deep_bids, feedd_book_identity,
     feedd_bucket, feedd_commit, feedd_copy_in, feedd_level, feedd_pack32, feedd_put, feedd_record,

@@ -11,7 +11,7 @@ from libc.string cimport memcpy, memset
 from feedd.decode.engine cimport FD_ABSENT, FD_NUM, FD_STR, fd_levels, fd_msg, fd_text_u64, fd_val
 from feedd.decode.plan cimport (
     DERIV_NUMBERS, GREEKS_NUMBERS, POLICY_NONE_FULL, POLICY_PREV_LINK, POLICY_PREV_LINK_REST,
-    POLICY_RANGE_REST, YIELDS_BOOK, YIELDS_DERIV, YIELDS_GREEKS, YIELDS_LIQUIDATION, YIELDS_QUOTE,
+    YIELDS_BOOK, YIELDS_DERIV, YIELDS_GREEKS, YIELDS_LIQUIDATION, YIELDS_QUOTE,
     YIELDS_TRADE, program_t,
 )
 from feedd.pipeline.convert cimport (
@@ -306,7 +306,9 @@ cdef void row_publish(
         _put_greeks(out, r, &s)
 
 
-cdef feedd_board_row* _open(Output out, instrument_t* x, const stamp_t* s, uint64_t* odd) noexcept nogil:
+cdef feedd_board_row* _open(
+    Output out, instrument_t* x, const stamp_t* s, uint64_t* odd
+) noexcept nogil:
     """The instrument's board row, its lock taken, its common words written; NULL if it has none."""
     cdef feedd_board_row* row = out.row(x)
     if row == NULL:

@@ -7,6 +7,7 @@ from decimal import Decimal
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from tests.pipeline.rig import Rig, binance_depth, rest_depth
 
 # Prices of very different magnitude and scale: window, tree, re-centring and re-scaling all happen.

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from tests.pipeline.rig import Rig, binance_depth, deribit_book, kinds, rest_depth
 
 from feedd.records import BookState
+from tests.pipeline.rig import Rig, binance_depth, deribit_book, kinds, rest_depth
 
 B = [(10, 1)]
 A = [(11, 2)]
@@ -42,7 +42,7 @@ def live_spot() -> Rig:
     return rig
 
 
-# ---- Deribit: prev_link --------------------------------------------------------------------------
+# ---- Deribit: prev_link ----
 
 
 def test_deribit_chain_applies_and_a_repeat_is_silent() -> None:
@@ -88,9 +88,7 @@ def test_deribit_change_before_any_snapshot_is_never_live() -> None:
     assert rig.levels("X") == ([], [])
 
 
-@pytest.mark.parametrize(
-    ("kind", "previous"), [("change", 0), (None, None), ("snapshot", 20)]
-)
+@pytest.mark.parametrize(("kind", "previous"), [("change", 0), (None, None), ("snapshot", 20)])
 def test_deribit_forms_of_a_snapshot(kind: str | None, previous: int | None) -> None:
     """prev_change_id 0, no type and no prev_change_id, a snapshot that has one (all seen live)."""
     rig = Rig("deribit")
@@ -124,7 +122,7 @@ def test_second_stream_of_an_instrument_does_not_disturb_its_book() -> None:
     assert rig.counters["unowned_books"] == 1
 
 
-# ---- Binance USD-M: prev_link_rest -----------------------------------------------------------------
+# ---- Binance USD-M: prev_link_rest ----
 
 
 @pytest.mark.parametrize(
@@ -192,7 +190,7 @@ def test_usdm_gap_while_waiting_is_declared_once() -> None:
     assert rig.counters["gaps"] == 1
 
 
-# ---- Binance spot: range_plus_one_rest ---------------------------------------------------------------
+# ---- Binance spot: range_plus_one_rest ----
 
 
 @pytest.mark.parametrize(
@@ -236,7 +234,7 @@ def test_partial_depth_replaces_and_gives_way_to_the_full_stream() -> None:
     assert rig.send(partial) == []
 
 
-# ---- connections, bounds, unknown symbols --------------------------------------------------------------
+# ---- connections, bounds, unknown symbols ----
 
 
 def test_line_down_takes_its_books_out_of_live_only() -> None:
@@ -302,8 +300,15 @@ def test_book_beyond_its_bound_is_given_up_loudly() -> None:
 def test_a_bad_row_publishes_nothing_of_its_message() -> None:
     rig = Rig("deribit")
     rows = [
-        {"instrument_name": "X", "timestamp": 1, "price": 1, "amount": 1, "trade_id": str(k),
-         "direction": "buy", "trade_seq": k}
+        {
+            "instrument_name": "X",
+            "timestamp": 1,
+            "price": 1,
+            "amount": 1,
+            "trade_id": str(k),
+            "direction": "buy",
+            "trade_seq": k,
+        }
         for k in range(3)
     ]
     rows[2]["price"] = "much"

@@ -1,4 +1,4 @@
-"""Compare every ``.pyi`` of a compiled module with the module: ``python tests/typing/check_stubs.py``."""
+"""Compare every ``.pyi`` of a compiled module with the module itself (mypy.stubtest)."""
 
 from __future__ import annotations
 
@@ -15,8 +15,14 @@ def main() -> int:
     allow = ROOT / "tests" / "typing" / "stubtest_allow.txt"
     return subprocess.call(
         [
-            sys.executable, "-m", "mypy.stubtest", "--ignore-missing-stub",
-            "--allowlist", str(allow), "--ignore-unused-allowlist", *modules,
+            sys.executable,
+            "-m",
+            "mypy.stubtest",
+            "--ignore-missing-stub",
+            "--allowlist",
+            str(allow),
+            "--ignore-unused-allowlist",
+            *modules,
         ],
         cwd=ROOT,
     )

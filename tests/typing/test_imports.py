@@ -20,8 +20,16 @@ ALLOWED: dict[str, set[str]] = {
     "client": {"shm"},
     "reader": {"shm", "decode", "book", "venues", "pipeline"},
     "sim": set(),
-    "supervisor": {"shm", "decode", "venues", "pipeline", "reader", "client", "toml_lint",
-                   "toml_lines"},
+    "supervisor": {
+        "shm",
+        "decode",
+        "venues",
+        "pipeline",
+        "reader",
+        "client",
+        "toml_lint",
+        "toml_lines",
+    },
     "demo": {"shm", "client", "sim", "supervisor"},
     "toml_lint": {"toml_lines"},
     "toml_lines": set(),
@@ -33,7 +41,9 @@ ALLOWED: dict[str, set[str]] = {
     "clock": set(),
     "limits": set(),
 }
-_CIMPORT = re.compile(r"^\s*(?:from\s+(feedd[\w.]*)\s+c?import\s+(.+)|c?import\s+(feedd[\w.]*))", re.M)
+_CIMPORT = re.compile(
+    r"^\s*(?:from\s+(feedd[\w.]*)\s+c?import\s+(.+)|c?import\s+(feedd[\w.]*))", re.MULTILINE
+)
 
 
 def _package(path: Path) -> str:

@@ -44,9 +44,8 @@ def test_only_the_clock_module_reads_clocks() -> None:
         if path.name == "clock.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
-            imports_time = (isinstance(node, ast.Import) and any(a.name == "time" for a in node.names)) or (
-                isinstance(node, ast.ImportFrom) and node.module == "time"
-            )
+            plain = isinstance(node, ast.Import) and any(a.name == "time" for a in node.names)
+            imports_time = plain or (isinstance(node, ast.ImportFrom) and node.module == "time")
             if imports_time:
                 readers.append(str(path.relative_to(ROOT)))
     assert readers == []
@@ -54,8 +53,12 @@ def test_only_the_clock_module_reads_clocks() -> None:
 
 @pytest.mark.parametrize("suffix", [".pyx"])
 def test_every_compiled_module_has_a_stub(suffix: str) -> None:
-    internal = {"feedd/pipeline/books.pyx", "feedd/pipeline/instrument.pyx",
-                "feedd/pipeline/output.pyx", "feedd/pipeline/rows.pyx"}
+    internal = {
+        "feedd/pipeline/books.pyx",
+        "feedd/pipeline/instrument.pyx",
+        "feedd/pipeline/output.pyx",
+        "feedd/pipeline/rows.pyx",
+    }
     missing = [
         str(p.relative_to(ROOT))
         for p in (ROOT / "feedd").rglob(f"*{suffix}")
