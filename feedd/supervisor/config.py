@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import grp
-import ipaddress
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -27,6 +26,7 @@ from feedd.limits import (
     RING_SLOTS_DEFAULT,
     RING_SLOTS_MIN,
 )
+from feedd.reader.net import is_loopback
 from feedd.shm.directory import default_directory
 from feedd.toml_lint import Issue, parse
 from feedd.venues.schema import Venue
@@ -39,7 +39,6 @@ __all__ = [
     "VenueConfig",
     "Zmq",
     "config_issues",
-    "is_loopback",
     "load_config",
     "override_url",
 ]
@@ -163,17 +162,6 @@ def _suggest(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=1)
     return f'; did you mean "{close[0]}"?' if close else f"; known: {', '.join(known) or 'none'}"
-
-
-def is_loopback(url: str) -> bool:
-    """True when the host of ``url`` is this machine."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def override_url(original: str, override: str | None) -> str:

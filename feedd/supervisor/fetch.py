@@ -9,8 +9,6 @@ environment are not used, bodies are bounded.
 from __future__ import annotations
 
 import asyncio
-import email.utils
-import ssl
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -18,11 +16,11 @@ import aiohttp
 
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import VenueError
-from feedd.reader.backoff import RETRY_AFTER_MAX_S
+from feedd.reader.net import retry_after_s, tls_context
 from feedd.supervisor.buckets import Bucket
 from feedd.venues.session_schema import RestLimits
 
-__all__ = ["Fetcher", "Response", "fill_url", "retry_after_s", "tls_context"]
+__all__ = ["Fetcher", "Response", "fill_url"]
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 TIMEOUT_S = 10.0
@@ -38,35 +36,11 @@ class Response:
     """CLOCK_REALTIME when the body was complete."""
 
 
-def tls_context(ca_file: str | None) -> ssl.SSLContext:
-    """Certificate and host name verified, TLS 1.2 or newer; ``ca_file`` instead of the system's."""
-    context = ssl.create_default_context(cafile=ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
-
-
 def fill_url(template: str, **values: str | int) -> str:
     """``template`` with its placeholders, each value percent-encoded."""
     for key, value in values.items():
         template = template.replace("{" + key + "}", quote(str(value), safe=""))
     return template
-
-
-def retry_after_s(value: str | None, wall_ns: int) -> float | None:
-    """Seconds that a Retry-After header asks for: a number or an HTTP date."""
-    if value is None:
-        return None
-    try:
-        seconds = float(value)
-    except ValueError:
-        try:
-            moment = email.utils.parsedate_to_datetime(value)
-        except ValueError:
-            return None
-        seconds = moment.timestamp() - wall_ns / SECOND_NS
-    if not seconds >= 0:
-        return 0.0
-    return min(seconds, RETRY_AFTER_MAX_S)
 
 
 class Fetcher:
@@ -131,7 +105,7 @@ class Fetcher:
         return Response(status, body, received)
 
     async def get_ok(self, url: str, weight: float = 1.0, attempts: int = 3) -> Response:
-        """A GET that must succeed: retried a few times, then ``VenueError`` with the last answer."""
+        """A GET that must succeed: a few attempts, then ``VenueError`` with the last answer."""
         last = ""
         for attempt in range(attempts):
             try:
