@@ -75,7 +75,7 @@ class Engine:
             def send(stream=stream) -> None:  # type: ignore[no-untyped-def]
                 marks = [m.mark for m in usdm if m.mark[0]]
                 stream.count += 1
-                if stream.subs and marks:
+                if stream.subs and len(marks) == len(usdm):
                     body = "[" + ",".join([mark[0] for mark in marks]) + "]"
                     self.hub.publish(stream, body, ",".join([mark[1] for mark in marks]))
 

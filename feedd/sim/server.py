@@ -99,7 +99,8 @@ class SimServer:
 
     async def _start_rest(self, context: ssl.SSLContext | None) -> int:
         rest = Rest(self.hub, self.config, self.source)
-        rest.remember()
+        if not self.config.captures:
+            rest.remember()
         app = web.Application()
         app.add_routes(rest.routes())
         app.add_routes(Control(self.hub, self.source).routes())
@@ -134,8 +135,9 @@ class SimServer:
             connection.close("1001", "going away")
         if self._server is not None:
             self._server.close()
-        if self.hub.connections:
-            await asyncio.sleep(GOODBYE_S)
+        deadline = monotonic_ns() + int(GOODBYE_S * 1e9)
+        while self.hub.connections and monotonic_ns() < deadline:
+            await asyncio.sleep(PACE_S)
         if self._runner is not None:
             await self._runner.cleanup()
         self.journal.row({"t": now_ns(), "stopped": True})

@@ -17,7 +17,7 @@ TICKER_MS = {100: ("100ms", "raw"), 1_000: ("agg2",)}
 INCREMENTAL_MS = 1_000
 IV_DECIMALS = 2
 """IVs are kept in hundredths of a percent."""
-NO_BID_IV_EVERY = 17
+NO_BID_IV_EVERY = 7
 
 Value = tuple[int, int]
 """A number as (units, decimals)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import ssl
 
 import aiohttp
@@ -141,7 +142,7 @@ async def test_raw_channels_and_idle_timeout_by_option() -> None:
             trades = [p["data"] for p in found if p["channel"].startswith("trades")]
             assert trades
             assert trades[0][0]["instrument_name"] == "ETH-PERPETUAL"
-            for before, after in zip(books, books[1:], strict=False):
+            for before, after in itertools.pairwise(books):
                 assert after["prev_change_id"] == before["change_id"]
         async with connect(sim, PATH) as idle:
             assert await idle.receive(3) is None
