@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,6 +20,14 @@ SLOW_FIRST = [
     pytest.param(r, marks=[pytest.mark.slow] if r.is_big else [], id=r.name) for r in RECORDINGS
 ]
 pytestmark = pytest.mark.parametrize("recording", SLOW_FIRST, scope="module")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_collections() -> Iterator[None]:
+    """Walking a million long-lived records over and over takes longer than making them."""
+    gc.disable()
+    yield
+    gc.enable()
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def assert_nothing_changed(base: Base, got: Decoded) -> None:
     assert got.finals == base.clean.finals
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_lost_delta_is_one_gap(base: Base, seed: int, tmp_path: Path) -> None:
     frame = random.Random(seed).choice(base.losable)
     rows = [row for index, row in enumerate(base.rows) if index != frame.row]
@@ -135,7 +135,7 @@ def test_a_lost_snapshot_leaves_the_book_not_live(base: Base, tmp_path: Path) ->
     assert not got.of("book", first)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_repeated_frames_change_nothing(base: Base, seed: int, tmp_path: Path) -> None:
     """Book frames and numbered ones, at once and (deltas) again some frames later."""
     rng = random.Random(seed)
@@ -176,7 +176,7 @@ def test_two_lines_with_the_same_subscription_are_one_stream(base: Base, tmp_pat
     assert_nothing_changed(base, got)
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_bad_frames_beside_good_ones_are_counted_and_change_nothing(
     base: Base, seed: int, tmp_path: Path
 ) -> None:
@@ -193,7 +193,7 @@ def test_bad_frames_beside_good_ones_are_counted_and_change_nothing(
     assert_nothing_changed(base, got)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_a_bad_frame_in_place_of_a_delta_is_one_of_each(
     base: Base, seed: int, tmp_path: Path
 ) -> None:
@@ -207,7 +207,7 @@ def test_a_bad_frame_in_place_of_a_delta_is_one_of_each(
     assert_one_gap(base, got, expected, frame.instrument)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_two_swapped_deltas_are_one_gap(base: Base, seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     frame = rng.choice(base.losable)
@@ -218,7 +218,7 @@ def test_two_swapped_deltas_are_one_gap(base: Base, seed: int, tmp_path: Path) -
     assert_one_gap(base, got, expected, frame.instrument)
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_corrupt_digits_never_stop_the_decoder(base: Base, seed: int, tmp_path: Path) -> None:
     rng = random.Random(seed)
     incoming = [index for index, row in enumerate(base.rows) if row["dir"] == "in" and row["raw"]]

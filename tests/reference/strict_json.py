@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from decimal import Decimal
@@ -65,6 +66,7 @@ def loads(message: bytes) -> Any:
     return value
 
 
+@functools.lru_cache(maxsize=1 << 17)
 def is_inexact(value: Decimal) -> bool:
     """True when the shortest form of the nearest float64 is another decimal."""
     return Decimal(repr(float(value))) != value
