@@ -42,4 +42,4 @@ cdef extern from "book.h" nogil:
     double fb_price(const fb_book* b, int64_t key, int side)
     int fb_key(fb_book* b, fd_dec d, int side, int64_t* key)
     int fb_apply(fb_book* b, int side, const fd_level* levels, uint32_t n, int64_t* best)
-    uint32_t fb_best(const fb_book* b, int side, fb_pair* out, uint32_t n)
+    uint32_t fb_best(const fb_book* b, int side, fb_pair* out, uint32_t n, int64_t* last)

@@ -56,5 +56,4 @@ cdef class Output:
         const fd_level* asks, uint32_t n_ask, bint snapshot) noexcept nogil
     cdef void book_shared(
         self, instrument_t* x, const stamp_t* s, const int64_t* changed) noexcept nogil
-    cdef int64_t _last_key(self, instrument_t* x, int side, uint32_t n) noexcept nogil
     cdef void deep(self, instrument_t* x) noexcept nogil

@@ -216,6 +216,7 @@ cdef class Output:
         cdef uint64_t pos = self.w.next - 1
         cdef int side
         cdef bint fresh[2]
+        cdef int64_t last = INT64_MAX
         x.ring_pos = pos
         x.book_ts_event = s.ts_event
         x.book_ts_recv = s.ts_recv
@@ -225,9 +226,10 @@ cdef class Output:
             book = self.books.block(<uint32_t>x.row)
         for side in range(2):
             fresh[side] = book != NULL and changed[side] <= x.top_key[side]
-            n[side] = fb_best(x.book, side, top[side], FEEDD_TOP if fresh[side] else 1)
+            n[side] = fb_best(x.book, side, top[side], FEEDD_TOP if fresh[side] else 1, &last)
             if fresh[side]:
-                x.top_key[side] = self._last_key(x, side, n[side])
+                # a side that does not fill the tier takes every change
+                x.top_key[side] = last if n[side] == FEEDD_TOP else INT64_MAX
         if book != NULL:
             odd = feedd_seq_begin(&book.lock)
             feedd_store_u64(&book.ring_pos, pos)
@@ -264,18 +266,6 @@ cdef class Output:
                 <uint64_t*>&row.bid_levels,
                 feedd_pack32(x.book.side[0].levels, x.book.side[1].levels))
             feedd_seq_end(&row.lock, odd)
-
-    cdef int64_t _last_key(self, instrument_t* x, int side, uint32_t n) noexcept nogil:
-        """Key of the n-th level; a side that does not fill the tier takes every change."""
-        cdef fb_iter it
-        cdef int64_t key = INT64_MAX
-        cdef double size
-        if n < FEEDD_TOP:
-            return INT64_MAX
-        memset(&it, 0, sizeof(it))
-        while n and fb_iterate(&x.book.side[side], &it, &key, &size):
-            n -= 1
-        return key
 
     cdef void deep(self, instrument_t* x) noexcept nogil:
         """Write the deep tier of the shared book: every level up to its depth, best first."""

@@ -119,15 +119,18 @@ static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, in
     return fb_maintain(s) ? FB_OK : FB_MEMORY;
 }
 
-/* Best n levels of a side into out, best first. Returns how many there are. */
+/* Best n levels of a side into out, best first; *last becomes the key of the last one. Returns how
+ * many there are. */
 typedef struct { double price, size; } fb_pair;
 
-static uint32_t fb_best(const fb_book *b, int side, fb_pair *out, uint32_t n) {
+static uint32_t fb_best(const fb_book *b, int side, fb_pair *out, uint32_t n, int64_t *last) {
     fb_iter it = {0, 0, 0};
     int64_t key;
     uint32_t k = 0;
-    while (k < n && fb_iterate(&b->side[side], &it, &key, &out[k].size))
+    while (k < n && fb_iterate(&b->side[side], &it, &key, &out[k].size)) {
         out[k++].price = fb_price(b, key, side);
+        *last = key;
+    }
     return k;
 }
 
