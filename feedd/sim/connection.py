@@ -238,11 +238,18 @@ class Connection(WSListener):
             if self._linger_ns and now > self._linger_ns:
                 transport.disconnect()
             return
-        if transport.underlying_transport.get_write_buffer_size() > MAX_BACKLOG:
+        if self.backlog > MAX_BACKLOG:
             self._end("connection_too_slow")
             transport.disconnect(graceful=False)
             return
         self.on_timer(now)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes sent that the client has not taken yet."""
+        if self._transport is None or self.closing:
+            return 0
+        return self._transport.underlying_transport.get_write_buffer_size()
 
     @property
     def pending(self) -> int:

@@ -12,8 +12,9 @@ from feedd.sim.hub import Hub
 from feedd.sim.instruments import DERIBIT, SPOT, USDM, all_specs
 from feedd.sim.ladder import ASK, BID
 from feedd.sim.market import Market, VenueTime
-from feedd.sim.market_binance import SpotMarket, UsdmMarket
 from feedd.sim.market_deribit import DeribitMarket, DeribitState
+from feedd.sim.market_spot import SpotMarket
+from feedd.sim.market_usdm import UsdmMarket
 from feedd.sim.ticker_deribit import DeribitTicker
 
 MS = 1_000_000

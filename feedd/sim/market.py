@@ -7,6 +7,7 @@ content is a function of the seed and the number of steps, never of who listens 
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 from feedd.sim.hub import Hub
@@ -34,7 +35,7 @@ class VenueTime:
         self.now_ms = now_ms
 
 
-class Market:
+class Market(ABC):
     """Book, sequence and random source of one instrument; venues say what is sent."""
 
     def __init__(self, spec: Spec, hub: Hub, time: VenueTime, seed: int, one_sided: bool) -> None:
@@ -55,29 +56,32 @@ class Market:
 
     # -- for venues ------------------------------------------------------------------------
 
+    @abstractmethod
     def advance(self, changes: int) -> None:
         """Give the step's changes their sequence numbers."""
-        raise LookupError(f"no numbering for {self.spec.venue}")
 
+    @abstractmethod
     def on_trades(self, buy: bool, fills: list[Fill]) -> None:
         """A taker order was filled; the book's numbers are already the new ones."""
 
-    def on_book(self) -> None:
+    def on_book(self) -> None:  # noqa: B027 - only a venue with per-step books has work here
         """The step changed the book."""
 
+    @abstractmethod
     def on_top(self, top: tuple[int, int, int, int]) -> None:
         """The step changed the best bid or offer."""
 
+    @abstractmethod
     def timers(self) -> list[Timer]:
         """What the venue does at fixed intervals: (milliseconds, action)."""
-        return []
 
+    @abstractmethod
     def flush(self) -> None:
         """Send what the windows still hold (the generator stops)."""
 
+    @abstractmethod
     def reference(self) -> dict[str, object]:
         """The instrument as the venue's reference data list it."""
-        return {}
 
     def window(self, interval_ms: int) -> Window:
         """Open a conflation window; to be called before the first step."""
@@ -85,13 +89,13 @@ class Market:
         self.ladder.windows.append(window)
         return window
 
+    @abstractmethod
     def price_text(self, tick: int) -> str:
         """Decimal text of a price for the journal."""
-        raise LookupError(f"no price text for {self.spec.venue}")
 
+    @abstractmethod
     def size_text(self, lots: int) -> str:
         """Decimal text of a size for the journal."""
-        raise LookupError(f"no size text for {self.spec.venue}")
 
     def side_text(self, side: int) -> list[list[str]]:
         """The whole side as journal text, best first."""

@@ -1,22 +1,19 @@
-"""What the Binance venues send about an instrument (USD-M futures and spot)."""
+"""What both Binance venues send about an instrument, whatever the form of each message."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import partial
 from typing import ClassVar
 
 from feedd.sim import events
 from feedd.sim.hub import Hub, Stream
-from feedd.sim.instruments import SPOT, USDM, Spec
+from feedd.sim.instruments import SPOT, Spec
 from feedd.sim.ladder import ASK, BID, Window
 from feedd.sim.market import Fill, Market, Timer, VenueTime
 from feedd.sim.text import FixedText, fixed
 
-FUNDING_MS = 8 * 3_600_000
 PARTIAL_DEPTHS = (5, 10, 20)
-MARK_DECIMALS = 8
-FAST_DEPTH_MS = 30
-"""Spacing of the undocumented ``@depth@0ms``."""
 
 
 class BinanceMarket(Market):
@@ -65,13 +62,13 @@ class BinanceMarket(Market):
 
     # -- depth -----------------------------------------------------------------------------
 
+    @abstractmethod
     def depth_body(self, window: Window, first: int, bids: str, asks: str) -> str:
         """The ``depthUpdate`` of a window that ends now."""
-        raise LookupError(f"no depth message for {self.spec.venue}")
 
+    @abstractmethod
     def partial_body(self, window: Window, first: int, bids: str, asks: str) -> str:
         """The partial depth message of a window that ends now."""
-        raise LookupError(f"no partial depth message for {self.spec.venue}")
 
     def first_id(self, window: Window) -> int:
         """``U`` of a window that ends now."""
@@ -141,9 +138,9 @@ class BinanceMarket(Market):
 
     # -- quotes and trades -----------------------------------------------------------------
 
+    @abstractmethod
     def ticker_body(self, bid: str, bid_size: str, ask: str, ask_size: str) -> str:
         """The ``bookTicker``."""
-        raise LookupError(f"no bookTicker for {self.spec.venue}")
 
     def ticker_time(self) -> int:
         """``ts_event`` of a bookTicker, ms; 0 where it has none."""
@@ -168,13 +165,13 @@ class BinanceMarket(Market):
         for stream in self._tickers:
             self.hub.publish(stream, body, event)
 
+    @abstractmethod
     def trade_body(self, price: str, size: str, buy: bool) -> str:
         """The ``trade`` with id ``self.trade_id``."""
-        raise LookupError(f"no trade for {self.spec.venue}")
 
+    @abstractmethod
     def agg_body(self, price: str, size: str, buy: bool, first: int, last: int) -> str:
         """The ``aggTrade`` with id ``self.agg_id``."""
-        raise LookupError(f"no aggTrade for {self.spec.venue}")
 
     def on_trades(self, buy: bool, fills: list[Fill]) -> None:
         by_price: dict[int, list[int]] = {}
@@ -223,218 +220,3 @@ class BinanceMarket(Market):
                 "stepSize": step,
             },
         ]
-
-
-class SpotMarket(BinanceMarket):
-    """Binance spot: update ids are dense, ``U == previous u + 1``."""
-
-    depth_names: ClassVar[dict[int, tuple[str, ...]]] = {100: ("@100ms",), 1000: ("", "@1000ms")}
-    first_sequence = 72_000_000_000
-
-    def advance(self, changes: int) -> None:
-        self.sequence += changes
-
-    def first_id(self, window: Window) -> int:
-        return window.prev + 1
-
-    def depth_body(self, window: Window, first: int, bids: str, asks: str) -> str:
-        return (
-            f'{{"e":"depthUpdate","E":{self.time.now_ms},"s":"{self.spec.symbol}","U":{first},'
-            f'"u":{self.sequence},"b":{bids},"a":{asks}}}'
-        )
-
-    def partial_body(self, window: Window, first: int, bids: str, asks: str) -> str:
-        return self.snapshot_body(bids, asks)
-
-    def ticker_body(self, bid: str, bid_size: str, ask: str, ask_size: str) -> str:
-        return (
-            f'{{"u":{self.sequence},"s":"{self.spec.symbol}","b":"{bid}","B":"{bid_size}",'
-            f'"a":"{ask}","A":"{ask_size}"}}'
-        )
-
-    def ticker_time(self) -> int:
-        return 0
-
-    def trade_body(self, price: str, size: str, buy: bool) -> str:
-        maker = "false" if buy else "true"
-        now = self.time.now_ms
-        return (
-            f'{{"e":"trade","E":{now + 1},"s":"{self.spec.symbol}","t":{self.trade_id},'
-            f'"p":"{price}","q":"{size}","T":{now},"m":{maker},"M":true}}'
-        )
-
-    def agg_body(self, price: str, size: str, buy: bool, first: int, last: int) -> str:
-        maker = "false" if buy else "true"
-        now = self.time.now_ms
-        return (
-            f'{{"e":"aggTrade","E":{now + 1},"s":"{self.spec.symbol}","a":{self.agg_id},'
-            f'"p":"{price}","q":"{size}","f":{first},"l":{last},"T":{now},"m":{maker},"M":true}}'
-        )
-
-    def reference(self) -> dict[str, object]:
-        spec = self.spec
-        return {
-            "symbol": spec.symbol,
-            "status": "TRADING",
-            "baseAsset": spec.base,
-            "baseAssetPrecision": 8,
-            "quoteAsset": spec.quote,
-            "quotePrecision": 8,
-            "quoteAssetPrecision": 8,
-            "orderTypes": ["LIMIT", "LIMIT_MAKER", "MARKET"],
-            "isSpotTradingAllowed": True,
-            "isMarginTradingAllowed": True,
-            "filters": self.filters(),
-        }
-
-
-class UsdmMarket(BinanceMarket):
-    """Binance USD-M futures: update ids jump, ``pu`` links a message to the one before."""
-
-    depth_names: ClassVar[dict[int, tuple[str, ...]]] = {
-        FAST_DEPTH_MS: ("@0ms",),
-        100: ("@100ms",),
-        250: ("", "@250ms"),
-        500: ("@500ms",),
-    }
-    first_sequence = 9_600_000_000_000
-
-    def __init__(self, spec: Spec, hub: Hub, time: VenueTime, seed: int, one_sided: bool) -> None:
-        super().__init__(spec, hub, time, seed, one_sided)
-        self._tickers.append(hub.stream(USDM, "!bookTicker", "*"))
-        self._mark_1s = [self._stream("markPrice@1s")]
-        self._mark_3s = [self._stream("markPrice")]
-        self._force = [self._stream("forceOrder"), hub.stream(USDM, "!forceOrder@arr", "*")]
-        self._premium = self.rng.randrange(-3_000, 3_000)
-        self._funding = self.rng.randrange(-5_000, 30_000)
-        self._liquidated_ms = time.now_ms
-        self.mark: tuple[str, str] = ("", "")
-
-    def timers(self) -> list[Timer]:
-        return [*super().timers(), (1_000, self._second), (3_000, self._three_seconds)]
-
-    def advance(self, changes: int) -> None:
-        rnd = self._rnd
-        first = self.sequence + 2 + int(rnd() * 900)
-        self.sequence = first + changes + int(rnd() * 600)
-        for window, _, _ in self._windows:
-            if not window.first:
-                window.first = first
-
-    def depth_body(self, window: Window, first: int, bids: str, asks: str) -> str:
-        now, symbol = self.time.now_ms, self.spec.symbol
-        return (
-            f'{{"e":"depthUpdate","E":{now + 1},"T":{now},"s":"{symbol}","U":{first},'
-            f'"u":{self.sequence},"pu":{window.prev},"b":{bids},"a":{asks},"ps":"{symbol}","st":1}}'
-        )
-
-    def partial_body(self, window: Window, first: int, bids: str, asks: str) -> str:
-        return self.depth_body(window, first, bids, asks)
-
-    def snapshot_ms(self) -> int:
-        return self.time.now_ms
-
-    def snapshot_body(self, bids: str, asks: str) -> str:
-        now = self.time.now_ms
-        return (
-            f'{{"lastUpdateId":{self.sequence},"E":{now + 1},"T":{now},"bids":{bids},'
-            f'"asks":{asks}}}'
-        )
-
-    def ticker_body(self, bid: str, bid_size: str, ask: str, ask_size: str) -> str:
-        now, symbol = self.time.now_ms, self.spec.symbol
-        return (
-            f'{{"e":"bookTicker","u":{self.sequence},"s":"{symbol}","ps":"{symbol}","b":"{bid}",'
-            f'"B":"{bid_size}","a":"{ask}","A":"{ask_size}","T":{now},"E":{now + 1},"st":1}}'
-        )
-
-    def trade_body(self, price: str, size: str, buy: bool) -> str:
-        maker = "false" if buy else "true"
-        now = self.time.now_ms
-        return (
-            f'{{"e":"trade","E":{now + 1},"T":{now},"s":"{self.spec.symbol}","t":{self.trade_id},'
-            f'"p":"{price}","q":"{size}","X":"MARKET","m":{maker},"st":1}}'
-        )
-
-    def agg_body(self, price: str, size: str, buy: bool, first: int, last: int) -> str:
-        maker = "false" if buy else "true"
-        now = self.time.now_ms
-        return (
-            f'{{"e":"aggTrade","E":{now + 1},"a":{self.agg_id},"s":"{self.spec.symbol}",'
-            f'"p":"{price}","q":"{size}","f":{first},"l":{last},"T":{now},"m":{maker},'
-            f'"nq":"{size}","st":1}}'
-        )
-
-    def on_trades(self, buy: bool, fills: list[Fill]) -> None:
-        super().on_trades(buy, fills)
-        if self._rnd() < 0.02 and self.time.now_ms - self._liquidated_ms >= 1_000:
-            self._liquidated_ms = self.time.now_ms
-            self._liquidation(buy, *fills[-1])
-
-    def _liquidation(self, buy: bool, tick: int, lots: int) -> None:
-        price, limit = self.prices[tick], self.prices[tick + (25 if buy else -25)]
-        size, now = self.sizes[lots], self.time.now_ms
-        side = "BUY" if buy else "SELL"
-        body = (
-            f'{{"e":"forceOrder","E":{now + 2},"o":{{"s":"{self.spec.symbol}","S":"{side}",'
-            f'"o":"LIMIT","f":"IOC","q":"{size}","p":"{limit}","ap":"{price}","X":"FILLED",'
-            f'"l":"{size}","z":"{size}","T":{now}}},"st":1}}'
-        )
-        event = events.liquidation(self.spec.name, price, size, buy, now)
-        for stream in self._force:
-            stream.count += 1
-            self.hub.publish(stream, body, event)
-
-    # -- mark price ------------------------------------------------------------------------
-
-    def _second(self) -> None:
-        rnd = self._rnd
-        self._premium += int((rnd() - 0.5) * 200) - self._premium // 50
-        self._funding += int((rnd() - 0.5) * 40)
-        spec, now = self.spec, self.time.now_ms
-        scale = spec.tick * 10 ** (MARK_DECIMALS - spec.price_decimals)
-        index = (self.ladder.best_bid + self.ladder.best_ask) * scale // 2 + int(rnd() * scale)
-        mark = index + index * self._premium // 10_000_000
-        values = {
-            "mark": fixed(mark, MARK_DECIMALS),
-            "index": fixed(index, MARK_DECIMALS),
-            "settlement": fixed(index - index // 50_000, MARK_DECIMALS),
-            "funding_rate": fixed(self._funding, MARK_DECIMALS),
-        }
-        average = fixed(mark - index // 90_000, MARK_DECIMALS)
-        funding_ms = (now // FUNDING_MS + 1) * FUNDING_MS
-        body = (
-            f'{{"e":"markPriceUpdate","E":{now},"s":"{spec.symbol}","p":"{values["mark"]}",'
-            f'"ap":"{average}","P":"{values["settlement"]}","i":"{values["index"]}",'
-            f'"r":"{values["funding_rate"]}","T":{funding_ms},"ps":"{spec.symbol}","st":1}}'
-        )
-        self.mark = (body, events.values("deriv", spec.name, now, values, funding_ms))
-        for stream in self._mark_1s:
-            stream.count += 1
-            self.hub.publish(stream, *self.mark)
-
-    def _three_seconds(self) -> None:
-        for stream in self._mark_3s:
-            stream.count += 1
-            if self.mark[0]:
-                self.hub.publish(stream, *self.mark)
-
-    def reference(self) -> dict[str, object]:
-        spec = self.spec
-        return {
-            "symbol": spec.symbol,
-            "pair": spec.symbol,
-            "contractType": "PERPETUAL",
-            "deliveryDate": 4_133_404_800_000,
-            "onboardDate": 1_569_398_400_000,
-            "status": "TRADING",
-            "baseAsset": spec.base,
-            "quoteAsset": spec.quote,
-            "marginAsset": spec.settle,
-            "pricePrecision": spec.price_decimals,
-            "quantityPrecision": spec.size_decimals,
-            "baseAssetPrecision": 8,
-            "quotePrecision": 8,
-            "underlyingType": "COIN",
-            "filters": self.filters(),
-        }

@@ -21,6 +21,8 @@ from feedd.sim.source import Params, RefusalError, check_instrument_query
 
 BURST = 500
 """Frames sent per turn of the event loop when played as fast as possible."""
+FULL = 4 << 20
+"""Bytes a client may leave unread before a capture played as fast as possible waits for it."""
 
 
 @dataclass(slots=True)
@@ -148,6 +150,10 @@ class Playback:
         self._elapsed_ns = now_ns - self._begin_ns
         rows = self._rows
         first = rows[0].t if rows else 0
+        if not self._speed and any(
+            connection.backlog > FULL for connection in self.hub.connections.values()
+        ):
+            return
         limit = min(len(rows), self._next + BURST)
         while self._next < limit:
             row = rows[self._next]
