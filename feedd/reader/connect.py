@@ -74,8 +74,8 @@ async def _open_socket(url: picows.WSParsedURL) -> socket.socket:
 
 async def open_line(
     url: str, make: Callable[[], Line], context: ssl.SSLContext | None, frame_bytes_max: int
-) -> Line:
-    """Connect and shake hands; returns the line that ``make`` built. Raises ``ConnectError``."""
+) -> tuple[picows.WSTransport, Line]:
+    """Connect and shake hands; the line is what ``make`` built. Raises ``ConnectError``."""
     if not url.startswith("wss://") and not is_loopback(url):
         raise ConnectError(f"{url}: connections without TLS are for loopback only")
     try:
@@ -100,7 +100,7 @@ async def open_line(
         raise ConnectError(f"the venue turned on extensions that nobody offered: {extensions[:80]}")
     if not isinstance(line, Line):
         raise ConnectError(f"the listener of {url} is a {type(line).__name__}, not a Line")
-    return line
+    return transport, line
 
 
 def _described(url: str, exc: BaseException) -> ConnectError:

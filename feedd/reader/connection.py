@@ -1,0 +1,272 @@
+"""One planned connection: carries out what its session decides, tells it what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+from typing import Protocol
+
+import picows
+
+from feedd.clock import monotonic_ns, now_ns
+from feedd.decode.assembler import Assembler
+from feedd.pipeline.core import Pipeline
+from feedd.reader.connect import ConnectError, open_line
+from feedd.reader.counts import LINE_STATES, ReaderCounts
+from feedd.reader.feed import PipelineSink
+from feedd.reader.line import Line
+from feedd.reader.logs import RateLimit
+from feedd.reader.plan import Line as LinePlan
+from feedd.reader.session import Action, Activity, Do, LineSession, State
+from feedd.reader.subscriptions import TopicState
+from feedd.records import Event, Scope
+from feedd.venues.schema import Venue
+
+__all__ = ["Connection", "Host"]
+
+log = logging.getLogger("feedd.reader")
+
+
+class Host(Protocol):
+    """What a connection needs from its process."""
+
+    pipeline: Pipeline
+    counts: ReaderCounts
+
+    def ask_permit(self, connection: Connection) -> None: ...
+
+
+class Connection:
+    """One line of one venue; runs in the reader's event loop."""
+
+    def __init__(
+        self, host: Host, venue: Venue, handle: int, plan: LinePlan, context: ssl.SSLContext | None
+    ) -> None:
+        self.host = host
+        self.venue = venue
+        self.handle = handle
+        self.plan = plan
+        self.topics = {(s.channel, s.symbol): s.topic for s in plan.streams}
+        self.session = LineSession(
+            venue.session,
+            [stream.topic for stream in plan.streams],
+            rng=random.Random(),
+            quiet=plan.quiet,
+        )
+        self._context = context
+        self._limit = RateLimit()
+        self._task: asyncio.Task[None] | None = None
+        self._line: Line | None = None
+        self._assembler = Assembler(venue.session.limits.message_bytes_max)
+        self._sink = PipelineSink(host.pipeline, handle, plan.number)
+        self._base = dict.fromkeys(
+            (
+                "frames",
+                "received_bytes",
+                "data",
+                "control",
+                "bad",
+                "pongs_sent",
+                "violations",
+                "late",
+            ),
+            0,
+        )
+        self._told = dict.fromkeys(
+            (
+                "connects",
+                "disconnects",
+                "connect_failures",
+                "subscribe_errors",
+                "pings_sent",
+                "pings_received",
+                "assembler_errors",
+            ),
+            0,
+        )
+
+    @property
+    def name(self) -> str:
+        return f"{self.venue.name} line {self.plan.number} ({self.plan.endpoint})"
+
+    # -- what the owner calls ------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._do(self.session.start(monotonic_ns()))
+
+    def permit(self) -> None:
+        self._do(self.session.permit(monotonic_ns()))
+
+    def resubscribe(self, topics: list[str]) -> None:
+        self._do(self.session.resubscribe(monotonic_ns(), topics))
+
+    def tick(self, now: int) -> None:
+        line = self._line
+        if line is not None:
+            line.tick()
+            self._do(self.session.tick(now, Activity(*line.activity)))
+        else:
+            self._do(self.session.tick(now, Activity()))
+
+    def stop(self) -> None:
+        self._do(self.session.stop(monotonic_ns()))
+        if self._task is not None and self._line is None:
+            self._task.cancel()
+
+    # -- what the line calls -------------------------------------------------------------------
+
+    def on_control(self, line: Line, data: bytes) -> None:
+        if line is self._line:
+            self._do(self.session.control(monotonic_ns(), data))
+
+    def on_end(self, line: Line) -> None:
+        """The task that waits for the end reports it, with the reason that picows knows."""
+
+    def on_pause(self, line: Line) -> None:
+        self._say(logging.WARNING, "the venue does not read what we send: leaving")
+        line.abort()
+
+    # -- carrying out --------------------------------------------------------------------------
+
+    def _do(self, actions: list[Action]) -> None:
+        for action in actions:
+            self._carry_out(action)
+
+    def _carry_out(self, action: Action) -> None:
+        line, do = self._line, action.do
+        if do is Do.PERMIT:
+            self.host.ask_permit(self)
+        elif do is Do.CONNECT:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        elif do is Do.SEND and line is not None:
+            line.send(action.data)
+        elif do is Do.PING and line is not None:
+            line.ping(action.data)
+        elif do is Do.CLOSE and line is not None:
+            self._say(logging.INFO, f"closing: {action.text}")
+            line.close(action.code)
+        elif do is Do.ABORT and line is not None:
+            self._say(logging.WARNING, f"cutting the connection: {action.text}")
+            line.abort()
+        elif do is Do.LINE_UP:
+            self._say(logging.INFO, "connected")
+            self._status(Event.LINE_UP, self.plan.endpoint)
+        elif do is Do.LINE_DOWN:
+            self._say(logging.WARNING, f"down: {action.text}")
+            at = now_ns()
+            self.host.pipeline.line_down(self.handle, self.plan.number, at)
+            self._status(Event.LINE_DOWN, action.text)
+        elif do is Do.STALE:
+            self._status(Event.STALE, action.text)
+        elif do is Do.SUBSCRIBE_FAILED:
+            self._say(logging.ERROR, f"not subscribed: {action.topic}: {action.text}")
+            self._status(Event.SUBSCRIBE_ERROR, action.topic)
+        elif do is Do.NOTICE:
+            self._say(logging.WARNING, action.text)
+
+    def _status(self, event: Event, text: str) -> None:
+        clipped = text.encode()[:40].decode("utf-8", "ignore")
+        self.host.pipeline.status(
+            int(event), now_ns(), scope=int(Scope.CONNECTION), line=self.plan.number, text=clipped
+        )
+        self.host.pipeline.commit()
+
+    def _say(self, level: int, text: str) -> None:
+        if self._limit.allow(text[:24], monotonic_ns()):
+            log.log(level, "%s: %s", self.name, text)
+
+    # -- one connection ------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        limits = self.venue.session.limits
+        pongs_max = max(1, limits.messages_reserved - 1)
+
+        def make() -> Line:
+            return Line(self._sink, self, self._assembler, pongs_max)
+
+        try:
+            transport, line = await open_line(
+                self.plan.url, make, self._context, limits.message_bytes_max
+            )
+        except ConnectError as exc:
+            self._do(self.session.connect_failed(monotonic_ns(), str(exc), exc.retry_after_s))
+            return
+        self._line = line
+        self._do(self.session.connected(monotonic_ns()))
+        reason = ""
+        try:
+            await transport.wait_disconnected()
+        except picows.WSProtocolError as exc:
+            reason = f"protocol error: {exc}"
+        except Exception as exc:  # whatever ended it, the session must hear of it
+            reason = f"{type(exc).__name__}: {exc}"
+        if line.violations:
+            reason = f"protocol error: {line.violation or 'a frame after a violation'}"
+        elif not reason and line.close_code:
+            reason = f"closed by the venue: code {line.close_code}"
+        self._line = None
+        self._keep(line)
+        self._do(self.session.disconnected(monotonic_ns(), reason or "connection lost"))
+
+    def _keep(self, line: Line) -> None:
+        for name in self._base:
+            self._base[name] += getattr(line, name)
+
+    # -- counters ------------------------------------------------------------------------------
+
+    def count(self) -> None:
+        """Write this connection's slots; add what is new to the reader's counters."""
+        line, session = self._line, self.session
+        totals = {
+            name: value + (getattr(line, name) if line is not None else 0)
+            for name, value in self._base.items()
+        }
+        counts, subscriptions = session.counts, session.subscriptions
+        now = {
+            "connects": counts.connects,
+            "disconnects": counts.disconnects,
+            "connect_failures": counts.connect_failures,
+            "subscribe_errors": counts.subscribe_errors,
+            "pings_sent": counts.pings_sent,
+            "pings_received": counts.heartbeats_answered + totals["pongs_sent"],
+            "assembler_errors": totals["violations"],
+        }
+        for name, value in now.items():
+            if value != self._told[name]:
+                self.host.counts.add(name, value - self._told[name])
+        self._told = now
+        self.host.counts.connection(
+            self.plan.number,
+            (
+                1,
+                LINE_STATES.index(session.state),
+                counts.connects,
+                counts.disconnects,
+                counts.connect_failures,
+                totals["frames"],
+                totals["received_bytes"],
+                totals["data"],
+                totals["control"],
+                totals["bad"],
+                counts.pings_sent,
+                now["pings_received"],
+                totals["violations"],
+                totals["late"],
+                len(subscriptions.topics),
+                subscriptions.count(TopicState.ACTIVE),
+                subscriptions.count(TopicState.FAILED),
+                line.last_recv_ns if line is not None else 0,
+                line.last_data_ns if line is not None else 0,
+            ),
+        )
+
+    @property
+    def up(self) -> bool:
+        return self.session.state is State.UP
+
+    @property
+    def closing(self) -> bool:
+        """Still connected, or on the way there."""
+        return self._line is not None or (self._task is not None and not self._task.done())

@@ -1,0 +1,330 @@
+"""The reader process: one thread, one event loop, its connections, its pipeline, its segments.
+
+Started by the supervisor with one end of a socket pair. The plan comes first; then the reader asks
+for connect permits, REST snapshots and ids of unknown symbols, and gets them. It ends at SIGTERM,
+when the pipe ends, or when the supervisor dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import gc
+import logging
+import os
+import signal
+import socket
+import ssl
+import sys
+from typing import Any
+
+import msgspec
+import uvloop
+
+from feedd import venues
+from feedd.clock import SECOND_NS, monotonic_ns, now_ns
+from feedd.decode.plan import compile_plan
+from feedd.errors import FeeddError
+from feedd.pipeline.core import Pipeline, Request
+from feedd.reader.connection import Connection
+from feedd.reader.counts import ReaderCounts
+from feedd.reader.logs import RateLimit, setup_logging
+from feedd.reader.net import tls_context
+from feedd.reader.pipe import Pipe
+from feedd.reader.plan import ReaderPlan
+from feedd.reader.snapshots import SnapshotDesk
+from feedd.records import Event, Scope
+from feedd.shm.board import BoardWriter
+from feedd.shm.books import BooksWriter
+from feedd.shm.counters import CountersWriter
+from feedd.shm.ring import RingWriter
+
+__all__ = ["ReaderProcess", "main"]
+
+TICK_S = 0.02
+COUNT_EVERY = 5  # ticks: counters of connections ten times a second
+STOP_S = 0.5
+LAST_RESORT_S = 3
+GC_EVERY_NS = 60 * SECOND_NS
+PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger("feedd.reader")
+
+
+class ReaderProcess:
+    """Everything of one reader. ``run`` returns when it should end."""
+
+    def __init__(self, plan: ReaderPlan, pipe: Pipe) -> None:
+        self.plan = plan
+        self.pipe = pipe
+        self._ring = RingWriter.takeover(plan.directory, plan.reader)
+        self._board = BoardWriter.open(plan.directory, plan.reader)
+        self._books = BooksWriter.open(plan.directory, plan.reader)
+        self._counters = CountersWriter.open(plan.directory)
+        self.counts = ReaderCounts(self._counters, plan.reader)
+        self.pipeline = Pipeline(self._ring, self._board, self._books, self._counters, plan.reader)
+        self._snapshots = SnapshotDesk()
+        self._limit = RateLimit()
+        self._stop = asyncio.Event()
+        self._handles: dict[str, int] = {}
+        self._names: list[str] = []
+        self.connections: dict[int, Connection] = {}
+        self._streams: dict[tuple[int, str, str], Connection] = {}
+        self._ticks = 0
+        self._collected_at = monotonic_ns()
+        self._build()
+
+    def _build(self) -> None:
+        for part in self.plan.venues:
+            venue = venues.load(part.name)
+            handle = self.pipeline.add_venue(compile_plan(venue))
+            self._handles[part.name] = handle
+            self._names.append(part.name)
+            for item in part.instruments:
+                self.pipeline.add_instrument(handle, item.symbol, item.id, item.row, item.depth)
+            secure = any(line.url.startswith("wss://") for line in part.lines)
+            context: ssl.SSLContext | None = tls_context(part.ca_file) if secure else None
+            for line in part.lines:
+                connection = Connection(self, venue, handle, line, context)
+                self.connections[line.number] = connection
+                for stream in line.streams:
+                    self._streams[handle, stream.symbol, stream.channel] = connection
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        self._announce(Event.READER_START)
+        self.pipe.send({"op": "ready", "pid": os.getpid(), "epoch": self._ring.epoch})
+        for connection in self.connections.values():
+            connection.start()
+        receiver = loop.create_task(self._receive())
+        ticker = loop.create_task(self._tick_forever())
+        spin = _BusyPoll(loop) if self.plan.busy_poll else None
+        freeze_garbage()
+        stopped = loop.create_task(self._wait_stop())
+        done, _ = await asyncio.wait(
+            {receiver, ticker, stopped}, return_when=asyncio.FIRST_COMPLETED
+        )
+        signal.alarm(LAST_RESORT_S)  # whatever hangs from here on, the process ends
+        if spin is not None:
+            spin.stop()
+        for connection in self.connections.values():
+            connection.stop()
+        deadline = monotonic_ns() + int(STOP_S * SECOND_NS)
+        while monotonic_ns() < deadline and any(c.closing for c in self.connections.values()):
+            await asyncio.sleep(0.01)
+        for task in (receiver, ticker, stopped):
+            task.cancel()
+        self._finish()
+        for task in done:
+            if task is ticker:
+                task.result()  # it never ends on its own: this is its error
+
+    async def _wait_stop(self) -> None:
+        await self._stop.wait()
+
+    def _finish(self) -> None:
+        self._count()
+        self._announce(Event.READER_STOP)
+        self.pipeline.flush()
+        self._ring.mark_closed()
+
+    def close(self) -> None:
+        """Give locks and mappings back."""
+        self.counts.close()
+        self._ring.close()
+        self.pipe.close()
+
+    def _announce(self, event: Event) -> None:
+        self.pipeline.status(int(event), now_ns(), scope=int(Scope.READER))
+        self.pipeline.commit()
+
+    # -- time ----------------------------------------------------------------------------------
+
+    async def _tick_forever(self) -> None:
+        while True:
+            self.tick(monotonic_ns())
+            await asyncio.sleep(TICK_S)
+
+    def tick(self, now: int) -> None:
+        self._ring.heartbeat(now)
+        for connection in self.connections.values():
+            connection.tick(now)
+        for venue, symbol in self._snapshots.due(now):
+            self.pipeline.request_again(venue, symbol)
+        for request in self.pipeline.take_requests():
+            self._request(request, now)
+        self._report_bad_frames(now)
+        self.pipeline.tick()
+        self.pipeline.commit()
+        self._ticks += 1
+        if self._ticks % COUNT_EVERY == 0:
+            self._count()
+        if now - self._collected_at > GC_EVERY_NS:
+            self._collected_at = now
+            gc.collect(1)
+
+    def _count(self) -> None:
+        active = 0
+        for connection in self.connections.values():
+            connection.count()
+            active += connection.session.active_topics
+        self.counts.set("streams_subscribed", active)
+
+    def _report_bad_frames(self, now: int) -> None:
+        for bad in self.pipeline.take_bad_frames():
+            if self._limit.allow(f"bad {bad.venue}", now):
+                shown = bad.sample.decode("utf-8", "backslashreplace")
+                log.warning(
+                    "%s line %d: bad frame (%s): %r",
+                    self._names[bad.venue],
+                    bad.line,
+                    bad.reason,
+                    shown,
+                )
+
+    # -- requests to the supervisor --------------------------------------------------------------
+
+    def ask_permit(self, connection: Connection) -> None:
+        self.pipe.send(
+            {"op": "permit", "venue": connection.venue.name, "line": connection.plan.number}
+        )
+
+    def _request(self, request: Request, now: int) -> None:
+        name = self._names[request.venue]
+        if request.kind == "snapshot":
+            if self._snapshots.want(request.venue, request.symbol, now):
+                self.counts.add("rest_requests")
+                self.pipe.send(
+                    {
+                        "op": "snapshot",
+                        "venue": name,
+                        "symbol": request.symbol,
+                        "channel": request.channel,
+                    }
+                )
+        elif request.kind == "resubscribe":
+            connection = self._streams.get((request.venue, request.symbol, request.channel))
+            if connection is not None:
+                topic = connection.topics[request.channel, request.symbol]
+                connection.resubscribe([topic])
+        elif request.kind == "unknown":
+            self.pipe.send({"op": "unknown", "venue": name, "symbol": request.symbol})
+
+    # -- answers -------------------------------------------------------------------------------
+
+    async def _receive(self) -> None:
+        while True:
+            received = await self.pipe.receive()
+            if received is None:
+                log.warning("the supervisor is gone: stopping")
+                return
+            message, body = received
+            try:
+                self._on_message(message, body)
+            except (KeyError, ValueError, TypeError) as exc:
+                log.error("cannot use %r from the supervisor: %r", message.get("op"), exc)
+
+    def _on_message(self, message: dict[str, Any], body: bytes) -> None:
+        op = message["op"]
+        if op == "permit":
+            self.connections[message["line"]].permit()
+        elif op == "snapshot":
+            self._on_snapshot(message, body)
+        elif op == "instrument":
+            self.pipeline.add_instrument(
+                self._handles[message["venue"]],
+                message["symbol"],
+                message["id"],
+                message["row"],
+                message["depth"],
+            )
+        elif op == "stop":
+            self._stop.set()
+
+    def _on_snapshot(self, message: dict[str, Any], body: bytes) -> None:
+        handle, symbol, now = self._handles[message["venue"]], message["symbol"], monotonic_ns()
+        if message["status"] != 200:
+            self.counts.add("rest_failures")
+            answer = f"HTTP {message['status']}" if message["status"] else message["error"]
+        else:
+            answer = self.pipeline.on_rest_snapshot(handle, symbol, body, message["received_ns"])
+            self.pipeline.commit()
+        useful = answer in ("joined", "not_needed")
+        self._snapshots.answered(handle, symbol, useful, now)
+        if not useful and self._limit.allow("snapshot", now):
+            log.info("snapshot of %s %s: %s, asking again", message["venue"], symbol, answer)
+
+
+class _BusyPoll:
+    """Keeps the loop from sleeping in epoll: something is always ready to run."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self._on = True
+        self._again()
+
+    def _again(self) -> None:
+        if self._on:
+            self._loop.call_soon(self._again)
+
+    def stop(self) -> None:
+        self._on = False
+
+
+def freeze_garbage() -> None:
+    """What is built lives to the end; collections at our own pace look at the rest only."""
+    gc.collect()
+    gc.freeze()
+    gc.disable()
+
+
+def die_with_parent(parent: int) -> None:
+    """SIGTERM when the supervisor dies; at once when it is dead already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+async def _main(sock: socket.socket) -> None:
+    pipe = await Pipe.over(sock)
+    received = await pipe.receive()
+    if received is None:
+        return
+    plan = msgspec.convert(received[0]["plan"], ReaderPlan)
+    setup_logging(plan.log_level, plan.log_format)
+    if plan.core is not None:
+        os.sched_setaffinity(0, {plan.core})
+    try:
+        process = ReaderProcess(plan, pipe)
+        try:
+            await process.run()
+        finally:
+            process.close()
+    except FeeddError as exc:
+        log.error("reader %d cannot start: %s", plan.reader, exc)
+        with contextlib.suppress(Exception):
+            pipe.send({"op": "failed", "error": str(exc)})
+            await asyncio.sleep(0.05)
+        raise
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """``python -m feedd.reader FD PARENT``: only the supervisor starts it."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if len(given) != 2 or not all(word.isdigit() for word in given):
+        sys.stderr.write("feedd.reader is started by `feedd run`, not by hand\n")
+        return 64
+    die_with_parent(int(given[1]))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sock = socket.socket(fileno=int(given[0]))
+    try:
+        uvloop.run(_main(sock))
+    except FeeddError as exc:
+        return exc.exit_code
+    return 0

@@ -1,0 +1,69 @@
+"""The daemon's commands: ``run``, ``status``, ``config check``. Thin."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+import orjson
+
+from feedd.shm.directory import default_directory
+from feedd.supervisor.config import load_config
+from feedd.supervisor.run import run_daemon
+from feedd.supervisor.status import collect, healthy, render
+
+__all__ = ["config", "run", "status"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
+_CONFIG = click.option(
+    "-c",
+    "--config",
+    "path",
+    type=_FILE,
+    required=True,
+    envvar="FEEDD_CONFIG",
+    show_envvar=True,
+    help="Configuration file (TOML).",
+)
+
+
+@click.command()
+@_CONFIG
+def run(path: Path) -> None:
+    """Run the daemon until SIGTERM."""
+    from feedd.reader.logs import setup_logging
+
+    loaded = load_config(path)
+    setup_logging(os.environ.get("FEEDD_LOG_LEVEL", loaded.log.level), loaded.log.format)
+    sys.exit(run_daemon(loaded))
+
+
+@click.command()
+@click.option("-c", "--config", "path", type=_FILE, help="Take the directory from this file.")
+@click.option("--dir", "directory", type=click.Path(path_type=Path), envvar="FEEDD_DIR")
+@click.option("--json", "as_json", is_flag=True, help="Everything, as one JSON object.")
+@click.option("--fail", is_flag=True, help="Exit with 1 unless all is well.")
+def status(path: Path | None, directory: Path | None, as_json: bool, fail: bool) -> None:
+    """Health of a daemon, from its shared memory; asks no process."""
+    if directory is None:
+        directory = load_config(path).instance.path if path is not None else default_directory()
+    found = collect(directory)
+    text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else render(found)
+    click.echo(text)
+    if fail and not healthy(found):
+        sys.exit(1)
+
+
+@click.group()
+def config() -> None:
+    """Look at a configuration."""
+
+
+@config.command()
+@_CONFIG
+def check(path: Path) -> None:
+    """List every mistake of a configuration; exit with 78 when there is one."""
+    loaded = load_config(path)
+    click.echo(f"{path}: no mistakes found ({', '.join(loaded.venues)})")

@@ -1,0 +1,337 @@
+"""The daemon: plan, segments, readers, requests, broadcast; ends cleanly at SIGTERM.
+
+The supervisor never touches the flow of market data. It owns what must be one: the directory's
+lock, instrument ids, connection permits, REST budgets. Everything runs in one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import logging
+import os
+import signal
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+from feedd import venues
+from feedd.clock import monotonic_ns, now_ns
+from feedd.errors import ShmError, StartError, VenueError
+from feedd.reader.plan import ReaderPlan
+from feedd.shm.directory import Lock, create_directory, lock_path
+from feedd.supervisor.broadcast import Broadcast
+from feedd.supervisor.buckets import PermitDesk
+from feedd.supervisor.config import Config
+from feedd.supervisor.fetch import Fetcher, fill_url
+from feedd.supervisor.plan import make_plan
+from feedd.supervisor.process import ReaderHandle, ReaderState
+from feedd.supervisor.reference import choose, fetch_reference, rest_base
+from feedd.supervisor.registry import Registry
+from feedd.supervisor.segments import prepare_segments
+from feedd.supervisor.statusfeed import StatusFeed
+from feedd.venues.schema import Venue
+
+__all__ = ["Supervisor", "run_daemon"]
+
+PERMIT_S = 0.02
+HEALTH_S = 1.0
+STATUS_S = 0.05
+STOP_S = 4.0
+
+log = logging.getLogger("feedd.supervisor")
+
+
+def choose_cores(config: Config) -> list[int | None]:
+    """The core of each reader; fewer cores than readers: none is pinned, with one warning."""
+    cores, count = config.readers.cores, config.readers.count
+    if cores and len(cores) < count:
+        log.warning(
+            "readers.cores names %d cores for %d readers: the readers are not pinned",
+            len(cores),
+            count,
+        )
+        return [None] * count
+    return list(cores[:count]) if cores else [None] * count
+
+
+class Supervisor:
+    """One daemon. ``run`` returns the exit status."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.directory = config.instance.path
+        self._stop = asyncio.Event()
+        self._stop_count = 0
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._venues: dict[str, Venue] = {name: venues.load(name) for name in config.venues}
+        self._fetchers: dict[str, Fetcher] = {}
+        self._readers: dict[int, ReaderHandle] = {}
+        self._spare: dict[int, list[int]] = {}
+        self._placed: dict[str, tuple[int, int, int, int]] = {}  # name: reader, id, row, depth
+        self._registry: Registry | None = None
+        self._broadcast: Broadcast | None = None
+        self._permits: PermitDesk | None = None
+        self._feeds: list[StatusFeed] = []
+
+    # -- life ----------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal)
+        gid = _gid(self.config.instance.group)
+        create_directory(self.directory, gid)
+        state = self.config.instance.state_path
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise StartError(
+                f"instance.state_directory: cannot make {state}: {exc.strerror}"
+            ) from exc
+        with Lock(lock_path(self.directory)):
+            try:
+                await self._start(state, gid)
+                return await self._serve()
+            finally:
+                await self._close()
+
+    def _on_stop_signal(self) -> None:
+        self._stop_count += 1
+        self._stop.set()
+        if self._stop_count > 1:
+            for reader in self._readers.values():
+                reader.kill()
+
+    async def _start(self, state: Path, gid: int | None) -> None:
+        config = self.config
+        self._registry = registry = Registry(self.directory, state, gid)
+        self._permits = PermitDesk(state / "permits.json")
+        for name, venue in self._venues.items():
+            limits = venue.session.limits
+            self._permits.add_venue(
+                name, limits.connects_max, limits.connects_window_s, monotonic_ns(), now_ns()
+            )
+            self._fetchers[name] = Fetcher(name, venue.session.rest, config.venues[name].ca_file)
+        lists = await fetch_reference(config, self._venues, self._fetchers)
+        chosen = choose(config, lists, registry)
+        plans = make_plan(config, self._venues, chosen, choose_cores(config))
+        prepare_segments(self.directory, plans, gid)
+        self._place(plans)
+        if config.zmq.enabled:
+            self._broadcast = Broadcast(config.zmq_address, config.zmq.send_hwm)
+        for plan in plans:
+            handle = ReaderHandle(plan, self._on_message, self._on_change)
+            self._readers[plan.reader] = handle
+        log.info(
+            "%d instruments, %d connections, %d readers in %s",
+            sum(len(v.instruments) for plan in plans for v in plan.venues),
+            sum(len(plan.lines) for plan in plans),
+            len(plans),
+            self.directory,
+        )
+
+    def _place(self, plans: list[ReaderPlan]) -> None:
+        assert self._registry is not None  # noqa: S101 - made before the plan
+        places: dict[int, tuple[int, int]] = {}
+        for plan in plans:
+            used = 0
+            for part in plan.venues:
+                for item in part.instruments:
+                    places[item.id] = (plan.reader, item.row)
+                    name = f"{part.name}:{item.symbol}"
+                    self._placed[name] = (plan.reader, item.id, item.row, item.depth)
+                    used += 1
+            self._spare[plan.reader] = list(range(plan.rows - 1, used - 1, -1))
+        self._registry.place(places)
+
+    async def _serve(self) -> int:
+        lives = [self._spawn(reader.run()) for reader in self._readers.values()]
+        self._spawn(self._grant_forever())
+        self._spawn(self._health_forever())
+        if self._broadcast is not None:
+            self._spawn(self._broadcast.serve())
+            self._spawn(self._forward_forever())
+        stopped = self._spawn(self._wait_stop())
+        ended = asyncio.gather(*lives)
+        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._stop.is_set():
+            ended.result()
+            raise StartError("every reader was given up: see the messages above")
+        log.info("stopping")
+        for reader in self._readers.values():
+            reader.stop()
+        done, _ = await asyncio.wait({ended}, timeout=STOP_S)
+        if not done:
+            log.error("readers did not stop within %.0f s: killed", STOP_S)
+            for reader in self._readers.values():
+                reader.kill()
+            await asyncio.wait({ended}, timeout=1.0)
+        self._forward()
+        return 0
+
+    async def _wait_stop(self) -> None:
+        await self._stop.wait()
+
+    async def _close(self) -> None:
+        for reader in self._readers.values():
+            reader.kill()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for fetcher in self._fetchers.values():
+            await fetcher.close()
+        if self._broadcast is not None:
+            self._broadcast.close()
+        if self._registry is not None:
+            self._registry.close()
+
+    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a part of the supervisor failed", exc_info=task.exception())
+
+    # -- what readers ask for --------------------------------------------------------------------
+
+    def _on_message(self, reader: ReaderHandle, message: dict[str, Any], body: bytes) -> None:
+        op = message.get("op")
+        if op == "permit" and self._permits is not None:
+            self._permits.ask(message["venue"], reader.number, message["line"])
+        elif op == "snapshot":
+            self._spawn(
+                self._snapshot(reader, message["venue"], message["symbol"], message["channel"])
+            )
+        elif op == "unknown":
+            self._unknown(reader, message["venue"], message["symbol"])
+        elif op == "failed":
+            log.error("reader %d: %s", reader.number, message.get("error"))
+
+    async def _snapshot(self, reader: ReaderHandle, name: str, symbol: str, channel: str) -> None:
+        venue = self._venues[name]
+        answer: dict[str, Any] = {"op": "snapshot", "venue": name, "symbol": symbol}
+        book = venue.channels[channel].book
+        if book is None or book.rest is None:
+            reader.send({**answer, "status": 0, "error": f"{channel} has no REST snapshot"})
+            return
+        base = rest_base(venue, self.config.venues[name].rest_endpoint)
+        url = base + fill_url(book.rest.url, symbol=symbol, limit=book.rest.limit)
+        try:
+            weight = venue.session.rest.snapshot_weight
+            response = await self._fetchers[name].get(url, weight)
+        except VenueError as exc:
+            log.warning("%s", exc)
+            reader.send({**answer, "status": 0, "error": str(exc)})
+            return
+        if response.status != 200:
+            shown = response.body[:200].decode("utf-8", "backslashreplace")
+            log.warning("%s: GET %s answered HTTP %d: %s", name, url, response.status, shown)
+        answer |= {"status": response.status, "received_ns": response.received_ns, "error": ""}
+        reader.send(answer, response.body if response.status == 200 else b"")
+
+    def _unknown(self, reader: ReaderHandle, venue: str, symbol: str) -> None:
+        """An id for a symbol that nobody planned; its board row is one of the reader's spares."""
+        assert self._registry is not None  # noqa: S101 - readers start after it
+        name = f"{venue}:{symbol}"
+        placed = self._placed.get(name)
+        if placed is None or placed[0] != reader.number:
+            try:
+                self._registry.add([name])
+            except (ShmError, ValueError, OSError) as exc:
+                log.error("no id for %s: %s", name, exc)
+                return
+            number = self._registry.id_of(name)
+            spare = self._spare[reader.number]
+            row = spare.pop() if spare else -1
+            depth = reader.plan.depths[row] if row >= 0 else 128
+            placed = (reader.number, number, row, depth)
+            self._placed[name] = placed
+            self._registry.place_one(number, reader.number, row)
+            end = "" if row >= 0 else ", but no board row is left"
+            log.info("new instrument %s: id %d%s", name, number, end)
+            if self._broadcast is not None:
+                self._broadcast.send(
+                    f"instrument.{name}",
+                    {"name": name, "id": number, "reader": reader.number, "row": row},
+                )
+        _, number, row, depth = placed
+        reader.send(
+            {
+                "op": "instrument",
+                "venue": venue,
+                "symbol": symbol,
+                "id": number,
+                "row": row,
+                "depth": depth,
+            }
+        )
+
+    def _on_change(self, reader: ReaderHandle) -> None:
+        if reader.state is not ReaderState.RUNNING and self._permits is not None:
+            self._permits.forget(reader.number)
+        self._health(reader)
+
+    # -- periodic ------------------------------------------------------------------------------
+
+    async def _grant_forever(self) -> None:
+        assert self._permits is not None  # noqa: S101 - made before the readers
+        while True:
+            for venue, number, line in self._permits.grants(monotonic_ns(), now_ns()):
+                self._readers[number].send({"op": "permit", "venue": venue, "line": line})
+            await asyncio.sleep(PERMIT_S)
+
+    async def _health_forever(self) -> None:
+        assert self._registry is not None  # noqa: S101 - made before the readers
+        while True:
+            self._registry.heartbeat(monotonic_ns())
+            for reader in self._readers.values():
+                self._health(reader)
+            await asyncio.sleep(HEALTH_S)
+
+    def _health(self, reader: ReaderHandle) -> None:
+        if self._broadcast is None:
+            return
+        self._broadcast.send(
+            f"health.reader.{reader.number}",
+            {
+                "reader": reader.number,
+                "state": reader.state.value,
+                "pid": reader.pid,
+                "restarts": reader.restarts,
+                "last_exit": reader.last_exit,
+                "core": reader.plan.core,
+            },
+        )
+
+    async def _forward_forever(self) -> None:
+        self._feeds = [StatusFeed(str(self.directory), n) for n in self._readers]
+        try:
+            while True:
+                self._forward()
+                await asyncio.sleep(STATUS_S)
+        finally:
+            for feed in self._feeds:
+                feed.close()
+            self._feeds = []
+
+    def _forward(self) -> None:
+        if self._broadcast is None:
+            return
+        for feed in self._feeds:
+            for event, message in feed.poll():
+                self._broadcast.send(f"status.{event}", message, keep=False)
+
+
+def _gid(group: str | None) -> int | None:
+    return None if group is None else grp.getgrnam(group).gr_gid
+
+
+def run_daemon(config: Config) -> int:
+    """Run until SIGTERM; returns the exit status. Raises ``FeeddError`` when it cannot start."""
+    os.umask(0o027)
+    return asyncio.run(Supervisor(config).run())
