@@ -11,7 +11,7 @@ from feedd.shm.layout import SegmentState
 from feedd.shm.segment import Segment
 
 _Records = bytes | bytearray | memoryview | npt.NDArray[Any] | np.void
-_Start = Literal["newest", "oldest"] | int
+_Start = str | int  # "newest", "oldest" or a position
 _Strategy = Literal["futex", "yield", "spin"]
 
 def create_ring(
@@ -74,7 +74,7 @@ class RingReader:
         start: _Start = "newest",
     ) -> None: ...
     def seek(self, start: _Start) -> None: ...
-    def read(self, max: int = 1024) -> npt.NDArray[np.void]: ...
+    def read(self, max: int = 1024) -> npt.NDArray[np.void]: ...  # noqa: A002
     def read_into(self, out: npt.NDArray[Any]) -> int: ...
     @property
     def position(self) -> int: ...

@@ -1,13 +1,14 @@
 """Segments: files in shared memory that begin with a header page explaining the rest.
 
 A segment is built under a temporary name, allocated in full (so that a full tmpfs is an error here
-and never a SIGBUS later), filled in, and renamed to its name: a file that can be opened is complete.
+and never a SIGBUS later), filled in, and renamed to its name: a file that opens is complete.
 It is never truncated or shrunk. Opening checks owner, type, size, magic, layout version and the
 header's checksum before a byte of the body is touched, and takes the geometry into private memory.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import mmap
@@ -127,10 +128,8 @@ class Segment:
         """Drop the map, or leave it to the views that still use it."""
         self._u32.release()
         self._u64.release()
-        try:
+        with contextlib.suppress(BufferError):  # a view is alive: the map goes with the last one
             self.map.close()
-        except BufferError:
-            pass  # a view is alive: the map goes with the last one
 
 
 def dtype_json(dtype: np.dtype[Any]) -> str:
@@ -275,10 +274,8 @@ def create(
 
 
 def _unlink(path: Path) -> None:
-    try:
+    with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _allocate(fd: int, path: Path, size: int) -> None:

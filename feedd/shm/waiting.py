@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -55,10 +56,8 @@ class AsyncWaiter:
                     if left <= 0:
                         break
                 found = bool(self._block(left))
-            try:
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
                 loop.call_soon_threadsafe(_resolve, future, found)
-            except RuntimeError:
-                pass  # the loop was closed meanwhile: nobody waits for this answer
 
     def close(self) -> None:
         """End the thread and wait for it; a pending ``wait`` returns False."""

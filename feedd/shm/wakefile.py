@@ -6,6 +6,7 @@ flag and nothing else, and a consumer raises it with ``pwrite``, never through a
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 from pathlib import Path
@@ -55,10 +56,8 @@ class WakeLine:
 
     def close(self) -> None:
         self.line.release()
-        try:
+        with contextlib.suppress(BufferError):  # the writer's view is alive: the map goes with it
             self._map.close()
-        except BufferError:
-            pass  # the writer still holds a view: the map goes with it
 
 
 def map_for_writer(directory: Path | str, reader: int) -> WakeLine:
