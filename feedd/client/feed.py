@@ -196,8 +196,10 @@ class Feed:
         if self._counters is not None:
             self._counters.close()
             self._counters = None
-        for mapped in (*self._boards.values(), *self._books.values()):
-            mapped.close()
+        for board in self._boards.values():
+            board.close()
+        for books in self._books.values():
+            books.close()
         self._boards.clear()
         self._books.clear()
 

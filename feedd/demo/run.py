@@ -61,13 +61,25 @@ class _Places:
         return self.files / f"{name}.log"
 
 
+def sweep(parent: Path) -> None:
+    """Remove what earlier demos left that were killed (SIGKILL): named after a pid that is gone."""
+    for path in parent.glob("feedd-demo-*-*"):
+        pid = path.name.split("-")[2]
+        ours = path.is_dir() and not path.is_symlink() and path.stat().st_uid == os.getuid()
+        if pid.isdecimal() and ours and not Path(f"/proc/{pid}").exists():
+            shutil.rmtree(path, ignore_errors=True)
+
+
 @contextlib.contextmanager
 def _places() -> Iterator[_Places]:
     base = Path("/dev/shm") if os.access("/dev/shm", os.W_OK) else Path(tempfile.gettempdir())
+    prefix = f"feedd-demo-{os.getpid()}-"
+    for parent in {base, Path(tempfile.gettempdir())}:
+        sweep(parent)
     with contextlib.ExitStack() as stack:
-        files = Path(tempfile.mkdtemp(prefix="feedd-demo-"))
+        files = Path(tempfile.mkdtemp(prefix=prefix))
         stack.callback(shutil.rmtree, files, ignore_errors=True)
-        shm = Path(tempfile.mkdtemp(prefix=f"feedd-demo-{os.getpid()}-", dir=base))
+        shm = Path(tempfile.mkdtemp(prefix=prefix, dir=base))
         stack.callback(shutil.rmtree, shm, ignore_errors=True)
         yield _Places(files, shm)
 

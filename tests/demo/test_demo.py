@@ -14,6 +14,8 @@ from typing import Any
 import psutil
 import pytest
 
+from feedd.demo.run import sweep
+
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 100
 
@@ -94,9 +96,9 @@ def test_ended_by_a_signal_it_leaves_nothing(tmp_path: Path, end: signal.Signals
     try:
         shown = b""
         deadline = time.monotonic() + 60
-        while b"latency, socket to this process" not in shown and time.monotonic() < deadline:
+        while b"binance_usdm:BTCUSDT" not in shown and time.monotonic() < deadline:
             shown += os.read(process.stdout.fileno(), 65536)
-        assert b"binance_usdm:BTCUSDT" in shown
+        assert b"latency, socket to this process" in shown
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 5  # simulator, supervisor, two readers, consumer
         process.send_signal(end)
@@ -108,6 +110,16 @@ def test_ended_by_a_signal_it_leaves_nothing(tmp_path: Path, end: signal.Signals
         process.kill()
         process.wait()
         process.stdout.close()
+
+
+def test_what_a_killed_demo_left_is_removed(tmp_path: Path) -> None:
+    dead, alive = f"feedd-demo-{2**22 - 1}-x", f"feedd-demo-{os.getpid()}-x"
+    for name in (dead, alive, "feedd-demo-none", "other"):
+        (tmp_path / name).mkdir()
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
+        [alive, "feedd-demo-none", "other"]
+    )
 
 
 def test_a_wrong_fault_is_explained(tmp_path: Path) -> None:
