@@ -30,9 +30,9 @@ from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
 from feedd.shm.feedd cimport (
     FEEDD_BAD_TS, FEEDD_BOOK_LIVE, FEEDD_BOOK_SYNCING, FEEDD_LAST, FEEDD_NO_INSTRUMENT,
-    FEEDD_NO_SEQUENCE, FEEDD_STAGE_BOOK, FEEDD_STAGE_DECODE, FEEDD_STAGE_PUBLISH, FEEDD_STAGE_TOTAL, FEEDD_STAGE_VENUE,
-    FEEDD_STATUS, feedd_board_reset, feedd_book, feedd_book_reset, feedd_commit_at, feedd_put,
-    feedd_record,
+    FEEDD_NO_SEQUENCE, FEEDD_STAGE_BOOK, FEEDD_STAGE_DECODE, FEEDD_STAGE_PUBLISH,
+    FEEDD_STAGE_TOTAL, FEEDD_STAGE_VENUE, FEEDD_STATUS, feedd_board_reset, feedd_book,
+    feedd_book_reset, feedd_commit_at, feedd_put, feedd_record,
 )
 from feedd.shm.ring cimport RingWriter
 

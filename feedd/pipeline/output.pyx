@@ -14,12 +14,13 @@ from feedd.decode.engine cimport fd_level
 from feedd.pipeline.instrument cimport instrument_t
 from feedd.shm.feedd cimport (
     FEEDD_AT_HISTOGRAMS, FEEDD_BOOK, FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_CONTROL, FEEDD_BOOK_GAP,
-    FEEDD_BOOK_LEVELS_PER_SLOT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_HISTOGRAM_BUCKETS, FEEDD_HISTOGRAMS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
-    FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN,
-    FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT, FEEDD_STATUS, FEEDD_TOP, feedd_board_identity,
-    feedd_board_row, feedd_book, feedd_book_deep_asks, feedd_book_deep_bids, feedd_book_identity,
-    feedd_bucket, feedd_commit, feedd_copy_in, feedd_level, feedd_pack32, feedd_put, feedd_record,
-    feedd_seq_begin, feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64,
+    FEEDD_BOOK_LEVELS_PER_SLOT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_HISTOGRAMS,
+    FEEDD_HISTOGRAM_BUCKETS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
+    FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN, FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT,
+    FEEDD_STATUS, FEEDD_TOP, feedd_board_identity, feedd_board_row, feedd_book,
+    feedd_book_deep_asks, feedd_book_deep_bids, feedd_book_identity, feedd_bucket, feedd_commit,
+    feedd_copy_in, feedd_level, feedd_pack32, feedd_put, feedd_record, feedd_seq_begin,
+    feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64,
 )
 
 

@@ -22,6 +22,8 @@ def main() -> int:
             "--allowlist",
             str(allow),
             "--ignore-unused-allowlist",
+            "--ignore-disjoint-bases",
+            "--ignore-positional-only",
             *modules,
         ],
         cwd=ROOT,
