@@ -1,4 +1,4 @@
-"""Books read while they change: every tier equals the stream folded up to the same ring position."""
+"""Books read while they change: every tier equals the stream folded to the same position."""
 
 from __future__ import annotations
 
