@@ -4,6 +4,6 @@ import site
 import sys
 
 site.addsitedir(sys.argv.pop(1))
-from autobahntestsuite.wstest import run  # noqa: E402
+from autobahntestsuite.wstest import run
 
 run()

@@ -110,7 +110,7 @@ class Echo:
 
     async def run(self, url: str) -> None:
         class Listener(Line):
-            def on_ws_connected(listener, transport: picows.WSTransport) -> None:  # noqa: N805
+            def on_ws_connected(listener, transport: picows.WSTransport) -> None:
                 self._transport = transport
                 super().on_ws_connected(transport)
 

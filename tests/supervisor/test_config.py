@@ -1,0 +1,141 @@
+"""The configuration: every mistake at once, with file, line, key and what to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from feedd.errors import ConfigError
+from feedd.supervisor.commands import config as config_command
+from feedd.supervisor.config import load_config, override_url
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD = """
+[venues.deribit]
+instruments = ["BTC-PERPETUAL"]
+channels = ["book"]
+"""
+SPOT = '[venues.binance_spot]\ninstruments = ["B"]\nchannels = ["depth"]\n'
+
+
+def load(tmp_path: Path, text: str) -> list[str]:
+    """The problems of a configuration; empty when there are none."""
+    path = tmp_path / "c.toml"
+    path.write_text(text)
+    try:
+        load_config(path)
+    except ConfigError as exc:
+        return exc.problems
+    return []
+
+
+@pytest.mark.parametrize("name", ["feedd.toml", "minimal.toml"])
+def test_the_shipped_files_are_right(name: str) -> None:
+    assert load_config(ROOT / "conf" / name).venues
+
+
+def test_a_minimal_file(tmp_path: Path) -> None:
+    assert load(tmp_path, GOOD) == []
+
+
+def test_all_mistakes_come_at_once_with_their_lines(tmp_path: Path) -> None:
+    problems = load(
+        tmp_path,
+        """
+[instance]
+directry = "/x"
+[readers]
+count = 0
+ring_slots = 20000
+[venues.deribit]
+instruments = []
+channels = ["boook"]
+endpoint = "ws://example.org"
+[venues.binanse_spot]
+instruments = ["BTCUSDT"]
+channels = ["depth"]
+""",
+    )
+    text = "\n".join(problems)
+    for line, words in (
+        (3, "did you mean"),
+        (5, "readers.count"),
+        (8, "instruments"),
+        (9, '"book"'),
+        (10, "loopback only"),
+        (11, '"binance_spot"'),
+    ):
+        assert any(f"c.toml:{line}:" in p and words in p for p in problems), (line, words, text)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("[readers]\nring_slots = 20000", "power of two"),
+        ("[readers]\ncores = [4095]", "not available"),
+        ("[readers]\ncores = [0, 0]", "more than once"),
+        ("[readers]\ncount = 65", "64"),
+        ('[instance]\ndirectory = "relative"', "absolute"),
+        ('[instance]\ngroup = "no-such-group-here"', "no group"),
+        ('[instance]\nname = "a b"', "instance.name"),
+        ('[zmq]\nbind = "tcp://0.0.0.0:1"', "ipc://"),
+        (f'[zmq]\nbind = "ipc:///{"x" * 120}"', "too long"),
+        ('[log]\nlevel = "loud"', "log.level"),
+        ("nonsense = 1", "unknown key"),
+        (
+            SPOT.replace('"B"', '"B*"') + "reference = false",
+            "reference = true",
+        ),
+        (
+            SPOT + 'options = {rat = "1"}',
+            '"rate"',
+        ),
+        (
+            SPOT + 'options = {rate="a b"}',
+            "letters",
+        ),
+        (
+            SPOT + 'ca_file = "/no/file"',
+            "cannot be read",
+        ),
+        (
+            SPOT + 'endpoint = "ftp://x"',
+            "not a wss://",
+        ),
+        ('[venues.binance_spot]\ninstruments = ["B", "B"]\nchannels = ["depth"]', "more than once"),
+        ('[venues.binance_spot]\ninstruments = "B"\nchannels = ["depth"]', "list"),
+        ("[venues.binance_spot]\nchannels = []", "instruments"),
+    ],
+)
+def test_each_mistake_has_its_words(tmp_path: Path, change: str, words: str) -> None:
+    text = f"{change}\n{GOOD}" if change.startswith("nonsense") else f"{GOOD}\n{change}\n"
+    problems = load(tmp_path, text)
+    assert problems
+    assert any(words in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("text", ["[venues", "a = 1\na = 2", "\ufeff= 3"])
+def test_what_is_no_toml_is_said_to_be_so(tmp_path: Path, text: str) -> None:
+    (problem,) = load(tmp_path, text)
+    assert "not valid TOML" in problem
+
+
+def test_a_missing_file_is_an_error_that_names_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"nowhere\.toml: cannot be read"):
+        load_config(tmp_path / "nowhere.toml")
+
+
+def test_the_command_lists_mistakes(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(GOOD)
+    result = CliRunner().invoke(config_command, ["check", "-c", str(path)])
+    assert result.exit_code == 0
+    assert "no mistakes" in result.output
+
+
+def test_override_keeps_the_venues_path() -> None:
+    url = "wss://a.example:9443/public/stream?x=1"
+    assert override_url(url, None) == url
+    assert override_url(url, "wss://127.0.0.1:5/") == "wss://127.0.0.1:5/public/stream?x=1"
