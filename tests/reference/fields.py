@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -9,6 +10,7 @@ from .book import Output
 from .strict_json import is_inexact
 
 Record = dict[str, Any]
+DECIMAL_TEXT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 class BadMessage(ValueError):
@@ -22,12 +24,8 @@ def number(value: Any) -> Decimal | None:
     if isinstance(value, Decimal):
         return value
     if isinstance(value, str):
-        try:
-            parsed = Decimal(value)
-        except ArithmeticError as error:
-            raise BadMessage(f"{value!r} is not a number") from error
-        if parsed.is_finite():
-            return parsed
+        if DECIMAL_TEXT.fullmatch(value):
+            return Decimal(value)
     raise BadMessage(f"{value!r} is not a number")
 
 
