@@ -23,9 +23,8 @@ def number(value: Any) -> Decimal | None:
         return None
     if isinstance(value, Decimal):
         return value
-    if isinstance(value, str):
-        if DECIMAL_TEXT.fullmatch(value):
-            return Decimal(value)
+    if isinstance(value, str) and DECIMAL_TEXT.fullmatch(value):
+        return Decimal(value)
     raise BadMessage(f"{value!r} is not a number")
 
 
