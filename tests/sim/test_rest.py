@@ -46,7 +46,7 @@ def test_binance_refusals(venue: SimHandle, path: str, status: int, code: int) -
 @pytest.mark.parametrize(
     ("path", "code"),
     [
-        ("get_instruments?currency=XXX", -32602),
+        ("get_instruments?currency=NONE", -32602),
         ("get_instruments", -32602),
         ("get_order_book?instrument_name=NOPE", 13020),
         ("get_order_book?instrument_name=BTC-PERPETUAL&depth=7", -32602),
