@@ -42,7 +42,7 @@ def build(events: list[tuple[str, int, Any]]) -> list[np.ndarray]:
     return out
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     st.lists(EVENT, max_size=40),
     st.lists(st.integers(1, 50), min_size=1, max_size=20),

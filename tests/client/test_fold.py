@@ -46,7 +46,7 @@ EVENT = st.one_of(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), EVENT), max_size=30), st.integers(1, 40))
 def test_against_dicts(events: list[tuple[int, Any]], chunk: int) -> None:
     model: dict[int, tuple[dict[float, float], dict[float, float]]] = {

@@ -58,7 +58,7 @@ def test_faultless(tmp_path: Path) -> None:
     assert status == 0
     assert report["gaps"] == 0
     assert report["seconds"] == 4
-    assert report["total"] == sum(report["records"].values()) > 8_000
+    assert report["total"] == sum(report["records"].values()) > 2_000
     for kind in ("trade", "quote", "book", "deriv", "greeks"):
         assert report["records"][kind] > 0
     latency = report["latency_ns"]
@@ -77,7 +77,7 @@ def test_faultless(tmp_path: Path) -> None:
     ids=["lost", "wrong", "duplicates"],
 )
 def test_one_fault_is_one_count(tmp_path: Path, fault: str, expected: tuple[int, int, int]) -> None:
-    status, report, errors = demo(tmp_path, "--seconds", "2", "--rate", "2000", "--fault", fault)
+    status, report, errors = demo(tmp_path, "--seconds", "1.5", "--rate", "2000", "--fault", fault)
     assert counts(report) == expected, errors
     assert status == 1
     assert "BTC" in errors
