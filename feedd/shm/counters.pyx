@@ -47,7 +47,7 @@ def _block_words(rows):
     return FEEDD_AT_ROWS + rows * FEEDD_ROW_SLOTS
 
 
-def bucket_floor(int bucket):
+def bucket_floor(bucket):
     """Smallest duration in ns that falls into a histogram bucket (4 buckets per octave)."""
     if bucket < 4:
         return bucket

@@ -99,9 +99,7 @@ def test_every_offset_and_constant_is_that_of_the_c_header(compile_c: Callable[.
     assert len(found) > 250
 
 
-@pytest.mark.parametrize(
-    ("compiler", "standard"), [("gcc", "-std=c11"), ("g++", "-std=c++17")]
-)
+@pytest.mark.parametrize(("compiler", "standard"), [("gcc", "-std=c11"), ("g++", "-std=c++17")])
 def test_the_header_compiles_as_strict_c_and_as_cpp(
     compiler: str, standard: str, tmp_path: Path
 ) -> None:

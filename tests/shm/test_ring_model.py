@@ -130,5 +130,5 @@ class RingMachine(RuleBasedStateMachine):
             assert reader.position == model.position
 
 
-RingMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+RingMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=50, deadline=None)
 TestRingAgainstList = RingMachine.TestCase

@@ -247,9 +247,7 @@ def check_join(p: Ring, instance: Instance) -> tuple[str | None, int]:
     return None, states
 
 
-def take_over(
-    p: Ring, instance: Instance, memory: dict[Address, int]
-) -> tuple[int, list[Op]]:
+def take_over(p: Ring, instance: Instance, memory: dict[Address, int]) -> tuple[int, list[Op]]:
     """feedd_takeover: the next sequence, and the stores that make its slots unreadable."""
     seq = memory[HEAD]
     while p.takeover_walks and memory[stamp(instance, seq)] == seq:
@@ -572,7 +570,9 @@ def run(quick: bool = False, show: Callable[[str], object] = print) -> bool:
             good &= right
             took = time.monotonic() - started
             result = bad or "holds"
-            show(f"  {'ok ' if right else 'BAD'} {label:44} {states:>8} states {took:5.1f} s  {result}")
+            show(
+                f"  {'ok ' if right else 'BAD'} {label:44} {states:>8} states {took:5.1f} s  {result}"
+            )
     show("all as it must be" if good else "SOMETHING IS WRONG: see the lines marked BAD")
     return good
 

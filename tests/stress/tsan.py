@@ -37,9 +37,7 @@ def run(program: Path, records: int = RECORDS) -> subprocess.CompletedProcess[st
 def check(directory: Path, records: int = RECORDS) -> tuple[bool, str]:
     """(as it must be, what happened); raises CalledProcessError where there is no sanitizer."""
     clean = run(build("ring_stress", directory, "-fsanitize=thread"), records)
-    plain = run(
-        build("ring_stress", directory, "-fsanitize=thread", "-DFEEDD_PLAIN_WORD"), records
-    )
+    plain = run(build("ring_stress", directory, "-fsanitize=thread", "-DFEEDD_PLAIN_WORD"), records)
     lines = [
         f"as it is: exit {clean.returncode}, races {clean.stderr.count(RACE)}",
         f"one plain word: exit {plain.returncode}, races {plain.stderr.count(RACE)}",

@@ -305,15 +305,19 @@ static inline int feedd_read(feedd_reader *r, feedd_record *out)
     }
 }
 
+/* How often one call goes on after it was overtaken: damaged memory must not catch the caller. */
+#define FEEDD_OVERTAKEN_MAX 16
+
 /* Up to `max` records that follow each other without a hole; 0: nothing yet. `lost` grows only
  * between batches: what it grew by in a call was missing before the first record of that call. */
 static inline size_t feedd_read_batch(feedd_reader *r, feedd_record *out, size_t max)
 {
     size_t n = 0;
+    int overtaken = 0;
     while (n < max) {
         int got = feedd_copy_slot(r, out + n);
         if (__builtin_expect(got <= 0, 0)) {
-            if (got == 0 || n > 0) {
+            if (got == 0 || n > 0 || overtaken++ == FEEDD_OVERTAKEN_MAX) {
                 break; /* overtaken after some records: the next call will find it again */
             }
             feedd_lapped(r);
