@@ -4,11 +4,13 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from feedd.shm.segment import Segment
 
 BOARD: np.dtype[Any]
 
+@disjoint_base
 class BoardWriter:
     @property
     def segment(self) -> Segment: ...
@@ -29,6 +31,7 @@ class BoardWriter:
     def heartbeat(self, mono_ns: int) -> None: ...
     def close(self) -> None: ...
 
+@disjoint_base
 class BoardReader:
     @property
     def segment(self) -> Segment: ...

@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from feedd.records import BookState
 from feedd.shm.segment import Segment
@@ -22,6 +23,7 @@ class BookView:
     levels_total: tuple[int, int]
     truncated: bool
 
+@disjoint_base
 class BooksWriter:
     @property
     def segment(self) -> Segment: ...
@@ -41,6 +43,7 @@ class BooksWriter:
     def private(cls, depths: Iterable[int]) -> Self: ...
     def close(self) -> None: ...
 
+@disjoint_base
 class BooksReader:
     @property
     def segment(self) -> Segment: ...

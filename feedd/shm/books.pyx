@@ -194,7 +194,7 @@ def _index(segment):
         or (ends > np.uint64(header.file_size)).any()
     ):
         raise LayoutError(
-            f"{segment.path} has a block outside the file: damaged, remove it and restart the daemon"
+            f"{segment.path} has a block outside the file: damaged; remove it, restart the daemon"
         )
     return offsets, depths
 

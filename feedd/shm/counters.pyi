@@ -3,6 +3,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from feedd.shm.segment import Segment
 
@@ -13,6 +14,7 @@ def bucket_floor(bucket: int) -> int: ...
 def bucket_of(ns: int) -> int: ...
 def percentile(histogram: npt.ArrayLike, q: float) -> int: ...
 
+@disjoint_base
 class CountersWriter:
     @property
     def segment(self) -> Segment: ...

@@ -3,11 +3,13 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from feedd.shm.segment import Segment
 
 CAPACITY_DEFAULT: int
 
+@disjoint_base
 class InstrumentsWriter:
     @property
     def segment(self) -> Segment: ...
@@ -30,6 +32,7 @@ class InstrumentsWriter:
     def heartbeat(self, mono_ns: int) -> None: ...
     def close(self) -> None: ...
 
+@disjoint_base
 class InstrumentsReader:
     @property
     def segment(self) -> Segment: ...

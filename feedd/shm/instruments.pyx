@@ -17,8 +17,8 @@ from feedd.shm.segment import create, dtype_json, open_segment
 from libc.stdint cimport uint32_t, uint64_t
 
 from feedd.shm.feedd cimport (
-    FEEDD_HEADER_BYTES, feedd_bell, feedd_copy_in, feedd_header, feedd_load_acquire, feedd_seq_begin,
-    feedd_seq_end, feedd_seq_read, feedd_store_release,
+    FEEDD_HEADER_BYTES, feedd_bell, feedd_copy_in, feedd_header, feedd_load_acquire,
+    feedd_seq_begin, feedd_seq_end, feedd_seq_read, feedd_store_release,
 )
 
 cdef enum:
@@ -86,7 +86,7 @@ cdef class InstrumentsWriter:
             Path(directory) / "instruments", SegmentKind.INSTRUMENTS, writable=True))
         cdef uint32_t row
         for row in range(self.count):
-            # a row left open by a dead supervisor: its words are old or new, each valid, so close it
+            # a row left open by a dead supervisor: each word is old or new, all valid: close it
             self._store(row, bytes(self._base[
                 FEEDD_HEADER_BYTES + row * ROW_BYTES:FEEDD_HEADER_BYTES + (row + 1) * ROW_BYTES]))
         self.segment.new_epoch()

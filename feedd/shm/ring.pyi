@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import disjoint_base
 
 from feedd.shm.layout import SegmentState
 from feedd.shm.segment import Segment
@@ -23,6 +24,7 @@ def create_ring(
 ) -> None: ...
 def wait_any(readers: Iterable[RingReader], timeout: float | None = None) -> RingReader | None: ...
 
+@disjoint_base
 class RingWriter:
     @property
     def segment(self) -> Segment: ...
@@ -62,6 +64,7 @@ class RingWriter:
         traceback: TracebackType | None,
     ) -> None: ...
 
+@disjoint_base
 class RingReader:
     @property
     def segment(self) -> Segment: ...

@@ -14,7 +14,7 @@ from feedd.limits import RING_SLOTS_DEFAULT, RING_SLOTS_MIN
 from feedd.records import RAW, RECORD_BYTES
 from feedd.shm import layout, wakefile
 from feedd.shm.directory import Lock, lock_held, lock_path, segment_path
-from feedd.shm.layout import Offset, SegmentKind, SegmentState
+from feedd.shm.layout import SegmentKind, SegmentState
 from feedd.shm.segment import anonymous, create, dtype_json, open_segment
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -418,7 +418,7 @@ cdef class RingReader:
         processor away between looks, "spin" burns its core. The GIL is released; signals are
         handled at least every 50 ms.
         """
-        cdef int64_t now, deadline = -1, left = FEEDD_WAIT_SLICE_NS
+        cdef int64_t deadline = -1, left = FEEDD_WAIT_SLICE_NS
         cdef int how, ready = 0
         self._check()
         if strategy not in _STRATEGIES:

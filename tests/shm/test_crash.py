@@ -28,8 +28,15 @@ SLOTS = 64
 def small_ring(directory: Path) -> None:
     """A ring smaller than create_ring allows, so that every run wraps."""
     wakefile.ensure(directory)
-    create(directory / "reader-0.ring", SegmentKind.RING, capacity=SLOTS, slot_bytes=RECORD_BYTES,
-           body_bytes=SLOTS * RECORD_BYTES, dtype=dtype_json(RAW), name="small").close()  # fmt: skip
+    create(
+        directory / "reader-0.ring",
+        SegmentKind.RING,
+        capacity=SLOTS,
+        slot_bytes=RECORD_BYTES,
+        body_bytes=SLOTS * RECORD_BYTES,
+        dtype=dtype_json(RAW),
+        name="small",
+    ).close()
 
 
 def pattern(seq: int, tag: int, epoch: int) -> bytes:

@@ -1,4 +1,4 @@
-"""The proofs of the ring in their short form; `make model`, `make stress` and `make tsan` run all."""
+"""The proofs of the ring in short; `make model`, `make stress` and `make tsan` run them whole."""
 
 from __future__ import annotations
 

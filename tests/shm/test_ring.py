@@ -29,18 +29,18 @@ def trades(n: int, first: int = 0) -> np.ndarray[Any, Any]:
 
 def test_records_arrive_as_they_were_written(shm_dir: Path) -> None:
     with RingWriter.create(shm_dir, 3, SLOTS, name="venue") as writer:
-        with RingReader(shm_dir, 3) as reader:
-            assert len(reader.read()) == 0
-            writer.put(trades(10))
-            assert len(reader.read()) == 0  # staged only
-            writer.commit(now_ns=500)
-            got = reader.read().view(TRADE)
-            assert got["price"].tolist() == list(range(10))
-            assert got["ring_seq"].tolist() == list(range(SLOTS, SLOTS + 10))
-            assert set(got["epoch"]) == {1}
-            assert set(got["publish_delta_ns"]) == {500}
-            assert reader.segment.header.name == "venue"
-            assert reader.lost == 0
+        reader = RingReader(shm_dir, 3)
+        assert len(reader.read()) == 0
+        writer.put(trades(10))
+        assert len(reader.read()) == 0  # staged only
+        writer.commit(now_ns=500)
+        got = reader.read().view(TRADE)
+        assert got["price"].tolist() == list(range(10))
+        assert got["ring_seq"].tolist() == list(range(SLOTS, SLOTS + 10))
+        assert set(got["epoch"]) == {1}
+        assert set(got["publish_delta_ns"]) == {500}
+        assert reader.segment.header.name == "venue"
+        assert reader.lost == 0
 
 
 def test_publish_delta_saturates() -> None:

@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 Address = tuple[str, int]
 Values = dict[int, int]
@@ -127,6 +128,8 @@ def leaving(buffer: tuple[Op, ...]) -> Iterator[int]:
 
 
 BUFFER = 7
+# writer's next step, its store buffer, memory, the reader's loads with their values
+State = tuple[int, tuple[Op, ...], tuple[int, ...], tuple[tuple[int, int], ...]]
 
 
 def explore(
@@ -136,12 +139,12 @@ def explore(
     names = sorted(start)
     index = {name: i for i, name in enumerate(names)}
     ops = tuple(writer)
-    first = (0, (), tuple(start[name] for name in names), ())
+    first: State = (0, (), tuple(start[name] for name in names), ())
     seen = {first}
     todo = deque([first])
     while todo:
         pc, buffer, memory, done = todo.popleft()
-        following: list[tuple[object, ...]] = []
+        following: list[State] = []
         if pc < len(ops) and len(buffer) < BUFFER:
             following.append((pc + 1, (*buffer, ops[pc]), memory, done))
         for i in leaving(buffer):
@@ -507,12 +510,12 @@ def ring_mutants() -> Iterator[tuple[str, Check]]:
     )  # fmt: skip
     for name in polled:
         mutant = replace(Ring(), **{name: False})
-        yield f"ring without {name}", lambda m=mutant: _any(check_ring, m, MUTANT_INSTANCES)
+        yield f"ring without {name}", partial(_any, check_ring, mutant, MUTANT_INSTANCES)
     mutant = replace(Ring(), head_release=False)
-    yield "ring without head_release", lambda m=mutant: _any(check_join, m, MUTANT_INSTANCES)
+    yield "ring without head_release", partial(_any, check_join, mutant, MUTANT_INSTANCES)
     for name in ("takeover_undoes", "takeover_walks", "takeover_invalidates"):
         mutant = replace(Ring(), **{name: False})
-        yield f"ring without {name}", lambda m=mutant: _any(check_takeover, m, TAKEOVERS)
+        yield f"ring without {name}", partial(_any, check_takeover, mutant, TAKEOVERS)
 
 
 TAKEOVERS = (Instance(4, (2, 3)), Instance(4, (3, 2)))
@@ -536,13 +539,13 @@ def claims(quick: bool) -> Iterator[tuple[str, Check]]:
     """What must hold."""
     for instance in QUICK if quick else INSTANCES:
         label = f"{instance.slots} slots, batches {'+'.join(map(str, instance.batches))}"
-        yield f"ring: {label}", lambda i=instance: check_ring(Ring(), i)
-        yield f"join: {label}", lambda i=instance: check_join(Ring(), i)
+        yield f"ring: {label}", partial(check_ring, Ring(), instance)
+        yield f"join: {label}", partial(check_join, Ring(), instance)
     for instance in TAKEOVERS[: 1 if quick else None]:
         label = f"{instance.slots} slots, batches {'+'.join(map(str, instance.batches))}"
-        yield f"takeover: {label}", lambda i=instance: check_takeover(Ring(), i)
-    yield "seqlock", lambda: check_seqlock(Seqlock())
-    yield "sleep and wake, two readers", lambda: check_wake(Wake())
+        yield f"takeover: {label}", partial(check_takeover, Ring(), instance)
+    yield "seqlock", partial(check_seqlock, Seqlock())
+    yield "sleep and wake, two readers", partial(check_wake, Wake())
 
 
 def mutants() -> Iterator[tuple[str, Check]]:
@@ -550,12 +553,12 @@ def mutants() -> Iterator[tuple[str, Check]]:
     yield from ring_mutants()
     for name in Seqlock.__dataclass_fields__:
         lock = replace(Seqlock(), **{name: False})
-        yield f"seqlock without {name}", lambda m=lock: check_seqlock(m)
+        yield f"seqlock without {name}", partial(check_seqlock, lock)
     for name in Wake.__dataclass_fields__:
         if name == "f2_exchange":
             continue  # leaving the flag up costs wakes, it loses none
         wake = replace(Wake(), **{name: False})
-        yield f"wake without {name}", lambda m=wake: check_wake(m)
+        yield f"wake without {name}", partial(check_wake, wake)
 
 
 def run(quick: bool = False, show: Callable[[str], object] = print) -> bool:
@@ -569,10 +572,8 @@ def run(quick: bool = False, show: Callable[[str], object] = print) -> bool:
             right = (bad is None) is must_hold
             good &= right
             took = time.monotonic() - started
-            result = bad or "holds"
-            show(
-                f"  {'ok ' if right else 'BAD'} {label:44} {states:>8} states {took:5.1f} s  {result}"
-            )
+            mark = "ok " if right else "BAD"
+            show(f"  {mark} {label:44} {states:>7} states {took:4.1f} s  {bad or 'holds'}")
     show("all as it must be" if good else "SOMETHING IS WRONG: see the lines marked BAD")
     return good
 
