@@ -1,8 +1,9 @@
 """``feedd decode``: a capture through exactly the code that the live reader runs.
 
 Several captures are one session, in the order given. REST rows are at hand from the start: a book
-that needs a snapshot takes the first row of its instrument that can join what is buffered. A row
-from the future (by its time) may only join where a buffered delta follows it, or at the end.
+that needs a snapshot takes the first row of its instrument that can join what is buffered: where a
+buffered delta follows it by the venue's rule, or, at the end of the capture, when it is newer than
+all of them.
 """
 
 from __future__ import annotations
@@ -196,11 +197,11 @@ class CaptureDecoder:
 
     def _try_snapshots(self, now: int | None) -> None:
         """Offer every unspent row to the books that wait; ``now`` None: the capture is over."""
+        at_hand = now is None
         for symbol in list(self._waiting):
             for snapshot in self._snapshots.get(symbol, ()):
                 if snapshot.spent:
                     continue
-                at_hand = now is None or (snapshot.t is not None and snapshot.t <= now)
                 answer = self._pipeline.join_state(self._handle, symbol, snapshot.id, at_hand)
                 if answer == "not_needed":
                     break

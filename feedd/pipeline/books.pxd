@@ -71,6 +71,7 @@ cdef class Books:
         bint snapshot) noexcept nogil
     cdef void _go_live(
         self, instrument_t* x, const stamp_t* s) noexcept nogil
+    cdef bint _repeats(self, instrument_t* x, const update_t* u) noexcept nogil
     cdef void _break(
         self, instrument_t* x, const program_t* p, const update_t* u,
         uint64_t expected) noexcept nogil

@@ -49,6 +49,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_requests_dropped
 
 cdef uint32_t REQUESTS_MAX = 65536
+cdef int OLD_WINDOWS_MAX = 32  # older partial books in a row before they are believed
 cdef int REWINDS_MAX = 3      # old numbers with newer times in a row: the venue started over
 
 
@@ -90,7 +91,7 @@ cdef class Books:
             return
         x.line = u.stamp.line
         if p.policy == POLICY_NONE_FULL:
-            if x.state == FEEDD_BOOK_LIVE and u.current == x.last:
+            if x.state == FEEDD_BOOK_LIVE and u.current <= x.last and self._repeats(x, u):
                 self.c[FEEDD_C_duplicates] += 1
             else:
                 self.snapshot(x, p, u)
@@ -178,6 +179,12 @@ cdef class Books:
         if x.rewinds >= REWINDS_MAX:
             self.lost(x, p, &u.stamp, x.last, u.current, b"sequence went back")
             x.has_chain = 0
+
+    cdef bint _repeats(self, instrument_t* x, const update_t* u) noexcept nogil:
+        """A partial book that is not newer: a repeat or late, unless nothing else comes."""
+        if u.current < x.last:
+            x.rewinds += 1
+        return x.rewinds < OLD_WINDOWS_MAX
 
     cdef void _break(
         self, instrument_t* x, const program_t* p, const update_t* u, uint64_t expected

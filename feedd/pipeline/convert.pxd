@@ -87,6 +87,27 @@ cdef inline int integer_of(
     return 1 if fd_to_int(d, shift, out) else -1
 
 
+cdef inline int time_of(
+    const fd_msg* m, const fd_val* row, int slot, int shift, int64_t* out
+) noexcept nogil:
+    """Nanoseconds; 2 when the number is a time beyond what 64 bits of them hold (out is then 0)."""
+    cdef uint8_t scratch[256]
+    cdef const uint8_t* text
+    cdef uint32_t n
+    cdef fd_dec d
+    cdef int found
+    out[0] = 0
+    if slot < 0:
+        return 0
+    found = decimal_of(m, &row[slot], &d, &text, &n, scratch, sizeof(scratch))
+    if found != 1:
+        return found
+    if fd_to_int(d, shift, out):
+        return 1
+    out[0] = 0
+    return 2
+
+
 cdef inline int sequence_of(
     const fd_msg* m, const fd_val* row, int slot, uint64_t* out
 ) noexcept nogil:

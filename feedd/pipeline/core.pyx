@@ -259,7 +259,7 @@ cdef class Pipeline:
         self, const venue_t* v, const program_t* program, row_t* r, int64_t ts_recv, int line
     ) noexcept nogil:
         r.x.last_data = ts_recv
-        r.bad_ts = (
+        r.bad_ts = r.bad_ts or (
             r.ts_event != 0 and ts_recv != 0
             and (r.ts_event > ts_recv + v.future_ns_max or r.ts_event < EARLIEST_NS))
         if r.yields & YIELDS_BOOK:

@@ -62,6 +62,7 @@ ctypedef struct instrument_t:
     # duplicates
     uint64_t quote_sequence
     uint8_t has_quote
+    uint8_t old_quotes        # in a row
     ids_t* ids
     uint64_t updates
 

@@ -16,6 +16,7 @@ from feedd.decode.plan cimport (
 )
 from feedd.pipeline.convert cimport (
     integer_of, is_foreign, is_set, is_text, number_of, sequence_of, side_of, text_of,
+    time_of,
 )
 from feedd.pipeline.instrument cimport ids_seen, instrument_t
 from feedd.pipeline.output cimport Output, stamp_t
@@ -43,6 +44,7 @@ cdef uint64_t FNV_PRIME = 0x100000001b3
 
 cdef enum:
     GREEKS_MARK = 9          # index of the field that alone makes no greeks record
+    OLD_QUOTES_MAX = 32      # old numbers in a row before they are believed
 
 
 # ---- conversion --------------------------------------------------------------------------------
@@ -60,12 +62,12 @@ cdef const char* row_convert(
     r.bad_ts = 0
     r.ts_event = 0
     for i in range(p.n_time):
-        found = integer_of(m, row, p.time[i], p.time_shift, &r.ts_event)
+        found = time_of(m, row, p.time[i], p.time_shift, &r.ts_event)
         if found < 0:
             return b"time is not a number"
         if found:
+            r.bad_ts = found == 2
             break
-        r.ts_event = 0
     if p.yields & (YIELDS_TRADE | YIELDS_LIQUIDATION):
         why = _trade(m, row, p, r)
         if why != NULL:
@@ -294,16 +296,27 @@ cdef void row_publish(
         _put_trade(out, r, &s, FEEDD_LIQUIDATION)
         out.c[FEEDD_C_liquidations] += 1
     if r.yields & YIELDS_QUOTE:
-        if r.has_quote_sequence and r.x.has_quote and r.quote_sequence == r.x.quote_sequence:
+        if _is_old_quote(r):
             out.c[FEEDD_C_duplicates] += 1
         else:
             r.x.has_quote = r.has_quote_sequence
             r.x.quote_sequence = r.quote_sequence
+            r.x.old_quotes = 0
             _put_quote(out, r, &s)
     if r.yields & YIELDS_DERIV:
         _put_deriv(out, r, &s, not r.yields & YIELDS_GREEKS)
     if r.yields & YIELDS_GREEKS:
         _put_greeks(out, r, &s)
+
+
+cdef bint _is_old_quote(row_t* r) noexcept nogil:
+    """A number that is not above the last one is a repeat or late; a row of nothing else means
+    that the venue's numbering started over."""
+    if not (r.has_quote_sequence and r.x.has_quote) or r.quote_sequence > r.x.quote_sequence:
+        return False
+    if r.quote_sequence < r.x.quote_sequence:
+        r.x.old_quotes += 1
+    return r.x.old_quotes < OLD_QUOTES_MAX
 
 
 cdef feedd_board_row* _open(

@@ -13,6 +13,7 @@
 #define FB_ASK 1
 #define FB_DECIMALS_MAX 18
 #define FB_KEY_MAX (1ll << 60)
+#define FB_BEST_MAX 64 /* levels that fb_best can give */
 
 enum { FB_OK = 0, FB_PRICE = 1, FB_FULL = 2, FB_MEMORY = 3 };
 
@@ -123,14 +124,36 @@ static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, in
  * many there are. */
 typedef struct { double price, size; } fb_pair;
 
-static uint32_t fb_best(const fb_book *b, int side, fb_pair *out, uint32_t n, int64_t *last) {
-    fb_iter it = {0, 0, 0};
-    int64_t key;
+/* The common case: no level of the tree is better than the last one taken from the window. */
+static uint32_t fb_best_window(const fb_side *s, int64_t *keys, fb_pair *out, uint32_t n) {
+    const uint32_t words = fb_words(s->bits);
     uint32_t k = 0;
-    while (k < n && fb_iterate(&b->side[side], &it, &key, &out[k].size)) {
-        out[k++].price = fb_price(b, key, side);
-        *last = key;
+    for (uint32_t w = (uint32_t)(s->best - s->base) >> 6; w < words; w++) {
+        uint64_t word = s->bitmap[w];
+        while (word) {
+            const uint32_t i = (w << 6) + (uint32_t)__builtin_ctzll(word);
+            word &= word - 1;
+            keys[k] = s->base + i;
+            out[k].size = s->size[i];
+            if (++k == n) return k;
+        }
     }
+    return k;
+}
+
+static uint32_t fb_best(const fb_book *b, int side, fb_pair *out, uint32_t n, int64_t *last) {
+    const fb_side *s = &b->side[side];
+    int64_t keys[FB_BEST_MAX];
+    uint32_t k = 0;
+    if (s->levels == 0) return 0;
+    if (fb_covers(s, s->best) && s->in_window >= n) {
+        k = fb_best_window(s, keys, out, n);
+    } else {
+        fb_iter it = {0, 0, 0};
+        while (k < n && fb_iterate(s, &it, &keys[k], &out[k].size)) k++;
+    }
+    for (uint32_t i = 0; i < k; i++) out[i].price = fb_price(b, keys[i], side);
+    *last = keys[k - 1];
     return k;
 }
 
