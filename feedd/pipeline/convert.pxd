@@ -87,6 +87,17 @@ cdef inline int integer_of(
     return 1 if fd_to_int(d, shift, out) else -1
 
 
+cdef inline bint plain_of(
+    const fd_msg* m, const fd_val* v, uint64_t* out
+) noexcept nogil:
+    """The common case: an integer of up to 20 digits, as a number or as text."""
+    if v.type != FD_NUM and (v.type != FD_STR or v.escaped):
+        return False
+    if m.base[v.off] == c"0" and v.len > 1:
+        return False
+    return fd_text_u64(m.base + v.off, v.len, out)
+
+
 cdef inline int time_of(
     const fd_msg* m, const fd_val* row, int slot, int shift, int64_t* out
 ) noexcept nogil:
@@ -96,9 +107,13 @@ cdef inline int time_of(
     cdef uint32_t n
     cdef fd_dec d
     cdef int found
+    cdef uint64_t plain
     out[0] = 0
     if slot < 0:
         return 0
+    if shift == 6 and plain_of(m, &row[slot], &plain) and plain < 9000000000000ULL:
+        out[0] = <int64_t>plain * 1_000_000      # milliseconds, as almost every venue sends
+        return 1
     found = decimal_of(m, &row[slot], &d, &text, &n, scratch, sizeof(scratch))
     if found != 1:
         return found
@@ -118,6 +133,8 @@ cdef inline int sequence_of(
     cdef int found
     if slot < 0:
         return 0
+    if plain_of(m, &row[slot], out):
+        return 1
     found = decimal_of(m, &row[slot], &d, &text, &n, scratch, sizeof(scratch))
     if found != 1:
         return found

@@ -133,11 +133,20 @@ typedef struct {
     size_t copy_cap;
 } fd_msg;
 
+/* Hash of n bytes; reads nothing outside of them. */
 static inline uint64_t fd_hash_bytes(const uint8_t *p, size_t n) {
-    uint64_t h = 0x9e3779b97f4a7c15ull ^ n;
-    for (; n >= 8; p += 8, n -= 8) h = (h ^ fd_load64(p)) * 0xff51afd7ed558ccdull;
-    uint64_t tail = 0;
-    memcpy(&tail, p, n);
+    uint64_t h = 0x9e3779b97f4a7c15ull ^ n, tail;
+    if (n >= 8) {
+        for (size_t i = 0; i + 8 < n; i += 8) h = (h ^ fd_load64(p + i)) * 0xff51afd7ed558ccdull;
+        tail = fd_load64(p + n - 8); /* may overlap what was taken: no loop over single bytes */
+    } else if (n >= 4) {
+        uint32_t low, high;
+        memcpy(&low, p, 4);
+        memcpy(&high, p + n - 4, 4);
+        tail = (uint64_t)high << 32 | low;
+    } else {
+        tail = n ? (uint64_t)p[0] << 16 | (uint64_t)p[n >> 1] << 8 | p[n - 1] : 0;
+    }
     h = (h ^ tail) * 0xff51afd7ed558ccdull;
     return h ^ h >> 32;
 }
@@ -147,9 +156,8 @@ static inline uint32_t fd_key_hash(uint64_t prefix, uint32_t len) {
 }
 
 static inline const fd_key *fd_find(const fd_node *node, const uint8_t *k, uint32_t len) {
-    uint64_t prefix = 0;
-    if (len >= 8) prefix = fd_load64(k);
-    else memcpy(&prefix, k, len);
+    uint64_t prefix = fd_load64(k); /* k is in a message or a buffer with room behind it */
+    if (len < 8) prefix &= (1ull << 8 * len) - 1;
     for (uint32_t h = fd_key_hash(prefix, len);; h = (h + 1) & 63) {
         uint8_t i = node->table[h];
         if (i == 0) return NULL;

@@ -110,10 +110,20 @@ static inline const uint8_t *fd_string(const uint8_t *p, uint8_t *escaped) {
     }
 }
 
-/* A number that is only checked: grammar and range. */
+/* A number that is only checked: grammar and range. Without an exponent it takes 300 digits to
+ * leave float64. */
 static inline const uint8_t *fd_number(const uint8_t *p) {
+    const uint8_t *q = p + (*p == '-'), *s = q;
     fd_dec d;
-    const uint8_t *q = fd_scan_dec(p, &d);
+    while (fd_isdigit(*q)) q++;
+    if (q == s || (*s == '0' && q - s > 1)) return NULL;
+    if (*q == '.') {
+        s = ++q;
+        while (fd_isdigit(*q)) q++;
+        if (q == s) return NULL;
+    }
+    if ((*q | 0x20) != 'e' && q - p < 300) return q;
+    q = fd_scan_dec(p, &d);
     if (q == NULL || fd_overflows(&d, p, (size_t)(q - p))) return NULL;
     return q;
 }
