@@ -21,8 +21,9 @@ from feedd.capture.instruments import load_file
 from feedd.capture.render import STATE_NAMES, Renderer
 from feedd.capture.rows import Row, read_rows
 from feedd.decode.plan import compile_plan
+from feedd.errors import CaptureError
 from feedd.pipeline.core import Pipeline
-from feedd.records import BookState, Event, Scope
+from feedd.records import NO_SEQUENCE, BookState, Event, Scope
 from feedd.shm.ring import RingReader, RingWriter
 from feedd.venues.schema import Venue
 from feedd.venues.session_schema import path_get
@@ -85,13 +86,14 @@ class CaptureDecoder:
         for row in rows:
             self._rows += 1
             self._feed(row)
+            if self._waiting and row.dir == "in":
+                yield from self._try_snapshots(row.t or 0)
             if self._ring.next_seq - self._reader.position > DRAIN_RECORDS:
                 yield from self._drain()
-        self._try_snapshots(None)
+        yield from self._try_snapshots(None)
         yield from self._drain()
-        self.snapshots_unusable = sum(
-            not snapshot.spent for rows_ in self._snapshots.values() for snapshot in rows_
-        )
+        offered = sum(len(rows_) for rows_ in self._snapshots.values())
+        self.snapshots_unusable = offered - self.snapshots_used
 
     def final_books(self) -> Iterator[dict[str, Any]]:
         """The full book of each instrument that had one, in order of arrival."""
@@ -129,6 +131,11 @@ class CaptureDecoder:
 
     def _drain(self) -> Iterator[dict[str, Any]]:
         while len(records := self._reader.read(4096)):
+            if self._reader.lost:
+                raise CaptureError(
+                    f"row {self._rows}: one message of more than {RING_SLOTS} records; "
+                    "the output would not be whole"
+                )
             yield from self._renderer.render(records.tobytes())
 
     def _register(self, _venue: int, symbol: str) -> tuple[int, int, int]:
@@ -142,10 +149,9 @@ class CaptureDecoder:
             self._pipeline.on_message(self._handle, row.data, t, line)
             self._pipeline.commit()
             for request in self._pipeline.take_requests():
-                if request.kind == "snapshot":
+                # a symbol without rows can only wait for ever
+                if request.kind == "snapshot" and request.symbol in self._snapshots:
                     self._waiting[request.symbol] = None
-            if self._waiting:
-                self._try_snapshots(t)
         elif row.dir == "close" and row.conn in self._lines:
             line = self._lines[row.conn]
             if self._pipeline.line_down(self._handle, line, t):
@@ -170,7 +176,7 @@ class CaptureDecoder:
                 continue
             for rest in depths:
                 snapshot_id = path_get(body, rest.id)
-                if isinstance(snapshot_id, int) and not isinstance(snapshot_id, bool):
+                if type(snapshot_id) is int and 0 <= snapshot_id < NO_SEQUENCE:
                     symbol = _symbol_of(row.url) or path_get(body, rest.symbol or "", None)
                     symbol = symbol if isinstance(symbol, str) else None
                     self._snapshots[symbol].append(Snapshot(symbol, snapshot_id, row.data, row.t))
@@ -195,8 +201,11 @@ class CaptureDecoder:
         symbols = pipeline.symbols_with_books(handle)
         return symbols[0] if symbols else None
 
-    def _try_snapshots(self, now: int | None) -> None:
-        """Offer every unspent row to the books that wait; ``now`` None: the capture is over."""
+    def _try_snapshots(self, now: int | None) -> Iterator[dict[str, Any]]:
+        """Offer every unspent row to the books that wait; ``now`` None: the capture is over.
+
+        Yields events when many books join at once: they are more than the ring holds.
+        """
         at_hand = now is None
         for symbol in list(self._waiting):
             for snapshot in self._snapshots.get(symbol, ()):
@@ -212,8 +221,10 @@ class CaptureDecoder:
                     self._handle, symbol, snapshot.body, t, at_hand
                 )
                 self._pipeline.commit()
+                if self._ring.next_seq - self._reader.position > DRAIN_RECORDS:
+                    yield from self._drain()
+                snapshot.spent = answer in ("joined", "bad")
                 if answer == "joined":
-                    snapshot.spent = True
                     self.snapshots_used += 1
                     del self._waiting[symbol]
                     break
@@ -222,5 +233,8 @@ class CaptureDecoder:
 def _symbol_of(url: str | None) -> str | None:
     if not url:
         return None
-    values = parse_qs(urlsplit(url).query).get("symbol")
+    try:
+        values = parse_qs(urlsplit(url).query).get("symbol")
+    except ValueError:  # a URL may say anything; the body may name its symbol
+        return None
     return values[0].upper() if values else None

@@ -8,7 +8,7 @@ row of a JSON array without ``dir`` is a ``rest`` row.
 from __future__ import annotations
 
 import base64
-import binascii
+import codecs
 import gzip
 import io
 import json
@@ -24,6 +24,8 @@ from feedd.errors import CaptureError
 __all__ = ["Row", "open_capture", "read_rows"]
 
 PEEK_BYTES = 4096
+READ_BYTES = 1 << 17
+T_MAX = 2**63 - 1
 _DIRECTIONS = frozenset(("in", "out", "rest", "open", "close"))
 
 
@@ -46,10 +48,43 @@ def open_capture(path: Path) -> io.BufferedReader:
     except OSError as exc:
         raise CaptureError(f"{path}: cannot be opened: {exc.strerror or exc}") from exc
     if path.suffix == ".zst":
-        return io.BufferedReader(
-            cast(io.RawIOBase, zstandard.ZstdDecompressor().stream_reader(raw, closefd=True))
-        )
+        return io.BufferedReader(_ZstdFile(raw), READ_BYTES)
     return raw
+
+
+class _ZstdFile(io.RawIOBase):
+    """All frames of a zstd file. zstandard's own reader takes a cut file for a whole one."""
+
+    def __init__(self, raw: io.BufferedReader) -> None:
+        self._raw = raw
+        self._frame: zstandard.ZstdDecompressionObj | None = None
+        self._in = b""
+        self._out = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        while not self._out:
+            data = self._in or self._raw.read(READ_BYTES)
+            if not data:
+                if self._frame is not None:
+                    raise EOFError("the file ends inside a zstd frame")
+                return 0
+            if self._frame is None:
+                self._frame = zstandard.ZstdDecompressor().decompressobj()
+            self._out = memoryview(self._frame.decompress(data))
+            self._in = self._frame.unused_data
+            if self._frame.eof:
+                self._frame = None
+        n = min(len(buffer), len(self._out))
+        buffer[:n] = self._out[:n]
+        self._out = self._out[n:]
+        return n
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
 
 
 def read_rows(path: Path, problems: list[str]) -> Iterator[Row]:
@@ -60,6 +95,8 @@ def read_rows(path: Path, problems: list[str]) -> Iterator[Row]:
     """
     try:
         with open_capture(path) as file:
+            if file.peek(PEEK_BYTES).startswith(codecs.BOM_UTF8):
+                file.read(len(codecs.BOM_UTF8))
             if file.peek(PEEK_BYTES).lstrip()[:1] == b"[":
                 yield from _array_rows(path, file.read(), problems)
             else:
@@ -103,7 +140,7 @@ def _row(item: Any, default_dir: str) -> Row | None:
     if not isinstance(item, dict):
         return None
     direction = item.get("dir", default_dir)
-    if direction not in _DIRECTIONS:
+    if not isinstance(direction, str) or direction not in _DIRECTIONS:
         return None
     data = _data(item)
     if data is None and direction not in ("open", "close"):
@@ -111,7 +148,7 @@ def _row(item: Any, default_dir: str) -> Row | None:
     t = item.get("t")
     url = item.get("url")
     return Row(
-        t if isinstance(t, int) and not isinstance(t, bool) else None,
+        t if type(t) is int and 0 <= t <= T_MAX else None,
         direction,
         str(item.get("conn", "")),
         data or b"",
@@ -125,7 +162,7 @@ def _data(item: dict[str, Any]) -> bytes | None:
     if isinstance(b64, str) and item.get("enc") in (None, "binary", "binary-utf8"):
         try:
             return base64.b64decode(b64, validate=True)
-        except binascii.Error:
+        except ValueError:  # binascii.Error is one
             return None
     raw = item.get("raw")
     if isinstance(raw, str):
@@ -134,5 +171,8 @@ def _data(item: dict[str, Any]) -> bytes | None:
         except UnicodeEncodeError:
             return raw.encode("utf-8", "surrogatepass")
     if isinstance(raw, dict | list):
-        return orjson.dumps(raw)
+        try:
+            return orjson.dumps(raw)
+        except orjson.JSONEncodeError:
+            return None
     return None

@@ -1,0 +1,117 @@
+"""Captures that a careful recorder would not write: odd rows, cut files, many books at once."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from .cli import Decoded, decode, run
+
+T = 1_700_000_000_000_000_000
+
+
+def delta(first: int, last: int, previous: int, symbol: str = "BTCUSDT") -> dict[str, Any]:
+    event = {
+        "e": "depthUpdate",
+        "E": 1_700_000_000_000,
+        "T": 1_700_000_000_000,
+        "s": symbol,
+        "U": first,
+        "u": last,
+        "pu": previous,
+        "b": [["1000", str(last)]],
+        "a": [],
+    }
+    stream = f"{symbol.lower()}@depth@100ms"
+    return {"t": T, "dir": "in", "raw": json.dumps({"stream": stream, "data": event})}
+
+
+def snapshot(last: int, symbol: str = "BTCUSDT", levels: int = 1) -> dict[str, Any]:
+    body = {
+        "lastUpdateId": last,
+        "bids": [[str(1000 - i), "1"] for i in range(levels)],
+        "asks": [[str(1001 + i), "1"] for i in range(levels)],
+    }
+    url = f"https://localhost/fapi/v1/depth?symbol={symbol}&limit=1000"
+    return {"t": T, "dir": "rest", "url": url, "raw": json.dumps(body)}
+
+
+SESSION = [snapshot(100), delta(99, 101, 98), delta(102, 103, 101)]
+
+
+def lines(rows: list[dict[str, Any]]) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def decoded(tmp_path: Path, rows: list[dict[str, Any]]) -> Decoded:
+    path = tmp_path / "capture.jsonl"
+    path.write_bytes(lines(rows))
+    return decode("binance_usdm", [path])
+
+
+@pytest.mark.parametrize("time", [2**63, 2**64 - 1, -1, 1e18, "1700000000000000000", True])
+def test_a_receive_time_that_is_none_is_absent(time: object, tmp_path: Path) -> None:
+    got = decoded(tmp_path, [*SESSION[:2], {**SESSION[2], "t": time}])
+    assert got.of("book")[-1]["ts_recv"] is None
+    assert [final["state"] for final in got.finals.values()] == ["live"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"dir": ["in"], "raw": "{}"},
+        {"dir": {}, "raw": "{}"},
+        {"dir": "in", "b64": "é"},
+        {"dir": "rest", "url": "http://[::1", "raw": json.dumps({"lastUpdateId": 5})},
+        {**snapshot(100), "raw": json.dumps({"lastUpdateId": -1, "bids": [], "asks": []})},
+        {**snapshot(100), "raw": json.dumps({"lastUpdateId": 2**64 - 1, "bids": []})},
+        {**snapshot(100), "raw": json.dumps({"lastUpdateId": 100, "bids": 1, "asks": []})},
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 3])
+def test_an_odd_row_costs_nothing_else(row: dict[str, Any], place: int, tmp_path: Path) -> None:
+    want = decoded(tmp_path, SESSION)
+    got = decoded(tmp_path, [*SESSION[:place], row, *SESSION[place:]])
+    assert got.records == want.records
+    assert got.finals == want.finals
+    assert [final["state"] for final in got.finals.values()] == ["live"]
+
+
+def test_books_that_join_at_the_end_lose_no_record(tmp_path: Path) -> None:
+    """The snapshots of all of them are far more records than the ring of the decoder holds."""
+    rows = []
+    for i in range(400):
+        rows += [snapshot(200, f"C{i}USDT", 1000), delta(99, 101, 98, f"C{i}USDT")]
+    got = decoded(tmp_path, rows)
+    assert len(got.finals) == 400
+    assert {final["state"] for final in got.finals.values()} == {"live"}
+    books = got.of("book")
+    assert len(books) == 400
+    assert {(len(book["bids"]), len(book["asks"])) for book in books} == {(1000, 1000)}
+    assert len(got.events("live")) == 400
+
+
+class TestZstd:
+    def test_several_frames_are_one_file(self, tmp_path: Path) -> None:
+        rows = lines(SESSION).splitlines(keepends=True)
+        path = tmp_path / "capture.jsonl.zst"
+        path.write_bytes(b"".join(zstandard.compress(row) for row in rows))
+        assert decode("binance_usdm", [path]).records == decoded(tmp_path, SESSION).records
+
+    def test_a_cut_file_was_not_read_to_its_end(self, tmp_path: Path) -> None:
+        path = tmp_path / "capture.jsonl.zst"
+        path.write_bytes(zstandard.compress(lines(SESSION * 100))[:-9])
+        done = run("decode", "--venue", "binance_usdm", str(path))
+        assert done.returncode not in (0, 2)
+        assert str(path) in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "mark.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + lines(SESSION))
+    assert decode("binance_usdm", [path]).records == decoded(tmp_path, SESSION).records
