@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from feedd.records import BookState
 from feedd.shm.board import BoardReader
 from feedd.shm.rows import BOARD, INSTRUMENT
 
@@ -35,11 +36,16 @@ BOARD_VIEW = _view_dtype()
 """One row of ``Feed.board()``: instrument columns, then those of the shared board."""
 
 
-def read_board(rows: npt.NDArray[Any], reader: Callable[[int], BoardReader]) -> npt.NDArray[Any]:
+def read_board(
+    rows: npt.NDArray[Any],
+    reader: Callable[[int], BoardReader],
+    kept_up: Callable[[int], bool],
+) -> npt.NDArray[Any]:
     """The board of these rows of the instruments table, shape (rows,), dtype ``BOARD_VIEW``.
 
     Each row is consistent in itself. Options come in order of underlying, expiry, strike and type.
-    What nobody publishes yet has state INIT, NaN and 0.
+    What nobody publishes yet has state INIT, NaN and 0; what was live and is not ``kept_up`` by its
+    reader process any more is STALE.
     """
     out = np.zeros(len(rows), dtype=BOARD_VIEW)
     out["instrument"] = rows["id"]
@@ -60,5 +66,8 @@ def read_board(rows: npt.NDArray[Any], reader: Callable[[int], BoardReader]) -> 
         claimed = latest["instrument"] == rows["id"][index]
         for name in _LATEST:
             out[_column(name)][index[claimed]] = latest[name][claimed]
+        if not kept_up(number):
+            states = out["state"]
+            states[index[states[index] == BookState.LIVE]] = BookState.STALE
     order = np.lexsort((out["option_type"], out["strike"], out["expiry"], out["underlying"]))
     return out[order] if (rows["strike"] > 0).any() else out

@@ -97,6 +97,7 @@ class Book:
     ``BookSnapshot`` whose parts belong together. Up to 32 levels are one copy out of shared memory
     (a few microseconds); with more, the daemon's deep copy is rolled forward with the ring's
     records. A book that is not ``live`` says so in ``state``; its levels are then the last known.
+    One whose reader process died or hangs is STALE until the next one takes over.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Book:
         instrument: Callable[[], Instrument],
         books: Callable[[int], BooksReader],
         ring: Callable[[int], RingReader],
+        kept_up: Callable[[int], bool],
         depth: int | None = TOP_LEVELS,
     ) -> None:
         if depth is not None and depth < 1:
@@ -111,6 +113,7 @@ class Book:
         self._lookup = instrument
         self._books = books
         self._open_ring = ring
+        self._kept_up = kept_up
         self.depth = depth
         self.instrument = instrument()
         self._ring: RingReader | None = None
@@ -137,16 +140,23 @@ class Book:
         books = self._books(reader)
         if self.depth is not None and self.depth <= TOP_LEVELS:
             view = books.top(row)
-            return self._snapshot(view, view.bids[: self.depth], view.asks[: self.depth])
+            state = self._state(reader, view.state)
+            return self._snapshot(view, state, view.bids[: self.depth], view.asks[: self.depth])
         return self._deep(books, reader, row)
 
-    def _snapshot(self, view: Any, bids: Levels, asks: Levels) -> BookSnapshot:
+    def _state(self, reader: int, shared: BookState) -> BookState:
+        """What the writer said, as long as there is one."""
+        if shared is BookState.LIVE and not self._kept_up(reader):
+            return BookState.STALE
+        return shared
+
+    def _snapshot(self, view: Any, state: BookState, bids: Levels, asks: Levels) -> BookSnapshot:
         shown = len(bids), len(asks)
         return BookSnapshot(
             instrument=self.instrument,
             bids=bids,
             asks=asks,
-            state=view.state,
+            state=state,
             sequence=None if view.sequence == NO_SEQUENCE else view.sequence,
             ring_pos=view.ring_pos,
             ts_event=view.ts_event,
@@ -182,7 +192,7 @@ class Book:
             instrument=self.instrument,
             bids=bids,
             asks=asks,
-            state=top.state,
+            state=self._state(reader, top.state),
             sequence=None if folded.sequence == NO_SEQUENCE else folded.sequence,
             ring_pos=folded.ring_pos,
             ts_event=folded.ts_event,

@@ -12,6 +12,7 @@ from feedd.client.board import read_board
 from feedd.client.book import TOP_LEVELS, Book, BookSnapshot
 from feedd.client.cursor import reader_numbers, ring_id
 from feedd.client.instruments import Instrument, Instruments
+from feedd.client.life import writes
 from feedd.client.reader_info import ReaderInfo
 from feedd.client.stream import OnOverrun, Start, Stream, Wait
 from feedd.errors import ShmError
@@ -23,7 +24,7 @@ from feedd.shm.ring import RingReader
 
 __all__ = ["Feed", "Join"]
 
-_Mapped = TypeVar("_Mapped", BoardReader, BooksReader)
+_Mapped = TypeVar("_Mapped", BoardReader, BooksReader, RingReader)
 
 
 class Join(NamedTuple):
@@ -47,6 +48,7 @@ class Feed:
         self._counters: CountersReader | None = None
         self._boards: dict[int, BoardReader] = {}
         self._books: dict[int, BooksReader] = {}
+        self._rings: dict[int, RingReader] = {}
 
     # ---- what there is ----------------------------------------------------------------------
 
@@ -156,7 +158,13 @@ class Feed:
 
         Up to 32 levels are a plain copy; more are rolled forward from the daemon's deep copy.
         """
-        return Book(lambda: self.instruments[name], self._book_reader, self._ring_reader, depth)
+        return Book(
+            lambda: self.instruments[name],
+            self._book_reader,
+            self._ring_reader,
+            self._kept_up,
+            depth,
+        )
 
     def board(
         self,
@@ -170,14 +178,15 @@ class Feed:
 
         ``board(kind="option", underlying="BTC")`` is the whole surface: name, strike, expiry
         (ns), option_type (+1 call, -1 put), mark_iv, delta, bid_price ... Each row is consistent in
-        itself. Prices and sizes are in the venue's units; absent numbers are NaN.
+        itself. Prices and sizes are in the venue's units; absent numbers are NaN. What was live
+        when its reader process died has the state STALE.
         """
         ids = None if instruments is None else self.instruments.ids(instruments)
         self.instruments.refresh()
         mask = self.instruments.mask(
             venues=None if venue is None else [venue], kind=kind, underlying=underlying, ids=ids
         )
-        return read_board(self.instruments.cached[mask], self._board_reader)
+        return read_board(self.instruments.cached[mask], self._board_reader, self._kept_up)
 
     def _board_reader(self, number: int) -> BoardReader:
         return _mapped(self._boards, number, BoardReader, self.directory)
@@ -187,6 +196,13 @@ class Feed:
 
     def _ring_reader(self, number: int) -> RingReader:
         return RingReader(self.directory, number)
+
+    def _kept_up(self, number: int) -> bool:
+        """True while somebody keeps this reader's books and board up to date."""
+        try:
+            return writes(_mapped(self._rings, number, RingReader, self.directory))
+        except ShmError:
+            return False
 
     # ---- life -------------------------------------------------------------------------------
 
@@ -200,8 +216,11 @@ class Feed:
             board.close()
         for books in self._books.values():
             books.close()
+        for ring in self._rings.values():
+            ring.close()
         self._boards.clear()
         self._books.clear()
+        self._rings.clear()
 
     def __enter__(self) -> Feed:
         return self

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import ShmError
 from feedd.reader.counts import connection_row
@@ -64,7 +66,7 @@ def _reader(directory: Path, counters: CountersReader, number: int) -> dict[str,
         for line, words in enumerate(counters.connections(number))
         if words[0]
     ]
-    out["books"] = _books(directory, number)
+    out["books"] = _books(directory, number, fresh=_fresh(out))
     out["latency_ns"] = {
         stage: {name: int(percentile(counters.histogram(number, stage), q)) for name, q in _Q}
         for stage in STAGES
@@ -76,8 +78,15 @@ def _reader(directory: Path, counters: CountersReader, number: int) -> dict[str,
 _Q = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
 
 
-def _books(directory: Path, number: int) -> dict[str, int]:
-    """How many instruments are in which book state; those without a book count as init."""
+def _fresh(reader: dict[str, Any]) -> bool:
+    """Whether somebody keeps the data of this reader up to date."""
+    age_s = reader["heartbeat_age_s"]
+    return bool(reader["alive"]) and age_s is not None and age_s <= FRESH_S
+
+
+def _books(directory: Path, number: int, *, fresh: bool) -> dict[str, int]:
+    """How many instruments are in which book state; those without a book count as init, and live
+    ones that nobody keeps up to date as stale."""
     try:
         board = BoardReader(directory, number)
     except ShmError:
@@ -85,6 +94,8 @@ def _books(directory: Path, number: int) -> dict[str, int]:
     try:
         rows = board.snapshot()
         states = rows["state"][rows["instrument"] != 0xFFFFFFFF]
+        if not fresh:
+            states = np.where(states == BookState.LIVE, BookState.STALE, states)
         return {state.name.lower(): int((states == state).sum()) for state in BookState}
     finally:
         board.close()
@@ -95,8 +106,7 @@ def healthy(status: dict[str, Any]) -> bool:
     if not status["running"]:
         return False
     for reader in status["readers"]:
-        age_s = reader["heartbeat_age_s"]
-        if not reader["alive"] or age_s is None or age_s > FRESH_S:
+        if not _fresh(reader):
             return False
         for line in reader["connections"]:
             if line["state"] != "up" or line["topics_active"] != line["topics"]:

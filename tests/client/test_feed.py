@@ -15,6 +15,8 @@ import feedd
 from feedd.client.attach import candidates
 from feedd.client.feed import Feed
 from feedd.client.fold import BookBuilder
+from feedd.client.life import SILENT_NS
+from feedd.clock import monotonic_ns
 from feedd.errors import AttachError, ShmError
 from feedd.records import BookState, Kind
 from feedd.shm.rows import Contract, InstrumentKind, SizeUnit
@@ -199,6 +201,28 @@ class TestBook:
         daemon.share_book(0, 0, 0, bids[1:], asks, ring_pos=position)
         assert book.bids.tolist() == bids[1:]
 
+    @pytest.mark.parametrize("depth", [32, 64])
+    def test_what_nobody_keeps_up_to_date_is_not_live(
+        self, daemon: Daemon, feed: Feed, depth: int
+    ) -> None:
+        bids, asks = ladder(3)
+        position = daemon.put(book_records(0, bids, asks, snapshot=True))
+        daemon.share_book(0, 0, 0, bids, asks, ring_pos=position)
+        book = feed.book("deribit:BTC-PERPETUAL", depth=depth)
+        assert book.live
+        now = monotonic_ns()
+        daemon.rings[0].heartbeat(now)
+        assert book.live
+        daemon.rings[0].heartbeat(now - SILENT_NS - 1)  # its process hangs, or was stopped
+        assert book.state is BookState.STALE
+        daemon.rings[0].heartbeat(now - SILENT_NS // 2)
+        assert book.live
+        daemon.kill(0)
+        assert book.state is BookState.STALE
+        assert book.bids.tolist() == bids, "the last known levels stay readable"
+        daemon.share_book(0, 0, 0, bids, asks, ring_pos=position, state=BookState.GAP)
+        assert book.state is BookState.GAP, "what the writer said is not made better"
+
     def test_unsubscribed_says_so(self, feed: Feed) -> None:
         with pytest.raises(ShmError, match="not subscribed"):
             feed.book("binance_spot:ETHUSDT")
@@ -260,6 +284,18 @@ class TestBoard:
         row = feed.board(instruments=["deribit:BTC-PERPETUAL"])
         assert row.shape == (1,)
         assert math.isnan(row["mark"][0])
+
+    def test_rows_of_a_dead_reader_are_stale(self, daemon: Daemon, feed: Feed) -> None:
+        for reader, row, instrument in ((0, 0, 0), (1, 1, 1), (1, 2, 2)):
+            state = BookState.GAP if instrument == 2 else BookState.LIVE
+            daemon.share_board(reader, row, instrument=instrument, state=state)
+        chosen = [0, 1, 2]
+        states = {r["instrument"]: r["state"] for r in feed.board(instruments=chosen)}
+        assert states == {0: BookState.LIVE, 1: BookState.LIVE, 2: BookState.GAP}
+        daemon.rings[1].heartbeat(monotonic_ns() - SILENT_NS // 2)
+        daemon.kill(1)
+        states = {r["instrument"]: r["state"] for r in feed.board(instruments=chosen)}
+        assert states == {0: BookState.LIVE, 1: BookState.STALE, 2: BookState.GAP}
 
     def test_conditions(self, feed: Feed) -> None:
         assert len(feed.board(venue="binance_spot")) == 1

@@ -1,0 +1,27 @@
+"""Whether the writer of a book still lives: what nobody keeps up to date is not shown as live."""
+
+from __future__ import annotations
+
+from feedd import clock
+from feedd.shm.ring import RingReader
+
+__all__ = ["SILENT_NS", "writes"]
+
+SILENT_NS = 2 * clock.SECOND_NS
+"""A writer without a sign of life for so long counts as dead (its supervisor thinks the same)."""
+_FRESH_NS = clock.SECOND_NS // 10
+
+
+def writes(ring: RingReader) -> bool:
+    """True while the process behind this ring is at work.
+
+    A fresh heartbeat is the answer at no cost; an old one has the lock looked at, which the kernel
+    takes from a process however it ends; a very old one means a process that hangs or was stopped.
+    """
+    beat = ring.heartbeat_ns
+    age = clock.monotonic_ns() - beat
+    if age < _FRESH_NS:
+        return True
+    if beat and age > SILENT_NS:
+        return False
+    return bool(ring.alive())
