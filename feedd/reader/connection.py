@@ -154,7 +154,8 @@ class Connection:
             self._say(logging.INFO, "connected")
             self._status(Event.LINE_UP, self.plan.endpoint)
         elif do is Do.LINE_DOWN:
-            self._say(logging.WARNING, f"down: {action.text}")
+            asked = self.session.state is State.STOPPED
+            self._say(logging.INFO if asked else logging.WARNING, f"down: {action.text}")
             at = now_ns()
             self.host.pipeline.line_down(self.handle, self.plan.number, at)
             self._status(Event.LINE_DOWN, action.text)

@@ -16,9 +16,10 @@ _PRIORITY = {logging.DEBUG: 7, logging.INFO: 6, logging.WARNING: 4, logging.ERRO
 
 
 class _Text(logging.Formatter):
-    def __init__(self, journal: bool) -> None:
+    def __init__(self, journal: bool, reader: int | None) -> None:
         stamp = "" if journal else "%(asctime)s "
-        super().__init__(f"{stamp}%(levelname)-7s %(name)s: %(message)s")
+        who = "%(name)s" if reader is None else f"%(name)s {reader}"
+        super().__init__(f"{stamp}%(levelname)-7s {who}: %(message)s")
         self._journal = journal
 
     def format(self, record: logging.LogRecord) -> str:
@@ -27,11 +28,16 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
+    def __init__(self, reader: int | None) -> None:
+        super().__init__()
+        self._reader = {} if reader is None else {"reader": reader}
+
     def format(self, record: logging.LogRecord) -> str:
         line = {
             "t": record.created,
             "level": record.levelname.lower(),
             "logger": record.name,
+            **self._reader,
             "message": record.getMessage(),
         }
         if record.exc_info:
@@ -49,9 +55,10 @@ def _is_journal() -> bool:
     return given == f"{info.st_dev}:{info.st_ino}"
 
 
-def setup_logging(level: str, form: str) -> None:
+def setup_logging(level: str, form: str, reader: int | None = None) -> None:
+    """Log to stderr; ``reader`` is the number of this process, for every line of it."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json() if form == "json" else _Text(_is_journal()))
+    handler.setFormatter(_Json(reader) if form == "json" else _Text(_is_journal(), reader))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())

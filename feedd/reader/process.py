@@ -297,7 +297,7 @@ async def _main(sock: socket.socket) -> None:
     if received is None:
         return
     plan = msgspec.convert(received[0]["plan"], ReaderPlan)
-    setup_logging(plan.log_level, plan.log_format)
+    setup_logging(plan.log_level, plan.log_format, plan.reader)
     if plan.core is not None:
         os.sched_setaffinity(0, {plan.core})
     try:

@@ -9,6 +9,7 @@ environment are not used, bodies are bounded.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -26,6 +27,8 @@ BODY_BYTES_MAX = 64 * 1024 * 1024
 TIMEOUT_S = 10.0
 BAN_DEFAULT_S = {429: 10.0, 418: 120.0}
 """Binance: a ban (418) lasts from two minutes up."""
+
+log = logging.getLogger("feedd.supervisor")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,13 @@ class Fetcher:
             pause = BAN_DEFAULT_S[status] if asked is None else asked
             until = monotonic_ns() + int(pause * SECOND_NS)
             self.blocked_until_ns = max(self.blocked_until_ns, until)
+            log.warning(
+                "%s: HTTP %d to GET %s: no REST request to this venue for the next %.0f s",
+                self.venue,
+                status,
+                url,
+                pause,
+            )
         return Response(status, body, received)
 
     async def get_ok(self, url: str, weight: float = 1.0, attempts: int = 3) -> Response:

@@ -18,6 +18,9 @@ from feedd.venues.schema import Venue
 
 __all__ = ["choose", "fetch_reference", "rest_base"]
 
+EXACT_WAIT_S = 30.0
+"""How long a start waits for the list of a venue whose symbols are named exactly anyway."""
+
 log = logging.getLogger("feedd.supervisor")
 
 
@@ -45,14 +48,19 @@ async def fetch_reference(
     config: Config, venues: Mapping[str, Venue], fetchers: Mapping[str, Fetcher]
 ) -> dict[str, list[InstrumentInfo]]:
     """Instruments of every venue that wants them. A venue that does not answer is left out with
-    a warning when its configuration names exact symbols only; else ``StartError``."""
+    a warning when its configuration names exact symbols only; else ``StartError``. With patterns a
+    venue that bans us is waited for: a restart would only ask again too early."""
 
     async def one(name: str) -> list[InstrumentInfo]:
         base = rest_base(venues[name], config.venues[name].rest_endpoint)
+        patterns = [entry for entry in config.venues[name].instruments if "*" in entry]
         try:
-            return await _fetch(venues[name], base, fetchers[name])
+            async with asyncio.timeout(None if patterns else EXACT_WAIT_S):
+                return await _fetch(venues[name], base, fetchers[name])
+        except TimeoutError:
+            log.warning("no reference data for %s: none within %.0f s", name, EXACT_WAIT_S)
+            return []
         except VenueError as exc:
-            patterns = [entry for entry in config.venues[name].instruments if "*" in entry]
             if patterns:
                 raise StartError(
                     f"venues.{name}: the patterns {patterns} need the list of instruments, and it "

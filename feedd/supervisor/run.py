@@ -78,8 +78,9 @@ class Supervisor:
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_stop_signal)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                loop.add_signal_handler(number, self._on_stop_signal)
         gid = _gid(self.config.instance.group)
         create_directory(self.directory, gid)
         state = self.config.instance.state_path
@@ -91,10 +92,25 @@ class Supervisor:
             ) from exc
         with Lock(lock_path(self.directory)):
             try:
-                await self._start(state, gid)
+                if not await self._unless_stopped(self._start(state, gid)):
+                    log.info("stopped before the start was complete")
+                    return 0
                 return await self._serve()
             finally:
                 await self._close()
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, None]) -> bool:
+        """Do ``work``; False when a signal to stop came first. A venue may take its time."""
+        task = asyncio.create_task(work)
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            task.result()
+            return True
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return False
 
     def _on_stop_signal(self) -> None:
         self._stop_count += 1

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 import zmq
 
@@ -254,3 +255,38 @@ def test_a_wrong_host_name_is_refused(sim: SimHandle, make_daemon: Make) -> None
     daemon = make_daemon(sim, venues=USDM, endpoint=wrong, reference=False)
     until(lambda: daemon.directory.is_dir() and "connect failed" in daemon.log())
     assert daemon.counter("connects") == 0
+
+
+@pytest.mark.parametrize("fault", ["rest,delay_ms=60000", "rest,status=429,retry_after=600"])
+def test_a_signal_ends_a_start_that_waits_for_a_venue(
+    sim: SimHandle, make_daemon: Make, fault: str
+) -> None:
+    sim.control("fault", fault)
+    daemon = make_daemon(sim, venues=USDM, instruments={"binance_usdm": ["*"]})
+    until(lambda: (daemon.directory / "LOCK").exists())
+    if "429" in fault:
+        until(lambda: "no REST request to this venue for the next 600 s" in daemon.log())
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.process.wait(10) == 0
+    assert "stopped before the start was complete" in daemon.log()
+
+
+def test_a_closed_terminal_ends_the_daemon_in_order(sim: SimHandle, make_daemon: Make) -> None:
+    daemon = make_daemon(sim, venues=USDM).wait_live()
+    assert "feedd.reader 0: binance_usdm line" in daemon.log()
+    daemon.process.send_signal(signal.SIGHUP)
+    assert daemon.process.wait(10) == 0
+    assert daemon.status()["readers"][0]["state"] == "closed"
+    assert "WARNING" not in daemon.log()
+
+
+def test_books_of_a_killed_daemon_are_not_shown_as_live(sim: SimHandle, make_daemon: Make) -> None:
+    daemon = make_daemon(sim, venues=USDM).wait_live()
+    books = daemon.status()["readers"][0]["books"]
+    readers = psutil.Process(daemon.process.pid).children()
+    for process in (*readers, daemon.process):
+        process.kill()
+    psutil.wait_procs(readers, 5)
+    daemon.process.wait(5)
+    killed = daemon.status()["readers"][0]["books"]
+    assert (killed["live"], killed["stale"]) == (0, books["live"])
