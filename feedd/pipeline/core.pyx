@@ -360,7 +360,9 @@ cdef class Pipeline:
             return
         feedd_commit_at(self.out.w, now_ns)
         self.c[FEEDD_C_commits] += 1
-        self.out.observe(FEEDD_STAGE_TOTAL, now_ns - self.last_recv)
+        if self.last_recv:  # a commit of statuses or of a REST snapshot answers no frame
+            self.out.observe(FEEDD_STAGE_TOTAL, now_ns - self.last_recv)
+            self.last_recv = 0
         if sampled:
             self.out.observe(FEEDD_STAGE_PUBLISH, _now() - now_ns)
         if self.out.w.next - self.out.refreshed_at > self.out.w.mask >> 4:

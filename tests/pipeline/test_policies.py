@@ -6,7 +6,12 @@ from typing import Any
 
 import pytest
 
+from feedd import venues
+from feedd.decode.plan import compile_plan
+from feedd.pipeline.core import Pipeline
 from feedd.records import BookState
+from feedd.shm.counters import CountersReader, CountersWriter
+from feedd.shm.ring import RingWriter
 from tests.pipeline.rig import Rig, binance_depth, deribit_book, kinds, rest_depth
 
 B = [(10, 1)]
@@ -317,3 +322,22 @@ def test_a_bad_row_publishes_nothing_of_its_message() -> None:
     rows[2]["price"] = 2
     assert kinds(rig.send(message)) == ["trade"] * 3
     assert rig.send(message) == []  # repeated ids
+
+
+def test_only_messages_have_a_latency() -> None:
+    counters = CountersWriter.private()
+    pipeline = Pipeline(RingWriter.private(1024), None, None, counters)
+    handle = pipeline.add_venue(compile_plan(venues.load("deribit")))
+
+    def samples() -> int:
+        return int(CountersReader(counters).histogram(0, "total").sum())
+
+    pipeline.status(1, 1_700_000_000_000_000_000, scope=3)
+    pipeline.commit()
+    assert samples() == 0, "a status before the first message"
+    pipeline.on_message(handle, b"{", 1_700_000_000_000_000_000)
+    pipeline.commit()
+    assert samples() == 1
+    pipeline.status(1, 1_700_000_000_000_000_000, scope=3)
+    pipeline.commit()
+    assert samples() == 1, "a status long after the last message"
