@@ -17,6 +17,7 @@ cdef extern from "side.h" nogil:
     const int64_t FB_NO_KEY
     int fb_iterate(const fb_side* s, fb_iter* it, int64_t* key, double* size)
     void fb_side_clear(fb_side* s)
+    int fb_fit(fb_side* s)
 
 
 cdef extern from "book.h" nogil:

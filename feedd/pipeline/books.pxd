@@ -31,6 +31,11 @@ ctypedef struct update_t:
     const fd_level* asks
     uint32_t n_bid, n_ask
 
+cdef inline uint64_t line_bit(int32_t line) noexcept nogil:
+    """A connection in a set of them; those from number 64 on are in none."""
+    return <uint64_t>1 << line if 0 <= line < 64 else 0
+
+
 ctypedef struct request_t:
     uint8_t kind
     instrument_t* instrument

@@ -17,7 +17,7 @@ from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_
 from libc.stdlib cimport calloc, free, realloc
 
 from feedd.book.book cimport (
-    FB_FULL, FB_MEMORY, FB_OK, fb_apply, fb_book, fb_book_clear, fb_book_init,
+    FB_FULL, FB_MEMORY, FB_OK, FB_PRICE, fb_apply, fb_book, fb_book_clear, fb_book_init, fb_fit,
 )
 from feedd.decode.plan cimport (
     POLICY_NONE_FULL, POLICY_PREV_LINK, POLICY_PREV_LINK_REST, POLICY_RANGE_REST, RESYNC_NONE,
@@ -90,6 +90,7 @@ cdef class Books:
         if not self._owns(x, p, u):
             return
         x.line = u.stamp.line
+        x.lines |= line_bit(x.line)
         if p.policy == POLICY_NONE_FULL:
             if x.state == FEEDD_BOOK_LIVE and u.current <= x.last and self._repeats(x, u):
                 self.c[FEEDD_C_duplicates] += 1
@@ -346,6 +347,7 @@ cdef class Books:
         x.wanted = 0
         x.has_chain = 0
         x.rewinds = 0
+        x.lines = line_bit(u.stamp.line)
         x.joined = p.policy == POLICY_PREV_LINK or p.policy == POLICY_NONE_FULL
         if x.state != FEEDD_BOOK_LIVE:
             self.out.set_state(x, &u.stamp, FEEDD_BOOK_SYNCING)
@@ -390,15 +392,14 @@ cdef class Books:
         self, instrument_t* x, const program_t* p, const update_t* u, bint snapshot
     ) noexcept nogil:
         cdef int64_t changed[2]
-        cdef int status
-        if snapshot:
-            fb_book_clear(x.book)
-            changed[0] = changed[1] = -INT64_MAX
-        else:
-            changed[0] = changed[1] = INT64_MAX
-        status = fb_apply(x.book, 0, u.bids, u.n_bid, &changed[0])
-        if status == FB_OK:
-            status = fb_apply(x.book, 1, u.asks, u.n_ask, &changed[1])
+        cdef int status = _set_levels(x.book, u, snapshot, changed)
+        if status == FB_PRICE and snapshot:
+            # the decimals of prices that are gone may be what leaves no room
+            x.book.decimals = 0
+            status = _set_levels(x.book, u, snapshot, changed)
+        if snapshot and status == FB_OK and not (
+                fb_fit(&x.book.side[0]) and fb_fit(&x.book.side[1])):
+            status = FB_MEMORY
         x.last = u.current
         x.rewinds = 0
         if u.stamp.ts_event:
@@ -429,6 +430,23 @@ cdef class Books:
         fb_book_clear(x.book)
         self.out.control(x, &u.stamp, FEEDD_REASON_CLEAR, 0, 0)
         self.lost(x, p, &u.stamp, u.current, u.current, why)
+
+
+cdef int _set_levels(
+    fb_book* b, const update_t* u, bint snapshot, int64_t* changed
+) noexcept nogil:
+    """FB_OK, or why not; ``changed`` is the best key that changed on each side."""
+    cdef int32_t decimals = b.decimals
+    cdef int status
+    if snapshot:
+        fb_book_clear(b)
+    changed[0] = changed[1] = INT64_MAX
+    status = fb_apply(b, 0, u.bids, u.n_bid, &changed[0])
+    if status == FB_OK:
+        status = fb_apply(b, 1, u.asks, u.n_ask, &changed[1])
+    if snapshot or b.decimals != decimals:      # every key of both sides is another one
+        changed[0] = changed[1] = -INT64_MAX
+    return status
 
 
 cdef inline bint _contained(

@@ -17,7 +17,7 @@ from feedd.decode.engine cimport (
 from feedd.decode.plan cimport YIELDS_BOOK, Plan, program_t
 from feedd.pipeline.books cimport (
     JOIN_NOW, JOIN_TOO_OLD, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN,
-    Books,
+    Books, line_bit,
 )
 from feedd.pipeline.convert cimport text_of
 from feedd.pipeline.instrument cimport (
@@ -500,8 +500,11 @@ cdef class Pipeline:
         s.line = line
         for i in range(table.n):
             x = table.items[i]
-            if x.line != line or x.book_channel < 0:
+            if x.book_channel < 0 or (x.line != line and not x.lines & line_bit(line)):
                 continue
+            x.lines &= ~line_bit(line)
+            if x.lines:
+                continue      # another connection carries the same stream
             s.sequence = x.last
             if x.state == FEEDD_BOOK_LIVE or x.state == FEEDD_BOOK_SYNCING:
                 # expected == got: nothing to resubscribe on a connection that is gone

@@ -35,6 +35,7 @@ ctypedef struct instrument_t:
     uint8_t rank
     uint8_t state             # BookState
     int32_t line              # connection that fed the book last
+    uint64_t lines            # and all that carry its stream, by number below 64
     uint8_t joined            # a delta followed the REST snapshot
     uint8_t has_chain
     uint8_t wanted            # a snapshot or a resubscription was asked for

@@ -91,7 +91,6 @@ cdef bint ids_seen(
         if grown != NULL:
             ids.seen = grown
             ids.cap = cap
-            ids.at = ids.n
     if ids.cap == 0:
         return False
     if ids.n < ids.cap:

@@ -152,8 +152,15 @@ static uint32_t fb_best(const fb_book *b, int side, fb_pair *out, uint32_t n, in
         fb_iter it = {0, 0, 0};
         while (k < n && fb_iterate(s, &it, &keys[k], &out[k].size)) k++;
     }
-    for (uint32_t i = 0; i < k; i++) out[i].price = fb_price(b, keys[i], side);
     *last = keys[k - 1];
+    if (keys[0] >= -(1ll << 53) && *last <= 1ll << 53) {
+        /* keys ascend, so all of them are exact float64: one correctly rounded division each
+         * (and no -0.0) */
+        const double scale = side == FB_BID ? -fd_pow10[b->decimals] : fd_pow10[b->decimals];
+        for (uint32_t i = 0; i < k; i++) out[i].price = (double)keys[i] / scale + 0.0;
+    } else {
+        for (uint32_t i = 0; i < k; i++) out[i].price = fb_price(b, keys[i], side);
+    }
     return k;
 }
 

@@ -17,6 +17,7 @@
 #define FB_WINDOW_MIN_BITS 8
 #define FB_WINDOW_MAX_BITS 17
 #define FB_CHUNK 64
+#define FB_FIT_LEVELS 512
 #define FB_NO_KEY INT64_MAX
 
 typedef struct {
@@ -355,6 +356,19 @@ static inline int fb_iterate(const fb_side *s, fb_iter *it, int64_t *key, double
         it->at = 0;
     }
     return 1;
+}
+
+/* After a snapshot: a window that holds the best levels, where most updates will come. */
+static int fb_fit(fb_side *s) {
+    fb_iter it = {0, 0, 0};
+    int64_t key = s->best;
+    double size;
+    uint32_t bits = s->bits;
+    for (int i = 0; i < FB_FIT_LEVELS && fb_iterate(s, &it, &key, &size); i++) {
+    }
+    if (s->best == FB_NO_KEY) return 1;
+    while (bits < FB_WINDOW_MAX_BITS && (3ll << bits) / 4 <= key - s->best) bits++;
+    return bits == s->bits ? 1 : fb_move(s, bits);
 }
 
 #endif
