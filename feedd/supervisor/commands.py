@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import orjson
 
+from feedd.client.attach import candidates
 from feedd.shm.directory import default_directory
 from feedd.supervisor.config import load_config
 from feedd.supervisor.run import run_daemon
@@ -48,12 +49,18 @@ def run(path: Path) -> None:
 def status(path: Path | None, directory: Path | None, as_json: bool, fail: bool) -> None:
     """Health of a daemon, from its shared memory; asks no process."""
     if directory is None:
-        directory = load_config(path).instance.path if path is not None else default_directory()
+        directory = load_config(path).instance.path if path is not None else _usual()
     found = collect(directory)
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else render(found)
     click.echo(text)
     if fail and not healthy(found):
         sys.exit(1)
+
+
+def _usual() -> Path:
+    """Where a consumer would find the daemon, or would expect it."""
+    places = [default_directory(), *candidates()[0]]
+    return next((place for place in places if place.is_dir()), places[0])
 
 
 @click.group()

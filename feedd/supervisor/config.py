@@ -11,6 +11,7 @@ import difflib
 import grp
 import os
 import re
+import ssl
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,7 +27,7 @@ from feedd.limits import (
     RING_SLOTS_DEFAULT,
     RING_SLOTS_MIN,
 )
-from feedd.reader.net import is_loopback
+from feedd.reader.net import is_loopback, tls_context
 from feedd.shm.directory import default_directory
 from feedd.toml_lint import Issue, parse
 from feedd.venues.schema import Venue
@@ -252,12 +253,25 @@ def _address_issues(key: str, config: VenueConfig) -> Iterator[Issue]:
         url = getattr(config, field)
         if url is None:
             continue
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+            _ = parts.port  # read, hence checked, on use only
+        except ValueError as exc:
+            yield f"{key}.{field}", f'"{url}" is not a {schemes[0]}:// address: {exc}'
+            continue
         if parts.scheme not in schemes or not parts.hostname:
             yield f"{key}.{field}", f'"{url}" is not a {schemes[0]}:// address'
         elif parts.scheme == schemes[1] and not is_loopback(url):
             yield f"{key}.{field}", f"{schemes[1]}:// is for loopback only; use {schemes[0]}://"
         elif parts.username or parts.password or parts.query or parts.fragment:
             yield f"{key}.{field}", "only scheme, host, port and path"
-    if config.ca_file is not None and not os.access(config.ca_file, os.R_OK):
-        yield f"{key}.ca_file", f'"{config.ca_file}" cannot be read'
+    if config.ca_file is not None:
+        try:
+            tls_context(config.ca_file)
+        except ssl.SSLError as exc:
+            yield (
+                f"{key}.ca_file",
+                f'"{config.ca_file}" is no certificate in PEM form: {exc.reason or exc}',
+            )
+        except OSError as exc:
+            yield f"{key}.ca_file", f'"{config.ca_file}" cannot be read: {exc.strerror or exc}'

@@ -101,6 +101,22 @@ channels = ["depth"]
             "cannot be read",
         ),
         (
+            SPOT + f'ca_file = "{__file__}"',
+            "no certificate in PEM form",
+        ),
+        (
+            SPOT + 'ca_file = "/"',
+            "cannot be read: Is a directory",
+        ),
+        (
+            SPOT + 'endpoint = "wss://127.0.0.1:99999"',
+            "not a wss:// address: Port out of range",
+        ),
+        (
+            SPOT + 'rest_endpoint = "https://[::1"',
+            "not a https:// address: Invalid IPv6",
+        ),
+        (
             SPOT + 'endpoint = "ftp://x"',
             "not a wss://",
         ),
