@@ -33,8 +33,8 @@ from feedd.reader.logs import RateLimit, setup_logging
 from feedd.reader.net import tls_context
 from feedd.reader.pipe import Pipe
 from feedd.reader.plan import ReaderPlan
-from feedd.reader.snapshots import SnapshotDesk
-from feedd.records import Event, Scope
+from feedd.reader.snapshots import STREAM_WAIT_S, SnapshotDesk, StreamDesk
+from feedd.records import BookState, Event, Scope
 from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
 from feedd.shm.counters import CountersWriter
@@ -65,6 +65,7 @@ class ReaderProcess:
         self.counts = ReaderCounts(self._counters, plan.reader)
         self.pipeline = Pipeline(self._ring, self._board, self._books, self._counters, plan.reader)
         self._snapshots = SnapshotDesk()
+        self._resubscribed = StreamDesk()
         self._limit = RateLimit()
         self._stop = asyncio.Event()
         self._handles: dict[str, int] = {}
@@ -156,6 +157,16 @@ class ReaderProcess:
             connection.tick(now)
         for venue, symbol in self._snapshots.due(now):
             self.pipeline.request_again(venue, symbol)
+        for venue, symbol, channel in self._resubscribed.due(now, self._waits):
+            if self._limit.allow("resubscribe", now):
+                log.warning(
+                    "%s %s: no snapshot %.0f s after the resubscription of %s: once more",
+                    self._names[venue],
+                    symbol,
+                    STREAM_WAIT_S,
+                    channel,
+                )
+            self._resubscribe(venue, symbol, channel, now)
         for request in self.pipeline.take_requests():
             self._request(request, now)
         self._report_bad_frames(now)
@@ -208,12 +219,18 @@ class ReaderProcess:
                     }
                 )
         elif request.kind == "resubscribe":
-            connection = self._streams.get((request.venue, request.symbol, request.channel))
-            if connection is not None:
-                topic = connection.topics[request.channel, request.symbol]
-                connection.resubscribe([topic])
+            self._resubscribe(request.venue, request.symbol, request.channel, now)
         elif request.kind == "unknown":
             self.pipe.send({"op": "unknown", "venue": name, "symbol": request.symbol})
+
+    def _resubscribe(self, venue: int, symbol: str, channel: str, now: int) -> None:
+        connection = self._streams.get((venue, symbol, channel))
+        if connection is not None:
+            connection.resubscribe([connection.topics[channel, symbol]])
+            self._resubscribed.asked(venue, symbol, channel, now)
+
+    def _waits(self, venue: int, symbol: str) -> bool:
+        return self.pipeline.book_state(venue, symbol)[0] != BookState.LIVE
 
     # -- answers -------------------------------------------------------------------------------
 

@@ -1,16 +1,19 @@
-"""REST snapshots that books wait for: who was asked, when to ask again. Pure; ``now`` in ns."""
+"""Snapshots that books wait for: who was asked, when to ask again. Pure; ``now`` in ns."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from feedd.clock import SECOND_NS
 
-__all__ = ["SnapshotDesk"]
+__all__ = ["STREAM_WAIT_S", "SnapshotDesk", "StreamDesk"]
 
 FIRST_PAUSE_S = 0.25
 PAUSE_MAX_S = 30.0
 ANSWER_TIMEOUT_S = 60.0
+STREAM_WAIT_S = 5.0
+"""After a resubscription the snapshot is the first message: later it was lost."""
 
 
 @dataclass(slots=True)
@@ -57,3 +60,24 @@ class SnapshotDesk:
                 book.again_at = 0
                 out.append(key)
         return out
+
+
+class StreamDesk:
+    """Resubscribed books, by (venue, symbol, channel): the snapshot must come in the stream.
+
+    It can be lost like any message; then nothing but another resubscription brings one. The pause
+    between those grows in the subscriptions of the connection.
+    """
+
+    def __init__(self) -> None:
+        self._look_at: dict[tuple[int, str, str], int] = {}
+
+    def asked(self, venue: int, symbol: str, channel: str, now: int) -> None:
+        self._look_at[venue, symbol, channel] = now + int(STREAM_WAIT_S * SECOND_NS)
+
+    def due(self, now: int, waits: Callable[[int, str], bool]) -> list[tuple[int, str, str]]:
+        """Those that still wait although it is time: ask again."""
+        ripe = [book for book, at in self._look_at.items() if now >= at]
+        for book in ripe:
+            del self._look_at[book]
+        return [book for book in ripe if waits(book[0], book[1])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from feedd.clock import SECOND_NS
-from feedd.reader.snapshots import SnapshotDesk
+from feedd.reader.snapshots import SnapshotDesk, StreamDesk
 
 S = SECOND_NS
 
@@ -43,3 +43,21 @@ def test_an_answer_that_never_comes_is_given_up() -> None:
     assert desk.due(50 * S) == []
     assert desk.due(62 * S) == [(0, "A")]
     assert desk.want(0, "A", 62 * S)
+
+
+def test_a_resubscription_without_a_snapshot_is_repeated() -> None:
+    desk = StreamDesk()
+    waiting = {"A", "B"}
+
+    def waits(venue: int, symbol: str) -> bool:
+        return symbol in waiting
+
+    desk.asked(0, "A", "book", S)
+    desk.asked(0, "B", "book", 2 * S)
+    assert desk.due(5 * S, waits) == []
+    assert desk.due(6 * S, waits) == [(0, "A", "book")]
+    desk.asked(0, "A", "book", 6 * S)
+    waiting.clear()
+    assert desk.due(1000 * S, waits) == []
+    waiting.add("A")
+    assert desk.due(2000 * S, waits) == [], "a book that was well needs no watch"

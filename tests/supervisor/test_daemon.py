@@ -163,6 +163,19 @@ def test_one_lost_delta_heals_by_itself(sim: SimHandle, make_daemon: Make) -> No
     assert daemon.counter("disconnects") == 0, "only the book starts anew"
 
 
+def test_a_lost_snapshot_of_the_stream_is_asked_for_again(
+    sim: SimHandle, make_daemon: Make
+) -> None:
+    daemon = make_daemon(sim, venues=DERIBIT).wait_live()
+    book = "drop,stream=book.BTC-PERPETUAL*"
+    # the second message shows the gap; what follows is lost, the healing snapshot too
+    sim.control("fault", {"fault": [f"{book},nth=1", f"{book},after=2,count=30"]})
+    until(lambda: daemon.counter("gaps") == 1)
+    until(lambda: "once more" in daemon.log(), 25)
+    until(daemon.live, 25)
+    assert daemon.counter("gaps") == 1
+
+
 def test_health_and_gaps_over_zeromq(sim: SimHandle, make_daemon: Make) -> None:
     daemon = make_daemon(sim, venues=DERIBIT).wait_live()
     context = zmq.Context()
