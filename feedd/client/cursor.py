@@ -9,6 +9,7 @@ from feedd.client.events import EventBuffer
 from feedd.errors import ShmError
 from feedd.shm.directory import lock_held, lock_path, segment_path
 from feedd.shm.identity import boot_id
+from feedd.shm.layout import SegmentState
 from feedd.shm.ring import RingReader
 
 __all__ = ["Cursor", "Filter", "reader_numbers", "ring_id"]
@@ -106,10 +107,15 @@ class Cursor:
         """
         if self.reader.superseded and not self.reader.available():
             self._follow()
-        alive = lock_held(lock_path(self.directory, self.number))
+        alive = self._retired() or lock_held(lock_path(self.directory, self.number))
         changed = alive != self.alive
         self.alive = alive
         return changed
+
+    def _retired(self) -> bool:
+        """True when the daemon took this reader out of its plan: no writer is missing."""
+        there = segment_path(self.directory, "ring", self.number).exists()
+        return self.reader.state is SegmentState.SUPERSEDED and not there
 
     def _follow(self) -> None:
         if not segment_path(self.directory, "ring", self.number).exists():

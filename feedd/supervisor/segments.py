@@ -73,8 +73,21 @@ def _counters_fit(directory: Path, readers: int, rows: int) -> bool:
     return bool(fits)
 
 
+_KINDS = {"ring": SegmentKind.RING, "board": SegmentKind.BOARD, "books": SegmentKind.BOOKS}
+
+
+def _retire_readers(directory: Path, kept: set[int]) -> None:
+    """Readers of a predecessor that nobody plans now: consumers must not wait for them."""
+    for name, kind in _KINDS.items():
+        for path in directory.glob(f"reader-*.{name}"):
+            digits = path.stem.removeprefix("reader-")
+            if digits.isdecimal() and int(digits) not in kept:
+                retire(path, kind)
+
+
 def prepare_segments(directory: Path, plans: Sequence[ReaderPlan], group: int | None) -> None:
     """Every segment that the readers will take over. Raises ``ShmError``."""
+    _retire_readers(directory, {plan.reader for plan in plans})
     for plan in plans:
         n = plan.reader
         if not _ring_fits(directory, plan):

@@ -16,6 +16,7 @@ import psutil
 import pytest
 import zmq
 
+import feedd
 from feedd.records import Event, Kind
 from feedd.shm.instruments import InstrumentsReader
 from feedd.shm.ring import RingReader
@@ -104,6 +105,24 @@ def test_stopped_reader_is_noticed_by_its_heartbeat(sim: SimHandle, make_daemon:
     until(lambda: "no heartbeat" in daemon.log())
     until(lambda: daemon.pids() and pid not in daemon.pids())
     daemon.wait_live()
+
+
+def test_a_restart_with_fewer_readers_leaves_no_dead_ones(
+    sim: SimHandle, make_daemon: Make
+) -> None:
+    daemon = make_daemon(sim, readers=2).wait_live()
+    feed = feedd.attach(daemon.directory)
+    with feed.stream(timeout=0.3) as stream:
+        assert daemon.stop() == 0
+        daemon.start(readers=1).wait_live()
+        assert [reader.number for reader in feed.readers] == [0]
+        assert feed.alive
+        assert len(daemon.status()["readers"]) == 1
+        daemon.sim.control("stop")  # silence, so that the stream says whether a writer is missing
+        until(lambda: len(batch := next(stream)) == 0 and batch.alive)
+        daemon.process.kill()
+        until(lambda: len(batch := next(stream)) == 0 and not batch.alive)
+    feed.close()
 
 
 def test_readers_do_not_outlive_the_supervisor(sim: SimHandle, make_daemon: Make) -> None:
