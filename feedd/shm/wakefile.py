@@ -30,10 +30,12 @@ def line_offset(reader: int) -> int:
 
 
 def ensure(directory: Path | str, group: int | None = None) -> None:
-    """Make the wake file of an instance unless it is there."""
+    """Make the wake file of an instance unless it is there; one of another size is replaced."""
     path = Path(directory) / "wake"
-    if os.path.lexists(path):
-        return
+    with contextlib.suppress(FileNotFoundError):
+        if os.lstat(path).st_size == _PAGE + _BODY:
+            return
+        path.unlink()  # of another layout: its consumers cannot read our rings either
     create(
         path,
         SegmentKind.WAKE,

@@ -18,6 +18,7 @@ from feedd.shm.directory import segment_path
 from feedd.shm.layout import SegmentKind
 from feedd.shm.ring import RingReader, create_ring
 from feedd.shm.segment import open_segment, supersede
+from feedd.shm.wakefile import ensure as ensure_wake
 
 __all__ = ["prepare_segments", "retire"]
 
@@ -88,6 +89,7 @@ def _retire_readers(directory: Path, kept: set[int]) -> None:
 def prepare_segments(directory: Path, plans: Sequence[ReaderPlan], group: int | None) -> None:
     """Every segment that the readers will take over. Raises ``ShmError``."""
     _retire_readers(directory, {plan.reader for plan in plans})
+    ensure_wake(directory, group)
     for plan in plans:
         n = plan.reader
         if not _ring_fits(directory, plan):

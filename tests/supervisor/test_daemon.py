@@ -125,6 +125,16 @@ def test_a_restart_with_fewer_readers_leaves_no_dead_ones(
     feed.close()
 
 
+def test_leftovers_of_another_layout_are_replaced(sim: SimHandle, make_daemon: Make) -> None:
+    daemon = make_daemon(sim, venues=USDM).wait_live()
+    assert daemon.stop() == 0
+    names = {p.name for p in daemon.directory.iterdir() if not p.name.startswith("LOCK")}
+    assert {"wake", "counters", "instruments", "reader-0.ring"} <= names
+    for name in names:
+        (daemon.directory / name).write_bytes(b"something else " * 500)
+    daemon.start(venues=USDM).wait_live()
+
+
 def test_readers_do_not_outlive_the_supervisor(sim: SimHandle, make_daemon: Make) -> None:
     daemon = make_daemon(sim, venues=USDM).wait_live()
     (pid,) = daemon.pids()
