@@ -8,6 +8,7 @@ all of them.
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ __all__ = ["CaptureDecoder"]
 
 RING_SLOTS = 1 << 17
 DRAIN_RECORDS = RING_SLOTS // 4
+_TEXT = re.compile(rb'"([^"\\]{1,64})"')
 
 
 @dataclass(slots=True)
@@ -60,6 +62,7 @@ class CaptureDecoder:
         self._handle = self._pipeline.add_venue(compile_plan(venue))
         self._pipeline.on_unknown(self._register)
         self._names: list[str] = []
+        self._symbols: set[str] = set()
         self._renderer = Renderer(self._names.__getitem__)
         self._lines: dict[str, int] = {}
         self._snapshots: dict[str | None, list[Snapshot]] = defaultdict(list)
@@ -87,10 +90,10 @@ class CaptureDecoder:
             self._rows += 1
             self._feed(row)
             if self._waiting and row.dir == "in":
-                yield from self._try_snapshots(row.t or 0)
+                yield from self._try_snapshots(row.t or 0, self._touched(row.data))
             if self._ring.next_seq - self._reader.position > DRAIN_RECORDS:
                 yield from self._drain()
-        yield from self._try_snapshots(None)
+        yield from self._try_snapshots(None, list(self._waiting))
         yield from self._drain()
         offered = sum(len(rows_) for rows_ in self._snapshots.values())
         self.snapshots_unusable = offered - self.snapshots_used
@@ -140,6 +143,7 @@ class CaptureDecoder:
 
     def _register(self, _venue: int, symbol: str) -> tuple[int, int, int]:
         self._names.append(f"{self.venue.name}:{symbol}")
+        self._symbols.add(symbol)
         return len(self._names) - 1, -1, 0
 
     def _feed(self, row: Row) -> None:
@@ -201,13 +205,23 @@ class CaptureDecoder:
         symbols = pipeline.symbols_with_books(handle)
         return symbols[0] if symbols else None
 
-    def _try_snapshots(self, now: int | None) -> Iterator[dict[str, Any]]:
-        """Offer every unspent row to the books that wait; ``now`` None: the capture is over.
+    def _touched(self, frame: bytes) -> list[str]:
+        """Of the books that wait those that the frame may have fed: only their buffers changed.
+
+        A frame names its instrument; where no name is found as text, all of them.
+        """
+        texts = {text.decode("utf-8", "replace") for text in _TEXT.findall(frame)}
+        if texts.isdisjoint(self._symbols):
+            return list(self._waiting)
+        return [symbol for symbol in texts if symbol in self._waiting]
+
+    def _try_snapshots(self, now: int | None, symbols: list[str]) -> Iterator[dict[str, Any]]:
+        """Offer every unspent row to these books that wait; ``now`` None: the capture is over.
 
         Yields events when many books join at once: they are more than the ring holds.
         """
         at_hand = now is None
-        for symbol in list(self._waiting):
+        for symbol in symbols:
             for snapshot in self._snapshots.get(symbol, ()):
                 if snapshot.spent:
                     continue

@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 import zstandard
 
+from feedd import venues
+from feedd.capture.decode import CaptureDecoder
+
 from .cli import Decoded, decode, run
 
 T = 1_700_000_000_000_000_000
@@ -115,3 +118,43 @@ def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path: Path) -> None:
     path = tmp_path / "mark.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + lines(SESSION))
     assert decode("binance_usdm", [path]).records == decoded(tmp_path, SESSION).records
+
+
+class CountedJoins:
+    """A pipeline that counts how often it was asked whether a snapshot joins."""
+
+    def __init__(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        self.joins = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pipeline, name)
+
+    def join_state(self, *arguments: Any) -> Any:
+        self.joins += 1
+        return self._pipeline.join_state(*arguments)
+
+
+def test_books_that_wait_cost_the_frames_of_others_nothing(tmp_path: Path) -> None:
+    """Snapshots that never join, of 50 instruments: each frame asks for its own book only."""
+    names = [f"C{i}USDT" for i in range(50)]
+    rows = [snapshot(5, name) for name in names]
+    for turn in range(20):
+        rows += [delta(2 * turn + 11, 2 * turn + 12, 2 * turn + 10, name) for name in names]
+    path = tmp_path / "capture.jsonl"
+    path.write_bytes(lines(rows))
+    decoder = CaptureDecoder(venues.load("binance_usdm"))
+    counted = CountedJoins(decoder._pipeline)
+    decoder._pipeline = counted  # type: ignore[assignment]
+    events = list(decoder.events([path]))
+    assert [event["event"] for event in events] == ["resync"] * 50
+    assert counted.joins <= 50 * 20 + 50
+
+
+def test_a_symbol_in_escapes_is_found_all_the_same(tmp_path: Path) -> None:
+    rows = [snapshot(100, "\u5e01USDT"), delta(99, 101, 98, "\u5e01USDT")]
+    assert "\\u5e01" in rows[1]["raw"]
+    got = decoded(tmp_path, rows)
+    assert [final["state"] for final in got.finals.values()] == ["live"]
+    plain = {**rows[1], "raw": json.dumps(json.loads(rows[1]["raw"]), ensure_ascii=False)}
+    assert decoded(tmp_path, [rows[0], plain]).finals == got.finals
