@@ -143,6 +143,9 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
     decode = venue.decode
     if not decode.envelopes:
         yield ("decode", "envelopes"), "at least one envelope is needed"
+    for text in decode.only.values if decode.only else ():
+        if len(text.encode()) > _TEXT_MAX:
+            yield ("decode", "only", "values"), f'"{text}" is longer than {_TEXT_MAX} bytes'
     for index, envelope in enumerate(decode.envelopes):
         path = ("decode", "envelopes", index)
         if (envelope.topic is None) == (envelope.channel is None):

@@ -162,7 +162,7 @@ class Book(_Base, frozen=True, kw_only=True):
     type: Path | None = None
     snapshot_type: str | None = None
     delta_type: str | None = None
-    snapshot_previous: tuple[int, ...] = ()
+    snapshot_previous: tuple[Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)], ...] = ()
     """Values of ``previous`` that mark a snapshot; a missing one does unless ``delta_type`` says
     otherwise."""
     rest: RestDepth | None = None
@@ -200,7 +200,7 @@ class Decode(_Base, frozen=True, kw_only=True):
     symbol_case: Literal["as_is", "upper"] = "as_is"
     """What turns the symbol of a topic into the venue's spelling."""
     only: RowFilter | None = None
-    future_ms_max: int = 5_000
+    future_ms_max: Annotated[int, msgspec.Meta(ge=0, le=31_622_400_000)] = 5_000
     """An event time this far ahead of the receive time is flagged BAD_TS."""
 
 
