@@ -215,6 +215,7 @@ class Book:
         """Copy the deep tier and roll it forward; again when the ring has overtaken it."""
         shared = books.depth(row)
         for _ in range(_COPIES_MAX):
+            head = ring.head
             view = books.deep(row)
             folded = FoldedBook(self.instrument.id)
             folded.seed(
@@ -233,7 +234,10 @@ class Book:
                 float(view.bids["price"][-1]) if len(view.bids) >= shared else -math.inf,
                 float(view.asks["price"][-1]) if len(view.asks) >= shared else math.inf,
             )
-            _seek(ring, view.ring_pos + 1)
+            out_of_reach = view.ring_pos + 1 + ring.capacity <= head
+            # What is not live waits for a snapshot, and that comes after ``head``.
+            waits = out_of_reach and view.state is not BookState.LIVE
+            _seek(ring, head if waits else view.ring_pos + 1)
             if self._roll(ring, folded):
                 return folded
         raise ShmError(

@@ -201,6 +201,26 @@ class TestBook:
         daemon.share_book(0, 0, 0, bids[1:], asks, ring_pos=position)
         assert book.bids.tolist() == bids[1:]
 
+    def test_deep_of_a_book_that_waits_longer_than_the_ring(
+        self, daemon: Daemon, feed: Feed
+    ) -> None:
+        bids, asks = ladder(50)
+        filler = np.concatenate([record(Kind.TRADE, 3)] * 1000)
+        for _ in range(40):
+            position = daemon.put(filler)
+        nothing = feed.book("deribit:BTC-PERPETUAL", depth=64).refresh()
+        assert (nothing.state, len(nothing.bids)) == (BookState.INIT, 0)
+        daemon.share_book(0, 0, 0, bids, asks, ring_pos=position, state=BookState.GAP)
+        for _ in range(40):
+            daemon.put(filler)
+        book = feed.book("deribit:BTC-PERPETUAL", depth=64)
+        assert book.state is BookState.GAP
+        assert book.bids.tolist() == bids, "the last known levels"
+        position = daemon.put(book_records(0, bids[1:], asks, snapshot=True))
+        daemon.share_book(0, 0, 0, bids[1:], asks, ring_pos=position, deep_ring_pos=position)
+        assert book.live
+        assert book.bids.tolist() == bids[1:]
+
     @pytest.mark.parametrize("depth", [32, 64])
     def test_what_nobody_keeps_up_to_date_is_not_live(
         self, daemon: Daemon, feed: Feed, depth: int

@@ -121,6 +121,12 @@ class TestRingCat:
             ("ask", "100.0", "1.0"),
         ]
 
+    def test_silence_of_a_dead_daemon_ends_it_too(self, full: Daemon) -> None:
+        full.kill()
+        done = self.cat(full)
+        assert done.returncode == 0
+        assert "its writer is not running" in done.stderr
+
     def test_mistakes(self, full: Daemon) -> None:
         wrong = self.cat(full, "--kind", "trades")
         assert wrong.returncode == 2
