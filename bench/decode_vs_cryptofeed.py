@@ -42,13 +42,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))  # the checkout, wherever the script is started
 
-from feedd.shm.board import BoardWriter  # noqa: E402
-from feedd.shm.books import BooksWriter  # noqa: E402
-from feedd.shm.ring import RingWriter  # noqa: E402
-
 from feedd import venues  # noqa: E402
 from feedd.decode.plan import compile_plan  # noqa: E402
 from feedd.pipeline.core import Pipeline  # noqa: E402
+from feedd.shm.board import BoardWriter  # noqa: E402
+from feedd.shm.books import BooksWriter  # noqa: E402
+from feedd.shm.ring import RingWriter  # noqa: E402
 
 RING_SLOTS = 1 << 16
 BOOK_DEPTH = 1024

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from feedd.records import BOOK_LEVELS_PER_SLOT, RAW, BookReason, BookState, Flag, Kind
 from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
 from feedd.shm.counters import CountersWriter
 from feedd.shm.instruments import InstrumentsWriter
 from feedd.shm.ring import RingWriter
-
-from feedd.records import BOOK_LEVELS_PER_SLOT, RAW, BookReason, BookState, Flag, Kind
 from feedd.shm.rows import BOARD, LEVEL, Contract, InstrumentKind, InstrumentStatus, SizeUnit
 
 SLOTS = 16_384

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from feedd.shm.ring import RingReader, RingWriter
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedd.client.batch import Batch
 from feedd.client.fold import LEVEL, BookBuilder, FoldedBook
 from feedd.records import BookReason, BookState, Kind
+from feedd.shm.ring import RingReader, RingWriter
 from tests.client.segments import book_records, control, record
 
 Level = tuple[float, float]

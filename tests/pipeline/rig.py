@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from feedd.shm.board import BoardReader, BoardWriter
-from feedd.shm.books import BooksReader, BooksWriter
-from feedd.shm.ring import RingReader, RingWriter
 
 from feedd import venues
 from feedd.capture.render import Renderer
 from feedd.decode.plan import compile_plan
 from feedd.pipeline.core import Pipeline
+from feedd.shm.board import BoardReader, BoardWriter
+from feedd.shm.books import BooksReader, BooksWriter
+from feedd.shm.ring import RingReader, RingWriter
 
 ROWS = 8
 DEPTH = 64
