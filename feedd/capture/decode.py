@@ -65,6 +65,7 @@ class CaptureDecoder:
         self._symbols: set[str] = set()
         self._renderer = Renderer(self._names.__getitem__)
         self._lines: dict[str, int] = {}
+        self._closed: set[str] = set()
         self._snapshots: dict[str | None, list[Snapshot]] = defaultdict(list)
         self._waiting: dict[str, None] = {}
         self._rows = 0
@@ -150,17 +151,23 @@ class CaptureDecoder:
         t = row.t or 0
         if row.dir == "in":
             line = self._lines.setdefault(row.conn, len(self._lines))
+            if row.conn in self._closed:
+                self._reopened(row.conn, line, t)
             self._pipeline.on_message(self._handle, row.data, t, line)
             self._pipeline.commit()
             for request in self._pipeline.take_requests():
                 # a symbol without rows can only wait for ever
                 if request.kind == "snapshot" and request.symbol in self._snapshots:
                     self._waiting[request.symbol] = None
-        elif row.dir == "close" and row.conn in self._lines:
-            line = self._lines[row.conn]
-            if self._pipeline.line_down(self._handle, line, t):
-                self._pipeline.status(Event.LINE_DOWN, t, scope=Scope.CONNECTION, line=line)
-            self._pipeline.commit()
+        elif row.dir == "close":
+            self._closed.add(row.conn)
+
+    def _reopened(self, conn: str, line: int, t: int) -> None:
+        """Data after a close: what came in between is unknown. (A capture that just ends with a
+        close has lost nothing.)"""
+        self._closed.discard(conn)
+        if self._pipeline.line_down(self._handle, line, t):
+            self._pipeline.status(Event.LINE_DOWN, t, scope=Scope.CONNECTION, line=line)
 
     # ---- REST snapshots ------------------------------------------------------------------------
 

@@ -158,3 +158,22 @@ def test_a_symbol_in_escapes_is_found_all_the_same(tmp_path: Path) -> None:
     assert [final["state"] for final in got.finals.values()] == ["live"]
     plain = {**rows[1], "raw": json.dumps(json.loads(rows[1]["raw"]), ensure_ascii=False)}
     assert decoded(tmp_path, [rows[0], plain]).finals == got.finals
+
+
+@pytest.mark.parametrize("more", [False, True])
+def test_a_close_costs_the_book_only_when_data_follows(tmp_path: Path, more: bool) -> None:
+    """A recording that ends with a close lost nothing; after one that does not, a gap stands."""
+    snapshot = (
+        '{"params":{"channel":"book.X.raw","data":{"type":"snapshot","timestamp":1,"change_id":5,'
+        '"instrument_name":"X","bids":[["new",1,1]],"asks":[]}}}'
+    )
+    change = snapshot.replace("snapshot", "change").replace(
+        '"change_id":5', '"change_id":6,"prev_change_id":5'
+    )
+    rows = [{"dir": "in", "conn": "a", "raw": snapshot}, {"dir": "close", "conn": "a"}]
+    if more:
+        rows.append({"dir": "in", "conn": "a", "raw": change})
+    path = tmp_path / "c.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    got = decode("deribit", [path])
+    assert got.finals["deribit:X"]["state"] == ("gap" if more else "live")
