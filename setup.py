@@ -28,6 +28,7 @@ def optimise(path: str) -> list[str]:
         return []
     return ["-g0", "-O3" if path.startswith(HOT) else "-O2"]
 
+
 DIRECTIVES = {
     "language_level": "3",
     "cdivision": True,
