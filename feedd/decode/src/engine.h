@@ -13,6 +13,8 @@
 
 #include "json.h"
 
+#include <stddef.h>
+
 enum { FD_ABSENT, FD_NULL, FD_FALSE, FD_TRUE, FD_NUM, FD_STR, FD_OBJ, FD_ARR };
 enum { FD_OP_SKIP, FD_OP_SLOT, FD_OP_NODE, FD_OP_LEVELS, FD_OP_PAYLOAD };
 enum { FD_OK = 0, FD_BAD_JSON = 1, FD_BAD_SHAPE = 2 };
@@ -244,11 +246,42 @@ static const uint8_t *fd_escaped_number(const uint8_t *p, fd_dec *d, double *v, 
     return isinf(*v) ? NULL : end + 1;
 }
 
+/* What nearly every level has: digits, perhaps a point and digits, at most 15 of them (exact, one
+ * rounding, nothing to flag). NULL for anything else, which the general path then reads. */
+static inline const uint8_t *fd_plain_decimal(const uint8_t *p, fd_dec *d) {
+    const uint8_t *s = p;
+    uint64_t m = 0;
+    uint8_t c;
+    while ((c = (uint8_t)(*p - '0')) < 10) {
+        m = m * 10 + c;
+        p++;
+    }
+    const ptrdiff_t whole = p - s;
+    ptrdiff_t decimals = 0;
+    if (*p == '.') {
+        const uint8_t *f = ++p;
+        while ((c = (uint8_t)(*p - '0')) < 10) {
+            m = m * 10 + c;
+            p++;
+        }
+        decimals = p - f;
+        if (decimals == 0) return NULL;
+    }
+    if (whole == 0 || whole + decimals > 15 || (*s == '0' && whole > 1)) return NULL;
+    *d = (fd_dec){m, (int32_t)-decimals, 0, 0};
+    return p;
+}
+
 /* One number of a level: a JSON number, or a string that holds one. */
 static inline const uint8_t *fd_level_number(const uint8_t *p, fd_dec *d, double *v,
                                              uint8_t *inexact) {
-    int quoted = *p == '"';
-    const uint8_t *q = fd_scan_dec(p + quoted, d);
+    const int quoted = *p == '"';
+    const uint8_t *q = fd_plain_decimal(p + quoted, d);
+    if (q != NULL && (quoted ? *q == '"' : *q == ',' || *q == ']')) {
+        *v = (double)d->m / fd_pow10[-d->e];
+        return q + quoted;
+    }
+    q = fd_scan_dec(p + quoted, d);
     if (quoted && (q == NULL || *q != '"')) return fd_escaped_number(p + 1, d, v, inexact);
     if (q == NULL) return NULL;
     *v = fd_to_double(*d, 0, p + quoted, (size_t)(q - p - quoted), inexact);
