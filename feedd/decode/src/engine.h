@@ -11,9 +11,7 @@
 #ifndef FEEDD_ENGINE_H
 #define FEEDD_ENGINE_H
 
-#include "json.h"
-
-#include <stddef.h>
+#include "levels.h"
 
 enum { FD_ABSENT, FD_NULL, FD_FALSE, FD_TRUE, FD_NUM, FD_STR, FD_OBJ, FD_ARR };
 enum { FD_OP_SKIP, FD_OP_SLOT, FD_OP_NODE, FD_OP_LEVELS, FD_OP_PAYLOAD };
@@ -32,12 +30,6 @@ typedef struct {
     uint32_t off, len;  /* span in the message; strings without their quotes */
     uint8_t type, escaped;
 } fd_val;
-
-typedef struct {
-    fd_dec price_dec;
-    double price, size;
-    uint8_t inexact;
-} fd_level;
 
 typedef struct {
     uint32_t start, count;
@@ -59,10 +51,6 @@ typedef struct {
     uint8_t has_levels;
     uint8_t table[64];          /* hash -> index + 1; collisions walk on */
 } fd_node;
-
-typedef struct {
-    uint16_t price, size;  /* positions in a level array */
-} fd_level_shape;
 
 typedef struct {
     int32_t node;
@@ -233,85 +221,6 @@ static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node
 static inline void fd_shape(fd_msg *m, const char *why) {
     if (!m->shape_error) m->error = why;
     m->shape_error = 1;
-}
-
-/* A number in a string with escapes ("\u0031"): legal JSON, seen from no venue, read all the same. */
-static const uint8_t *fd_escaped_number(const uint8_t *p, fd_dec *d, double *v, uint8_t *inexact) {
-    uint8_t text[64 + FD_PADDING] = {0}, escaped = 0;
-    const uint8_t *end = fd_string(p, &escaped);
-    if (end == NULL || !escaped || end - p > 64) return NULL;
-    size_t n = fd_unescape(p, (size_t)(end - p), text);
-    if (fd_scan_dec(text, d) != text + n) return NULL;
-    *v = fd_to_double(*d, 0, text, n, inexact);
-    return isinf(*v) ? NULL : end + 1;
-}
-
-/* What nearly every level has: digits, perhaps a point and digits, at most 15 of them (exact, one
- * rounding, nothing to flag). NULL for anything else, which the general path then reads. */
-static inline const uint8_t *fd_plain_decimal(const uint8_t *p, fd_dec *d) {
-    const uint8_t *s = p;
-    uint64_t m = 0;
-    uint8_t c;
-    while ((c = (uint8_t)(*p - '0')) < 10) {
-        m = m * 10 + c;
-        p++;
-    }
-    const ptrdiff_t whole = p - s;
-    ptrdiff_t decimals = 0;
-    if (*p == '.') {
-        const uint8_t *f = ++p;
-        while ((c = (uint8_t)(*p - '0')) < 10) {
-            m = m * 10 + c;
-            p++;
-        }
-        decimals = p - f;
-        if (decimals == 0) return NULL;
-    }
-    if (whole == 0 || whole + decimals > 15 || (*s == '0' && whole > 1)) return NULL;
-    *d = (fd_dec){m, (int32_t)-decimals, 0, 0};
-    return p;
-}
-
-/* One number of a level: a JSON number, or a string that holds one. */
-static inline const uint8_t *fd_level_number(const uint8_t *p, fd_dec *d, double *v,
-                                             uint8_t *inexact) {
-    const int quoted = *p == '"';
-    const uint8_t *q = fd_plain_decimal(p + quoted, d);
-    if (q != NULL && (quoted ? *q == '"' : *q == ',' || *q == ']')) {
-        *v = (double)d->m / fd_pow10[-d->e];
-        return q + quoted;
-    }
-    q = fd_scan_dec(p + quoted, d);
-    if (quoted && (q == NULL || *q != '"')) return fd_escaped_number(p + 1, d, v, inexact);
-    if (q == NULL) return NULL;
-    *v = fd_to_double(*d, 0, p + quoted, (size_t)(q - p - quoted), inexact);
-    return isinf(*v) ? NULL : q + quoted;
-}
-
-/* One level array at p (behind its bracket); NULL when it is not a level (maybe still JSON). */
-static inline const uint8_t *fd_level_array(const uint8_t *p, fd_level_shape s, fd_level *out,
-                                            int depth) {
-    int have = 0;
-    fd_dec size;
-    out->inexact = 0;
-    for (uint16_t i = 0;; i++) {
-        p = fd_ws(p);
-        if (i == s.price) {
-            p = fd_level_number(p, &out->price_dec, &out->price, &out->inexact);
-            have |= 1;
-        } else if (i == s.size) {
-            p = fd_level_number(p, &size, &out->size, &out->inexact);
-            if (p != NULL && size.neg && size.m) return NULL;
-            have |= 2;
-        } else {
-            p = fd_skip(p, depth);
-        }
-        if (p == NULL) return NULL;
-        p = fd_ws(p);
-        if (*p == ']') return have == 3 ? p + 1 : NULL;
-        if (*p != ',') return NULL;
-        p++;
-    }
 }
 
 static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, uint32_t row, int side) {
