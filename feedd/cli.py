@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib import import_module
 
 import click
 
-from feedd.errors import FeeddError
+from feedd.errors import Exit, FeeddError
 
 __all__ = ["main"]
 
@@ -43,12 +44,15 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point; an error of feedd is a message and an exit code, not a traceback."""
+    """Entry point; an error of feedd is a message and an exit status, not a traceback."""
     try:
         cli()
     except FeeddError as exc:
         click.echo(f"feedd: {exc}", err=True)
         sys.exit(exc.exit_code)
+    except Exception:
+        traceback.print_exc()
+        sys.exit(Exit.SOFTWARE)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Everything feedd raises on purpose.
+"""Everything feedd raises on purpose, and the exit status of each.
 
 ::
 
-    FeeddError                 exit code
+    FeeddError                 exit status
     ├── ConfigError            78   configuration or venue file: all mistakes at once
     ├── ShmError               74   shared memory could not be created or mapped
     │   ├── ShmFullError       75   the tmpfs is full: make room, retry
@@ -17,10 +17,13 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
+
 __all__ = [
     "AttachError",
     "CaptureError",
     "ConfigError",
+    "Exit",
     "FeeddError",
     "LappedError",
     "LayoutError",
@@ -32,16 +35,48 @@ __all__ = [
 ]
 
 
+class Exit(IntEnum):
+    """Exit statuses (sysexits.h, but for usage: the command line's own 2). Each has a meaning for
+    whoever restarts the daemon; ``meaning`` says it."""
+
+    OK = 0
+    UNHEALTHY = 1
+    USAGE = 2
+    DATA = 65
+    UNAVAILABLE = 69
+    SOFTWARE = 70
+    IO = 74
+    TEMPORARY = 75
+    CONFIG = 78
+
+    @property
+    def meaning(self) -> str:
+        return _MEANINGS[self]
+
+
+_MEANINGS = {
+    Exit.OK: "ended as asked (SIGTERM, SIGINT), or the command did what it should",
+    Exit.UNHEALTHY: "a check says no: `feedd status --fail`, `feedd ctl` refused by the daemon",
+    Exit.USAGE: "wrong options or arguments; a restart cannot help",
+    Exit.DATA: "an input file cannot be read as what it should be",
+    Exit.UNAVAILABLE: "nothing to talk to: no daemon, no venue answers, every reader was given up",
+    Exit.SOFTWARE: "a mistake in feedd: please report it with the log",
+    Exit.IO: "shared memory or a file could not be made, read or written",
+    Exit.TEMPORARY: "try again later: another daemon has the directory, or memory is full",
+    Exit.CONFIG: "configuration or venue file with mistakes; a restart cannot help",
+}
+
+
 class FeeddError(Exception):
     """Base class; the message says what happened, where, and what to do."""
 
-    exit_code = 70
+    exit_code = Exit.SOFTWARE
 
 
 class ConfigError(FeeddError):
     """Mistakes of a configuration or venue file, all of them, one per line."""
 
-    exit_code = 78
+    exit_code = Exit.CONFIG
 
     def __init__(self, problems: list[str] | str) -> None:
         self.problems = [problems] if isinstance(problems, str) else list(problems)
@@ -51,31 +86,31 @@ class ConfigError(FeeddError):
 class ShmError(FeeddError):
     """Shared memory could not be created, opened or mapped."""
 
-    exit_code = 74
+    exit_code = Exit.IO
 
 
 class ShmFullError(ShmError):
     """The file system of the segment has no room left."""
 
-    exit_code = 75
+    exit_code = Exit.TEMPORARY
 
 
 class LayoutError(ShmError):
     """The file is not a feedd segment of a layout that this version reads."""
 
-    exit_code = 70
+    exit_code = Exit.SOFTWARE
 
 
 class LockedError(ShmError):
     """Another living writer owns the segment."""
 
-    exit_code = 75
+    exit_code = Exit.TEMPORARY
 
 
 class AttachError(ShmError):
     """No daemon directory was found, or it belongs to somebody not trusted."""
 
-    exit_code = 69
+    exit_code = Exit.UNAVAILABLE
 
 
 class LappedError(FeeddError):
@@ -93,16 +128,16 @@ class LappedError(FeeddError):
 class CaptureError(FeeddError):
     """A capture file cannot be opened or is not in the capture format."""
 
-    exit_code = 65
+    exit_code = Exit.DATA
 
 
 class VenueError(FeeddError):
     """A venue answered with an error, or not at all."""
 
-    exit_code = 69
+    exit_code = Exit.UNAVAILABLE
 
 
 class StartError(FeeddError):
     """The daemon or one of its processes could not be started."""
 
-    exit_code = 69
+    exit_code = Exit.UNAVAILABLE

@@ -21,6 +21,7 @@ from feedd.errors import ShmError
 from feedd.reader.pipe import Pipe
 from feedd.reader.plan import ReaderPlan
 from feedd.shm.ring import RingReader
+from feedd.supervisor.notify import without_notify
 
 __all__ = ["ReaderHandle", "ReaderState", "RestartBudget"]
 
@@ -75,6 +76,8 @@ class ReaderHandle:
         self.restarts = 0
         self.pid = 0
         self.last_exit = ""
+        self.heartbeat_ns = 0
+        """The reader's own heartbeat (monotonic) as last seen in shared memory; 0: none yet."""
         self._on_message = on_message
         self._on_change = on_change
         self._budget = RestartBudget()
@@ -138,6 +141,7 @@ class ReaderHandle:
 
     async def _one_life(self) -> None:
         self._set(ReaderState.STARTING)
+        self.heartbeat_ns = 0
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
@@ -148,7 +152,7 @@ class ReaderHandle:
                 str(os.getpid()),
                 pass_fds=(theirs.fileno(),),
                 stdin=asyncio.subprocess.DEVNULL,
-                env=_environment(),
+                env=without_notify(os.environ),
             )
         except OSError as exc:
             ours.close()
@@ -198,7 +202,8 @@ class ReaderHandle:
                     await asyncio.sleep(WATCH_S)
                     now = monotonic_ns()
                     running = self.state is ReaderState.RUNNING
-                    since = max(ring.heartbeat_ns, started) if running else started
+                    self.heartbeat_ns = int(ring.heartbeat_ns)
+                    since = max(self.heartbeat_ns, started) if running else started
                     limit = HEARTBEAT_MAX_S if running else START_MAX_S
                     if now - since > limit * SECOND_NS:
                         what = "no heartbeat" if running else "not ready"
@@ -207,12 +212,6 @@ class ReaderHandle:
                         return
         except ShmError as exc:
             log.error("reader %d: its ring cannot be watched: %s", self.number, exc)
-
-
-def _environment() -> dict[str, str]:
-    """The reader must not talk to systemd in the supervisor's name."""
-    hidden = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
-    return {key: value for key, value in os.environ.items() if key not in hidden}
 
 
 def _exit_text(status: int) -> str:

@@ -7,6 +7,7 @@ lock, instrument ids, connection permits, REST budgets. Everything runs in one e
 from __future__ import annotations
 
 import asyncio
+import functools
 import grp
 import logging
 import os
@@ -17,7 +18,7 @@ from typing import Any
 
 from feedd import venues
 from feedd.clock import monotonic_ns, now_ns
-from feedd.errors import ShmError, StartError, VenueError
+from feedd.errors import Exit, ShmError, StartError, VenueError
 from feedd.reader.plan import ReaderPlan
 from feedd.shm.directory import Lock, create_directory, lock_path
 from feedd.supervisor.broadcast import Broadcast
@@ -29,6 +30,7 @@ from feedd.supervisor.process import ReaderHandle, ReaderState
 from feedd.supervisor.reference import choose, fetch_reference, rest_base
 from feedd.supervisor.registry import Registry
 from feedd.supervisor.segments import prepare_segments
+from feedd.supervisor.service import Service
 from feedd.supervisor.statusfeed import StatusFeed
 from feedd.venues.schema import Venue
 
@@ -73,6 +75,8 @@ class Supervisor:
         self._broadcast: Broadcast | None = None
         self._permits: PermitDesk | None = None
         self._feeds: list[StatusFeed] = []
+        self._service = Service(self.directory, self._readers)
+        self._failure: BaseException | None = None
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -92,9 +96,13 @@ class Supervisor:
             ) from exc
         with Lock(lock_path(self.directory)):
             try:
-                if not await self._unless_stopped(self._start(state, gid)):
+                waiting = self._spawn(self._service.starting())
+                started = await self._unless_stopped(self._start(state, gid))
+                waiting.cancel()
+                if not started:
                     log.info("stopped before the start was complete")
-                    return 0
+                    self._service.stopping()
+                    return Exit.OK
                 return await self._serve()
             finally:
                 await self._close()
@@ -163,11 +171,12 @@ class Supervisor:
 
     async def _serve(self) -> int:
         lives = [self._spawn(reader.run()) for reader in self._readers.values()]
-        self._spawn(self._grant_forever())
-        self._spawn(self._health_forever())
+        self._spawn(self._grant_forever(), vital=True)
+        self._spawn(self._health_forever(), vital=True)
+        self._spawn(self._service.watch(), vital=True)
         if self._broadcast is not None:
-            self._spawn(self._broadcast.serve())
-            self._spawn(self._forward_forever())
+            self._spawn(self._broadcast.serve(), vital=True)
+            self._spawn(self._forward_forever(), vital=True)
         stopped = self._spawn(self._wait_stop())
         ended = asyncio.gather(*lives)
         await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -175,6 +184,7 @@ class Supervisor:
             ended.result()
             raise StartError("every reader was given up: see the messages above")
         log.info("stopping")
+        self._service.stopping()
         for reader in self._readers.values():
             reader.stop()
         done, _ = await asyncio.wait({ended}, timeout=STOP_S)
@@ -184,7 +194,7 @@ class Supervisor:
                 reader.kill()
             await asyncio.wait({ended}, timeout=1.0)
         self._forward()
-        return 0
+        return Exit.SOFTWARE if self._failure is not None else Exit.OK
 
     async def _wait_stop(self) -> None:
         await self._stop.wait()
@@ -202,16 +212,21 @@ class Supervisor:
         if self._registry is not None:
             self._registry.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
+    def _spawn(self, work: Coroutine[Any, Any, Any], *, vital: bool = False) -> asyncio.Task[Any]:
+        """Run ``work`` beside the rest; the daemon cannot do without what is ``vital``."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._done)
+        task.add_done_callback(functools.partial(self._done, vital))
         return task
 
-    def _done(self, task: asyncio.Task[Any]) -> None:
+    def _done(self, vital: bool, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            log.error("a part of the supervisor failed", exc_info=task.exception())
+        if task.cancelled() or (failure := task.exception()) is None:
+            return
+        log.error("a part of the supervisor failed", exc_info=failure)
+        if vital:  # a start from scratch is better than a daemon that grants no permits
+            self._failure = failure
+            self._stop.set()
 
     # -- what readers ask for --------------------------------------------------------------------
 
