@@ -1,4 +1,4 @@
-"""Binance spot and USD-M futures, after their documentation."""
+"""Binance spot, USD-M and COIN-M futures, after their documentation."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from .fields import (
 )
 from .rows import Row, frame_bytes
 from .strict_json import BadJson, loads
+from .venue import Venue
 
 WINDOW_STREAM = re.compile(r"(?P<symbol>[^@]+)@depth(5|10|20)(@.*)?$")
-COIN_MARGINED = 2  # the value of "st" on messages of the other futures family
+FAMILY = {"binance_usdm": 1, "binance_coinm": 2}  # "st": both come on all-market streams
 
 
-class Binance:
+class Binance(Venue):
     """Books join a REST snapshot by number and then follow the deltas' numbers."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
+        super().__init__(name)
         self.is_spot = name == "binance_spot"
         self.rule = SPOT if self.is_spot else USDM
-        self.books: dict[str, Book] = {}
         self.quote_ids: dict[str, int] = {}
         self.snapshots: dict[str, list[Update]] = {}
 
@@ -77,8 +77,9 @@ class Binance:
         """Records of one frame; acks, errors and other streams yield none."""
         out: list[Record] = []
         for stream, event in _events(value):
-            if integer(event.get("st")) == COIN_MARGINED:
-                continue  # all-market arrays carry both families
+            family = integer(event.get("st"))
+            if family is not None and family != FAMILY.get(self.name, family):
+                continue
             out += self._event(stream, event, ts_recv)
         return out
 

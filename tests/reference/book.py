@@ -1,7 +1,8 @@
-"""One order book and the three rules that decide what a book message does to it.
+"""One order book and the rules that decide what a book message does to it.
 
-``on_*`` methods return the lines and events that follow, as tuples:
-``("book", action, bids, asks, sequence, source)`` or ``("gap", expected, got)``.
+``on_*`` functions return the lines and events that follow, as tuples:
+``("book", action, bids, asks, sequence, source)``, ``("gap", expected, got)`` or
+``("checksum", expected, got)``.
 """
 
 from __future__ import annotations
@@ -19,32 +20,36 @@ Output = list[tuple[Any, ...]]
 class Update:
     """A book message: ``first``/``last``/``prev`` are the venue's own numbers, None = absent."""
 
-    last: int
+    last: int | None
     bids: Levels
     asks: Levels
     first: int | None = None
     prev: int | None = None
     source: Any = None  # whatever the caller wants back: the times of the message
+    time: int | None = None  # the venue's clock, where a rule needs it
 
 
 @dataclass
 class Book:
-    """Full depth book. ``state`` is syncing, live or gap."""
+    """Full depth book. ``state`` is syncing, live, gap or checksum."""
 
     bids: dict[Decimal, Decimal] = field(default_factory=dict)
     asks: dict[Decimal, Decimal] = field(default_factory=dict)
     state: str = "syncing"
     sequence: int | None = None
     buffer: list[Update] = field(default_factory=list)
+    time: int | None = None  # of the last message applied
+    waiting: int | None = None  # number of the last delta seen while the snapshot is awaited
+    stream: Any = None  # (rank, name) of the stream that feeds the book
 
     def _set(self, update: Update) -> None:
         for side, levels in ((self.bids, update.bids), (self.asks, update.asks)):
             for price, size in levels:
-                if size == 0:
-                    side.pop(price, None)
-                else:
+                side.pop(price, None)  # also so that the key is the text of the last message
+                if size:
                     side[price] = size
         self.sequence = update.last
+        self.time = update.time
 
     def replace(self, update: Update) -> Output:
         """A snapshot: the book is now exactly this, and live."""
@@ -53,6 +58,7 @@ class Book:
         self._set(update)
         self.state = "live"
         self.buffer.clear()
+        self.waiting = None
         return [("book", "snapshot", update.bids, update.asks, update.last, update.source)]
 
     def apply(self, update: Update) -> Output:
@@ -79,15 +85,63 @@ class Book:
         )
 
 
+def owns(book: Book, rank: int, stream: str) -> bool:
+    """One stream feeds a book: the first one seen, unless one of a better (lower) rank comes."""
+    if book.stream is None or rank < book.stream[0]:
+        if book.stream is not None:
+            book.state = "syncing"
+            book.waiting = None
+        book.stream = (rank, stream)
+    return bool(book.stream == (rank, stream))
+
+
+def is_repeat(book: Book, update: Update) -> bool:
+    """Nothing new, by the venue's numbering *and* its clock: a repeated or late message."""
+    return (
+        book.sequence is not None
+        and update.last is not None
+        and update.last <= book.sequence
+        and (book.time is None or update.time is None or update.time <= book.time)
+    )
+
+
 def on_window(book: Book, update: Update) -> Output:
     """Partial depth: each message is the whole window; an old one (by number) is silent."""
-    if book.state == "live" and book.sequence is not None and update.last <= book.sequence:
+    numbered = book.sequence is not None and update.last is not None
+    if book.state == "live" and numbered and update.last <= book.sequence:
         return []
     return book.replace(update)
 
 
+def on_unnumbered(book: Book, update: Update, is_snapshot: bool) -> Output:
+    """Nothing shows a loss but the connection itself (or a checksum)."""
+    if is_snapshot:
+        return book.replace(update)
+    return book.apply(update) if book.state == "live" else []
+
+
+def on_missing(book: Book, expected: int | None, got: int | None) -> Output:
+    """A message is missing before this one: one gap, until a snapshot comes."""
+    if book.state == "gap":
+        return []
+    book.state = "gap"
+    return [("gap", expected, got)]
+
+
+def check(book: Book, out: Output, expected: int | None, got: int) -> Output:
+    """Replace the lines of a message by one ``checksum`` when the venue's number differs.
+
+    ``expected`` is the venue's checksum (None: nothing to check), ``got`` the book's own.
+    """
+    if book.state != "live" or expected is None or expected == got:
+        return out
+    book.state = "checksum"
+    return [("checksum", expected, got)]
+
+
 def on_linked(book: Book, update: Update, is_snapshot: bool) -> Output:
     """Deribit: a delta names the number it follows; snapshots come in the stream."""
+    assert update.last is not None
     if book.state == "live" and book.sequence is not None and update.last <= book.sequence:
         return []
     if is_snapshot:

@@ -19,21 +19,13 @@ from .fields import (
     present,
     record,
 )
-from .rows import Row
+from .venue import Venue
 
 SIDES = {"buy", "sell"}
 
 
-class Deribit:
+class Deribit(Venue):
     """Books link by ``prev_change_id``; greeks and derivative fields come in tickers."""
-
-    name = "deribit"
-
-    def __init__(self) -> None:
-        self.books: dict[str, Book] = {}
-
-    def load_rest(self, rows: list[Row]) -> None:
-        """Snapshots come in the stream: REST rows have nothing for the books."""
 
     def message(self, value: Any, ts_recv: int | None) -> list[Record]:
         """Records of one frame; acks, heartbeats, errors and other channels yield none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ from .book import Output
 from .strict_json import is_inexact
 
 Record = dict[str, Any]
+RFC3339 = re.compile(r"(?P<to_seconds>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.(?P<fraction>\d{1,9}))?Z")
 DECIMAL_TEXT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
@@ -51,6 +53,45 @@ def ns_of_ms(value: Any) -> int | None:
     """Venue milliseconds to ns; 0 and absent both mean: no time given."""
     parsed = number(value)
     return int(parsed * 1_000_000) if parsed else None
+
+
+def ns_of_rfc3339(value: Any) -> int | None:
+    """``2026-04-07T14:30:00.123456Z`` to ns; up to nine digits. A time before 1970 is none."""
+    if value is None or value == "":
+        return None
+    found = RFC3339.fullmatch(value) if isinstance(value, str) else None
+    if found is None:
+        raise BadMessage(f"{value!r} is not a time")
+    try:
+        moment = datetime.fromisoformat(found["to_seconds"] + "+00:00")
+    except ValueError as error:
+        raise BadMessage(f"{value!r} is not a time") from error
+    seconds = (moment - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(seconds=1)
+    ns = seconds * 1_000_000_000 + int((found["fraction"] or "").ljust(9, "0"))
+    return ns if ns > 0 else None
+
+
+def text(value: Any) -> str:
+    """A text that the message cannot do without: a symbol, say."""
+    if not isinstance(value, str) or not value:
+        raise BadMessage(f"{value!r} is not a text")
+    return value
+
+
+def rows_of(value: Any) -> list[dict[str, Any]]:
+    """A list of objects."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise BadMessage("not a list of objects")
+    return value
+
+
+def quote_side(prefix: str, price: Decimal | None, size: Decimal | None) -> dict[str, Any]:
+    """One side of a quote; price absent, or 0 with no size, is a missing side."""
+    missing = price is None or (price == 0 and not size)
+    return {
+        f"{prefix}_price": None if missing else price,
+        f"{prefix}_size": None if missing else size,
+    }
 
 
 def levels(rows: Any, price: int, size: int) -> list[tuple[Decimal, Decimal]]:
@@ -111,15 +152,16 @@ def book_records(name: str, out: Output, ts_event: int | None, ts_recv: int | No
     """Lines for what a book did. Buffered messages keep the times they came with."""
     lines: list[Record] = []
     for item in out:
-        if item[0] == "gap":
-            _, expected, got = item
+        if item[0] != "book":
+            event, expected, got = item
             lines.append(
-                record("status", name, ts_event, ts_recv, event="gap", expected=expected, got=got)
+                record("status", name, ts_event, ts_recv, event=event, expected=expected, got=got)
             )
             continue
-        _, action, bids, asks, sequence, (event, recv) = item
+        _, action, bids, asks, sequence, (event_time, recv) = item
         flags = ("snapshot",) if action == "snapshot" else ()
+        sides = {"bids": bids, "asks": asks}
         lines.append(
-            record("book", name, event, recv, sequence, flags, action=action, bids=bids, asks=asks)
+            record("book", name, event_time, recv, sequence, flags, action=action, **sides)
         )
     return lines

@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
-from .binance import Binance
 from .book import Book
-from .deribit import Deribit
 from .fields import BadMessage, Record, record
 from .rows import Row, all_rows, frame_bytes
 from .strict_json import BadJson, loads
-
-
-class Venue(Protocol):
-    """What a venue module provides."""
-
-    name: str
-    books: dict[str, Book]
-
-    def load_rest(self, rows: list[Row]) -> None: ...
-
-    def message(self, value: Any, ts_recv: int | None) -> list[Record]: ...
+from .venue import Venue
+from .venues import VENUES
 
 
 @dataclass
@@ -47,30 +35,21 @@ class Result:
         return [item for item in self.of("status") if item["event"] == event]
 
 
-def _venue(name: str) -> Venue:
-    if name == "deribit":
-        return Deribit()
-    if name in ("binance_spot", "binance_usdm"):
-        return Binance(name)
-    raise ValueError(f"the reference knows deribit, binance_spot and binance_usdm, not {name}")
-
-
 def decode_rows(venue_name: str, rows: Iterable[Row]) -> Result:
     """Decode rows that are already in memory."""
     rows = list(rows)
-    venue = _venue(venue_name)
+    venue = VENUES[venue_name](venue_name)
     venue.load_rest(rows)
     result = Result(books=venue.books)
     seen: set[tuple[str, str]] = set()
     for row in rows:
+        venue.conn = row.get("conn") or ""
+        if row["dir"] == "out":
+            _tell(venue, row)
         if row["dir"] != "in":
             continue
         result.frames += 1
-        try:
-            lines = venue.message(loads(frame_bytes(row)), row.get("t"))
-        except (BadJson, BadMessage):
-            lines = [record("status", None, None, row.get("t"), event="bad_frame")]
-        for line in lines:
+        for line in _lines(venue, row):
             channel = line.pop("channel", None)
             if line["kind"] == "trade" and line["trade_id"]:
                 key = (f"{line['instrument']} {channel}", line["trade_id"])
@@ -79,6 +58,23 @@ def decode_rows(venue_name: str, rows: Iterable[Row]) -> Result:
                 seen.add(key)
             result.records.append(line)
     return result
+
+
+def _tell(venue: Venue, row: Row) -> None:
+    try:
+        venue.request(loads(frame_bytes(row)))
+    except (BadJson, BadMessage):
+        return  # what the client sent is no frame of the venue
+
+
+def _lines(venue: Venue, row: Row) -> list[Record]:
+    message = frame_bytes(row)
+    if message in venue.texts:
+        return []
+    try:
+        return venue.message(loads(message), row.get("t"))
+    except (BadJson, BadMessage):
+        return [record("status", None, None, row.get("t"), event="bad_frame")]
 
 
 def decode(venue_name: str, paths: Iterable[Path]) -> Result:

@@ -1,0 +1,199 @@
+"""Bybit v5: spot, linear, inverse and option, one venue name each, after its documentation.
+
+Decisions where the documents leave room:
+
+* ``orderbook.1`` is the best bid and offer and yields quotes; every other depth is a book. The
+  first depth seen of an instrument feeds its book. ``orderbook.rpi`` and ``orderbook.full`` are
+  other books and passed over. A "delta" of depth 1 is a form of the past (the channel sends
+  snapshots only): passed over, because half a quote would be a wrong one.
+* A snapshot always replaces, whatever its ``u`` (1: the service restarted); only one whose number
+  *and* time are not newer than the live book's is a repeat. A delta follows at ``u`` + 1; one whose
+  number and time are not newer is a repeat; anything else is a gap. While the first snapshot is
+  awaited the numbers are watched too: one missing delta is one gap.
+* A quote with the ``u`` of the last one is the venue's three-second repetition: silent.
+* Times: ``cts`` where present, else ``ts``, for books and quotes; ``T`` for trades and
+  liquidations; ``ts`` for tickers.
+* ``allLiquidation``: ``S`` names the position ("Buy": a long was liquidated), so the side of the
+  record, the liquidation order's, is the opposite.
+* Options have no ``orderbook.1``: their tickers yield quotes; price 0 with size 0 is a missing
+  side. Tickers of the other families yield ``deriv`` only, spot ones just ``last``. The predicted
+  delivery price is not taken for a settlement price.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .book import Book, Output, Update, is_repeat, on_missing, owns
+from .fields import (
+    BadMessage,
+    Record,
+    book_records,
+    integer,
+    levels,
+    needed,
+    needed_integer,
+    nonzero,
+    ns_of_ms,
+    number,
+    present,
+    quote_side,
+    record,
+    rows_of,
+    text,
+)
+from .venue import Venue
+
+Row = dict[str, Any]
+SIDES = {"Buy": "buy", "Sell": "sell"}
+OPPOSITE = {"Buy": "sell", "Sell": "buy"}
+DERIVATIVE = {
+    "mark": "markPrice",
+    "index": "indexPrice",
+    "last": "lastPrice",
+    "open_interest": "openInterest",
+    "funding_rate": "fundingRate",
+}
+
+
+class Bybit(Venue):
+    """Books count ``u`` by one; snapshots come in the stream and again when the venue wants."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.family = name.removeprefix("bybit_")
+        self.quotes: dict[str, tuple[int, int | None]] = {}
+
+    def message(self, value: Any, ts_recv: int | None) -> list[Record]:
+        """Records of one frame, routed by ``topic``; acks, pongs and other topics yield none."""
+        topic = value.get("topic") if isinstance(value, dict) else None
+        if not isinstance(topic, str) or "data" not in value:
+            return []
+        channel, _, rest = topic.partition(".")
+        data = value["data"]
+        if channel == "orderbook":
+            depth = rest.partition(".")[0]
+            if not depth.isdigit():
+                return []
+            return self._book(topic, int(depth), value, _object(data), ts_recv)
+        if channel == "publicTrade":
+            return [self._trade(row, ts_recv) for row in rows_of(data)]
+        if channel == "tickers":
+            return self._ticker(_object(data), ns_of_ms(value.get("ts")), ts_recv)
+        if channel == "allLiquidation" and self.family in ("linear", "inverse"):
+            return [self._liquidation(row, ts_recv) for row in rows_of(data)]
+        return []
+
+    def _instrument(self, row: Row, key: str) -> str:
+        return f"{self.name}:{text(row.get(key))}"
+
+    def _book(
+        self, topic: str, depth: int, value: Row, data: Row, ts_recv: int | None
+    ) -> list[Record]:
+        name = self._instrument(data, "s")
+        ts_event = ns_of_ms(value.get("cts", value.get("ts")))
+        is_snapshot = value.get("type") == "snapshot"
+        update = Update(
+            last=needed_integer(data.get("u")),
+            bids=levels(data.get("b"), 0, 1),
+            asks=levels(data.get("a"), 0, 1),
+            source=(ts_event, ts_recv),
+            time=ts_event,
+        )
+        if depth == 1:
+            return self._quote(name, update, ts_event, ts_recv) if is_snapshot else []
+        book = self.books.setdefault(name, Book())
+        if not owns(book, 1, topic):
+            return []
+        return book_records(name, _on_count(book, update, is_snapshot), ts_event, ts_recv)
+
+    def _quote(
+        self, name: str, update: Update, ts_event: int | None, ts_recv: int | None
+    ) -> list[Record]:
+        assert update.last is not None
+        last, last_time = self.quotes.get(name, (-1, None))
+        later = ts_event is None or last_time is None or ts_event > last_time
+        if update.last == last or (update.last < last and not later):
+            return []
+        self.quotes[name] = (update.last, ts_event)
+        sides: dict[str, Any] = {}
+        for prefix, found in (("bid", update.bids), ("ask", update.asks)):
+            sides |= quote_side(prefix, *(found[0] if found else (None, None)))
+        return [record("quote", name, ts_event, ts_recv, update.last, **sides)]
+
+    def _trade(self, row: Row, ts_recv: int | None) -> Record:
+        return record(
+            "trade",
+            self._instrument(row, "s"),
+            ns_of_ms(row.get("T")),
+            ts_recv,
+            integer(row.get("seq")),
+            ("block",) if row.get("BT") is True else (),
+            channel="publicTrade",
+            price=needed(row.get("p")),
+            size=needed(row.get("v")),
+            side=SIDES.get(str(row.get("S")), "unknown"),
+            trade_id=str(row.get("i") or ""),
+        )
+
+    def _liquidation(self, row: Row, ts_recv: int | None) -> Record:
+        return record(
+            "liquidation",
+            self._instrument(row, "s"),
+            ns_of_ms(row.get("T")),
+            ts_recv,
+            price=needed(row.get("p")),
+            size=needed(row.get("v")),
+            side=OPPOSITE.get(str(row.get("S")), "unknown"),
+            trade_id="",
+        )
+
+    def _ticker(self, row: Row, ts_event: int | None, ts_recv: int | None) -> list[Record]:
+        name = self._instrument(row, "symbol")
+        wanted = {"last": "lastPrice"} if self.family == "spot" else DERIVATIVE
+        deriv = present(**{field: number(row.get(key)) for field, key in wanted.items()})
+        if self.family in ("linear", "inverse"):
+            deriv |= present(next_funding=ns_of_ms(row.get("nextFundingTime")))
+        out = [record("deriv", name, ts_event, ts_recv, **deriv)] if deriv else []
+        if self.family == "option":
+            greeks = present(
+                **{key: number(row.get(key)) for key in ("delta", "gamma", "vega", "theta")},
+                mark_iv=nonzero(number(row.get("markPriceIv"))),
+                bid_iv=nonzero(number(row.get("bidIv"))),
+                ask_iv=nonzero(number(row.get("askIv"))),
+                underlying=number(row.get("underlyingPrice")),
+                mark=number(row.get("markPrice")),
+            )
+            sides = quote_side("bid", number(row.get("bidPrice")), number(row.get("bidSize")))
+            sides |= quote_side("ask", number(row.get("askPrice")), number(row.get("askSize")))
+            out.append(record("greeks", name, ts_event, ts_recv, **greeks))
+            out.append(record("quote", name, ts_event, ts_recv, **sides))
+        return out
+
+
+def _object(data: Any) -> Row:
+    if not isinstance(data, dict):
+        raise BadMessage("data is not an object")
+    return data
+
+
+def _on_count(book: Book, update: Update, is_snapshot: bool) -> Output:
+    assert update.last is not None
+    if is_snapshot:
+        if book.state == "live" and is_repeat(book, update):
+            return []
+        return book.replace(update)
+    if book.state == "live":
+        assert book.sequence is not None
+        if update.last == book.sequence + 1:
+            return book.apply(update)
+        if is_repeat(book, update):
+            return []
+        return on_missing(book, book.sequence + 1, update.last)
+    expected = None if book.waiting is None else book.waiting + 1
+    if expected is not None and update.last < expected:
+        return []
+    book.waiting = update.last
+    if book.state == "syncing" and expected is not None and update.last != expected:
+        return on_missing(book, expected, update.last)
+    return []
