@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from typing import Any
 
 from .book import Book
@@ -10,7 +9,7 @@ from .fields import Record
 from .rows import Row
 
 
-class Venue(ABC):
+class Venue:
     """The defaults suit a venue whose snapshots come in the stream and whose frames are JSON.
 
     ``message`` must be all or nothing: it reads the whole frame (``BadMessage`` where it cannot)
@@ -30,6 +29,6 @@ class Venue(ABC):
     def request(self, value: Any) -> None:
         """A message that the client sent (an ``out`` row), where it matters what was asked for."""
 
-    @abstractmethod
     def message(self, value: Any, ts_recv: int | None) -> list[Record]:
         """The records of one frame. A record may carry ``channel``: the scope of its trade id."""
+        raise TypeError(f"{type(self).__name__} does not say how to read a message")
