@@ -17,6 +17,8 @@ class SimConfig:
     rest_port: int = 0
     tls: bool = True
     cert_dir: Path = Path("sim-certs")
+    venues: str = ""
+    """Venues to simulate: comma separated names, ``all``, or empty for the usual three."""
     seed: int = 1
     rate: float = DEFAULT_RATE
     """Events per second over all instruments when everything is subscribed once."""

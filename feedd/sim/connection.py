@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 from collections import deque
+from typing import ClassVar
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -26,6 +27,8 @@ class Connection(WSListener):
     """One client. Subclasses speak a venue's protocol in ``on_text`` and ``on_timer``."""
 
     venue = ""
+    notices: ClassVar[frozenset[str]] = frozenset()
+    """Events that ``announce`` knows, by the name that the control API takes."""
 
     def __init__(self, hub: Hub, config: SimConfig, path: str) -> None:
         super().__init__()
@@ -101,6 +104,9 @@ class Connection(WSListener):
         """The frame text of a stream's message on this connection."""
         return body
 
+    def announce(self, event: str) -> None:
+        """Tell the client of one of ``notices`` (a shutdown, an upgrade)."""
+
     def answer(self, text: str) -> None:
         """Send a control message (ack, error, reply): no row of its own in the journal."""
         frame = text.encode()
@@ -140,7 +146,9 @@ class Connection(WSListener):
 
     def deliver_faulty(self, stream: Stream, frame: bytes, head: str, tail: str) -> None:
         """Send a stream's message with the faults in force; ``head`` and ``tail`` make its row."""
-        rules = self.hub.faults.firing(self.venue, stream.name, stream.instrument, self.number)
+        rules = self.hub.faults.firing(
+            self.venue, stream.name, stream.instrument, self.number, stream.count, len(stream.subs)
+        )
         actions = {rule.action: rule for rule in rules}
         for lost in ("mute", "drop"):
             if lost in actions:

@@ -7,10 +7,20 @@ import json
 from aiohttp import web
 
 from feedd.clock import now_ns
-from feedd.sim.faults import FaultError
+from feedd.sim.faults import FaultError, Rule
 from feedd.sim.hub import Hub
-from feedd.sim.session_binance import BinanceConnection
 from feedd.sim.source import Source
+
+EVENTS = frozenset(
+    {
+        "serverShutdown",  # Binance
+        "64008",  # OKX: this connection will be closed for an upgrade
+        "maintenance",  # Kraken: status of the trading engine; BitMEX, Bitfinex, Gate: the like
+        "restart",  # Bitfinex 20051, Gate "upgrade": reconnect
+        "online",  # the end of a maintenance
+    }
+)
+"""What ``POST /_sim/event`` may name; a connection class lists those that its venue sends."""
 
 
 class Control:
@@ -43,7 +53,7 @@ class Control:
             for each in texts:
                 rule = self.hub.faults.add(each)
                 if rule.action == "close" and _immediate(each):
-                    self._close_now()
+                    self._close_now(rule)
         except FaultError as error:
             return web.json_response({"error": str(error)}, status=400)
         return web.json_response({"faults": self.hub.faults.describe()})
@@ -56,26 +66,32 @@ class Control:
             connection.speed_up()
         return web.json_response({"faults": []})
 
-    def _close_now(self) -> None:
+    def _close_now(self, rule: Rule) -> None:
         """A ``close`` that names no message closes the connections it selects at once."""
-        rule = self.hub.faults.rules.pop()
-        self.hub.faults.active = any(r.action != "rest" for r in self.hub.faults.rules)
+        self.hub.faults.remove(rule)
         for connection in list(self.hub.connections.values()):
             if rule.selects(connection.venue, "*", "*", connection.number):
                 connection.close(rule.how, "fault")
 
     async def event(self, request: web.Request) -> web.Response:
-        """Send ``serverShutdown`` to the Binance connections (body: venue, conn, both optional)."""
+        """Announce an event to connections: ``{"event": name, "venue": v, "conn": n}``.
+
+        Each may be left out: serverShutdown, to all connections that know it.
+        """
         wanted = json.loads(await request.text() or "{}")
-        if wanted.get("event", "serverShutdown") != "serverShutdown":
-            return web.json_response({"error": "the only event is serverShutdown"}, status=400)
+        event = str(wanted.get("event", "serverShutdown"))
+        if event not in EVENTS:
+            known = ", ".join(sorted(EVENTS))
+            return web.json_response({"error": f"the events are {known}"}, status=400)
         told = []
-        for connection in self.hub.connections.values():
+        for connection in list(self.hub.connections.values()):
             venue, number = wanted.get("venue"), wanted.get("conn")
-            if isinstance(connection, BinanceConnection) and (
-                venue in (None, connection.venue) and number in (None, connection.number)
+            if (
+                event in connection.notices
+                and venue in (None, connection.venue)
+                and number in (None, connection.number)
             ):
-                connection.announce_shutdown()
+                connection.announce(event)
                 told.append(connection.number)
         return web.json_response({"told": told})
 

@@ -8,27 +8,22 @@ from collections.abc import Callable
 
 from feedd.clock import monotonic_ns
 from feedd.sim.config import SimConfig
+from feedd.sim.exchange import Exchange, World
 from feedd.sim.hub import Hub
-from feedd.sim.instruments import DERIBIT, SPOT, USDM, all_specs
-from feedd.sim.ladder import ASK, BID
+from feedd.sim.instruments import SPOT, USDM
 from feedd.sim.market import Market, VenueTime
-from feedd.sim.market_deribit import DeribitMarket, DeribitState
-from feedd.sim.market_spot import SpotMarket
-from feedd.sim.market_usdm import UsdmMarket
-from feedd.sim.ticker_deribit import DeribitTicker
+from feedd.sim.venues import EXCHANGES, choose
 
 MS = 1_000_000
 MAX_LAG_MS = 1_000
 """A generator further behind the clock than this gives up the lost time instead of a burst."""
-STEADY_EVENTS = 190.0
-"""Events per second that come by the clock (100 ms books, tickers, marks), whatever the rate."""
 EVENTS_PER_STEP = 1.35
 """Quotes and single trades that an average step yields, measured; see the rate test."""
-PLATFORM_MS = 400
+LEAST_STEPS_PER_S = 1.0
 
 
 class Engine:
-    """The synthetic source: markets, their timers, the venue time. Single-threaded."""
+    """The synthetic source: venues, their timers, the venue time. Single-threaded."""
 
     def __init__(self, config: SimConfig, hub: Hub, epoch_ms: int) -> None:
         self.hub = hub
@@ -39,64 +34,35 @@ class Engine:
         self._anchor_ns = 0
         self._stopped_ns = 0
         self._moved = True
-        state = DeribitState()
-        self.markets: dict[tuple[str, str], Market] = {}
+        world = World(hub, config, self.time, epoch_ms)
+        self.exchanges: dict[str, Exchange] = {
+            name: EXCHANGES[name](world) for name in choose(config.venues)
+        }
+        self.markets: dict[tuple[str, str], Market] = {
+            (name, symbol): market
+            for name, exchange in self.exchanges.items()
+            for symbol, market in exchange.markets.items()
+        }
         self._timers: list[tuple[int, int, int, Callable[[], None]]] = []
-        steps_per_ms = max(config.rate - STEADY_EVENTS, 1.0) / EVENTS_PER_STEP / 1_000
-        self._pace: list[list[float]] = []
-        self._steppers: list[Callable[[], None]] = []
-        for spec in all_specs(epoch_ms):
-            args = (spec, hub, self.time, config.seed, config.one_sided)
-            market: Market
-            if spec.venue == DERIBIT:
-                market = DeribitMarket(*args, state)
-                for interval, action in DeribitTicker(market, hub).timers():
-                    self._schedule(interval, action)
-            else:
-                market = (UsdmMarket if spec.venue == USDM else SpotMarket)(*args)
-            for interval, action in market.timers():
-                self._schedule(interval, action)
-            self.markets[spec.venue, spec.symbol] = market
-            self._pace.append([0.0, spec.share * steps_per_ms])
-            self._steppers.append(market.step)
-        self._all_market_streams()
+        for exchange in self.exchanges.values():
+            self._schedule_all(exchange)
         heapq.heapify(self._timers)
+        # The shares of the chosen venues add up to whatever they do: the rate is for them all.
+        markets = self.markets.values()
+        steady = sum(exchange.steady for exchange in self.exchanges.values())
+        steps_per_s = max(config.rate - steady, LEAST_STEPS_PER_S) / EVENTS_PER_STEP
+        whole = sum(market.spec.share for market in markets)
+        self._pace = [[0.0, m.spec.share / whole * steps_per_s / 1_000] for m in markets]
+        self._steppers = [market.step for market in markets]
 
-    def _schedule(self, interval: int, action: Callable[[], None]) -> None:
-        """Run ``action`` every ``interval`` ms; each timer has a phase of its own."""
-        order = len(self._timers)
-        self._timers.append((1 + order * 37 % interval, order, interval, action))
-
-    def _all_market_streams(self) -> None:
-        usdm = [m for m in self.markets.values() if isinstance(m, UsdmMarket)]
-        arrays = {1_000: self.hub.stream(USDM, "!markPrice@arr@1s", "*"),
-                  3_000: self.hub.stream(USDM, "!markPrice@arr", "*")}  # fmt: skip
-        for interval, stream in arrays.items():
-
-            def send(stream=stream) -> None:  # type: ignore[no-untyped-def]
-                marks = [m.mark for m in usdm if m.mark[0]]
-                stream.count += 1
-                if stream.subs and len(marks) == len(usdm):
-                    body = "[" + ",".join([mark[0] for mark in marks]) + "]"
-                    self.hub.publish(stream, body, ",".join([mark[1] for mark in marks]))
-
-            self._schedule(interval, send)
-        platform = self.hub.stream(DERIBIT, "platform_state", "*")
-        self.hub.stream(DERIBIT, "platform_state.public_methods_state", "*")
-
-        def send_platform() -> None:
-            platform.count += 1
-            data = '{"price_index":"sol_usdc","locked":false}'
-            body = (
-                '{"jsonrpc":"2.0","method":"subscription","params":'
-                f'{{"channel":"platform_state","data":{data}}}}}'
-            )
-            self.hub.publish(platform, body, "")
-
-        self._schedule(PLATFORM_MS, send_platform)
+    def _schedule_all(self, exchange: Exchange) -> None:
+        """Each timer of a venue has a phase of its own, the same whoever else is simulated."""
+        timers = [timer for market in exchange.markets.values() for timer in market.timers()]
+        for place, (interval, action) in enumerate([*exchange.timers(), *timers]):
+            order = len(self._timers)
+            self._timers.append((1 + place * 37 % interval, order, interval, action))
 
     # -- time ------------------------------------------------------------------------------
-
     def start(self) -> None:
         """Let the market live from now on."""
         if not self.running:
@@ -154,15 +120,7 @@ class Engine:
         for connection in list(self.hub.connections.values()):
             connection.release_held()
         for market in self.markets.values():
-            sequence = market.sequence if market.book_sent is None else market.book_sent
-            self.hub.journal.row(
-                {
-                    "final_book": market.spec.name,
-                    "sequence": sequence,
-                    "bids": market.side_text(BID),
-                    "asks": market.side_text(ASK),
-                }
-            )
+            self.hub.journal.row(market.final_book())
 
     # -- what REST asks --------------------------------------------------------------------
 

@@ -12,8 +12,10 @@ def levels_text(levels: Iterable[tuple[str, str]]) -> str:
     return "[" + ",".join([f'["{price}","{size}"]' for price, size in levels]) + "]"
 
 
-def book(instrument: str, action: str, sequence: int, ts_ms: int, bids: str, asks: str) -> str:
-    """A book event; ``bids`` and ``asks`` come from levels_text."""
+def book(
+    instrument: str, action: str, sequence: int | str, ts_ms: int, bids: str, asks: str
+) -> str:
+    """A book event; ``bids`` and ``asks`` come from levels_text, ``sequence`` may be "null"."""
     return (
         f'{{"kind":"book","instrument":"{instrument}","action":"{action}","sequence":{sequence},'
         f'"ts_event":{ts_ms * MS},"bids":{bids},"asks":{asks}}}'

@@ -7,11 +7,13 @@ A fault is ``action,key=value,...``:
   the good one instead of in its place), ``alter`` (another digit, still valid), ``fragment``
   (three frames), ``mute``, ``close`` (``how=fin|rst|half`` or a close code), ``slow``
   (``delay_ms=``, ``bytes_per_s=``), ``rest`` (``status=429|418|500|...``, ``stale=1``,
-  ``delay_ms=``, ``retry_after=``).
+  ``delay_ms=``, ``retry_after=``), ``kill`` (``every_s=N``: each N seconds a random connection
+  ends, ``how=`` as for ``close``).
 * which: ``venue=``, ``stream=`` and ``instrument=`` (shell patterns; the stream ``!ack`` is every
   control answer), ``conn=`` (number in the journal).
 * when: ``nth=N`` (only the Nth match), ``every=N``, ``prob=P`` (seeded), ``after=N`` (skip N),
-  ``count=N`` (at most N times); with none of them every match.
+  ``count=N`` (at most N times); with none of them every match. ``redundant=1``: only where
+  another connection has the stream too, and never the same message on both.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from feedd.errors import FeeddError
 ACTIONS = frozenset(
     {
         "drop", "duplicate", "reorder", "corrupt", "alter", "fragment", "mute", "close", "slow",
-        "rest",
+        "rest", "kill",
     }
 )  # fmt: skip
 CORRUPT_MODES = frozenset({"json", "utf8", "nan", "nest", "empty", "binary"})
@@ -69,6 +71,12 @@ class Rule:
     status: int = 0
     stale: int = 0
     retry_after: int = 0
+    every_s: float = 0.0
+    redundant: int = 0
+    next_ns: int = 0
+    """When a ``kill`` is due next, monotonic."""
+    last: tuple[str, int] = ("", -1)
+    """The message that a ``redundant`` rule hit last: stream and id."""
     seen: int = 0
     hits: int = 0
 
@@ -115,7 +123,11 @@ _FIELDS: dict[str, Callable[[str], object]] = {
     "status": int,
     "stale": int,
     "retry_after": int,
+    "every_s": float,
+    "redundant": int,
 }
+_TIMED = frozenset({"rest", "kill"})
+"""Actions that concern no message."""
 
 
 def parse(text: str) -> Rule:
@@ -144,11 +156,14 @@ def _check(rule: Rule) -> None:
         raise FaultError(
             f"fault {rule.text!r}: unknown mode {rule.mode!r}, use one of {_list(CORRUPT_MODES)}"
         )
+    closes = rule.action in ("close", "kill")
     code_ok = rule.how.isdigit() and 1000 <= int(rule.how) <= 4999
-    if rule.action == "close" and rule.how not in CLOSE_HOWS and not code_ok:
+    if closes and rule.how not in CLOSE_HOWS and not code_ok:
         raise FaultError(
             f"fault {rule.text!r}: how is one of {_list(CLOSE_HOWS)} or a close code 1000 to 4999"
         )
+    if rule.action == "kill" and not rule.every_s > 0:
+        raise FaultError(f"fault {rule.text!r}: kill needs every_s, seconds between two kills")
     if not 0.0 <= rule.prob <= 1.0:
         raise FaultError(f"fault {rule.text!r}: prob lies between 0 and 1")
     if rule.action == "slow" and not (rule.delay_ms > 0 or rule.bytes_per_s > 0):
@@ -175,24 +190,56 @@ class Faults:
         """Arm one more fault."""
         rule = parse(text)
         self.rules.append(rule)
-        self.active = self.active or rule.action != "rest"
+        self.active = self.active or rule.action not in _TIMED
         return rule
+
+    def remove(self, rule: Rule) -> None:
+        """Disarm one."""
+        self.rules.remove(rule)
+        self.active = any(other.action not in _TIMED for other in self.rules)
 
     def clear(self) -> None:
         """Disarm everything."""
         self.rules.clear()
         self.active = False
 
-    def firing(self, venue: str, stream: str, instrument: str, conn: int) -> list[Rule]:
-        """The rules that apply to this message, in the order they were armed."""
+    def firing(
+        self, venue: str, stream: str, instrument: str, conn: int, ident: int = 0, copies: int = 1
+    ) -> list[Rule]:
+        """The rules that apply to this message, in the order they were armed.
+
+        ``ident`` is its number in the stream, ``copies`` how many connections have the stream.
+        """
         return [
             rule
             for rule in self.rules
-            if rule.action != "rest"
+            if rule.action not in _TIMED
             and (stream != ACK_STREAM or rule.stream == ACK_STREAM or _whole_mute(rule))
             and rule.selects(venue, stream, instrument, conn)
-            and rule.fires(self._rng)
+            and (not rule.redundant or (copies > 1 and rule.last != (stream, ident)))
+            and self._fires(rule, stream, ident)
         ]
+
+    def _fires(self, rule: Rule, stream: str, ident: int) -> bool:
+        if not rule.fires(self._rng):
+            return False
+        rule.last = (stream, ident)
+        return True
+
+    def kills_due(self, now_ns: int) -> list[Rule]:
+        """The ``kill`` rules whose turn it is."""
+        due = []
+        for rule in self.rules:
+            if rule.action != "kill" or now_ns < rule.next_ns:
+                continue
+            if rule.next_ns:
+                due.append(rule)
+            rule.next_ns = now_ns + int(rule.every_s * 1e9)
+        return due
+
+    def pick(self, candidates: list[int]) -> int:
+        """One of the connection numbers, at random (seeded)."""
+        return self._rng.choice(candidates)
 
     def firing_rest(self, venue: str, path: str, instrument: str) -> list[Rule]:
         """The ``rest`` rules that apply to a request; ``stream`` patterns match its path."""

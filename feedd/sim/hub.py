@@ -65,13 +65,24 @@ class Hub:
         for connection in stream.subs:
             self.deliver(connection, stream, body, events)
 
-    def deliver(self, connection: Connection, stream: Stream, body: str, events: str) -> None:
-        """Send one message of a stream to one connection."""
+    def greet(self, connection: Connection, name: str) -> None:
+        """Send what a new subscriber of a stream gets first, where there is something."""
+        stream = self.find(connection.venue, name)
+        message = stream.greet() if stream is not None and stream.greet else None
+        if stream is not None and message is not None:
+            self.deliver(connection, stream, *message, greeting=True)
+
+    def deliver(
+        self, connection: Connection, stream: Stream, body: str, events: str, greeting: bool = False
+    ) -> None:
+        """Send one message of a stream to one connection; a greeting is for it alone."""
         if connection.closing:
             return
         stream.attempted += 1
         frame = connection.frame(stream.name, body).encode()
         events = "" if events == UNKNOWN else f',"events":[{events}]'
+        if greeting:
+            events = f',"greeting":true{events}'
         head = f'"venue":"{stream.venue}","conn":{connection.number},"stream":"{stream.name}"'
         head = f'{head},"id":{stream.count},"fault":'
         if self.faults.active or connection.delayed:
@@ -92,6 +103,26 @@ class Hub:
         stream = self.find(connection.venue, name)
         if stream is not None and connection in stream.subs:
             stream.subs = [other for other in stream.subs if other is not connection]
+
+    def kill_due(self, now_ns: int) -> None:
+        """Carry out the ``kill`` faults whose turn it is."""
+        for rule in self.faults.kills_due(now_ns):
+            candidates = [
+                connection.number
+                for connection in self.connections.values()
+                if not connection.closing
+                and rule.selects(connection.venue, "*", "*", connection.number)
+                and (not rule.redundant or self._redundant(connection))
+            ]
+            if candidates:
+                rule.hits += 1
+                self.connections[self.faults.pick(candidates)].close(rule.how, "fault")
+
+    def _redundant(self, connection: Connection) -> bool:
+        """Whether every stream of a connection is also sent to another one."""
+        streams = [self.find(connection.venue, name) for name in connection.subscriptions]
+        found = [stream for stream in streams if stream is not None]
+        return bool(found) and all(len(stream.subs) > 1 for stream in found)
 
     def register(self, connection: Connection) -> int:
         """Enter a new connection; returns its number."""

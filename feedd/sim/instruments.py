@@ -8,9 +8,10 @@ from dataclasses import dataclass
 DERIBIT = "deribit"
 USDM = "binance_usdm"
 SPOT = "binance_spot"
-VENUES = (DERIBIT, USDM, SPOT)
+RECORDED = (DERIBIT, USDM, SPOT)
+"""Venues whose recordings can be played."""
 
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _EXPIRY_HOUR = 8
 _MIN_DAYS_TO_EXPIRY = 45
 
@@ -68,9 +69,9 @@ def quarterly_expiry(epoch_ms: int) -> datetime.datetime:
             year, quarter = year + 1, 0
 
 
-def _deribit(epoch_ms: int) -> list[Spec]:
+def deribit_specs(epoch_ms: int) -> list[Spec]:
     expiry = quarterly_expiry(epoch_ms)
-    code = f"{expiry.day}{_MONTHS[expiry.month - 1]}{expiry.year % 100:02d}"
+    code = f"{expiry.day}{MONTHS[expiry.month - 1]}{expiry.year % 100:02d}"
     expiry_ms = int(expiry.timestamp()) * 1000
     specs = [
         Spec(
@@ -96,7 +97,7 @@ def _deribit(epoch_ms: int) -> list[Spec]:
     return specs
 
 
-def _usdm() -> list[Spec]:
+def usdm_specs() -> list[Spec]:
     return [
         Spec(USDM, "BTCUSDT", "perpetual", "BTC", "USDT", "USDT",
              2, 10, 3, 1, 923_000, 400, 0.20, 900),
@@ -107,7 +108,7 @@ def _usdm() -> list[Spec]:
     ]  # fmt: skip
 
 
-def _spot() -> list[Spec]:
+def spot_specs() -> list[Spec]:
     return [
         Spec(SPOT, "BTCUSDT", "spot", "BTC", "USDT", "", 8, 1_000_000, 8, 1_000,
              9_230_000, 400, 0.12, 30_000),
@@ -116,16 +117,3 @@ def _spot() -> list[Spec]:
         Spec(SPOT, "SOLUSDT", "spot", "SOL", "USDT", "", 8, 1_000_000, 8, 100_000,
              14_120, 300, 0.06, 9_000),
     ]  # fmt: skip
-
-
-def all_specs(epoch_ms: int) -> list[Spec]:
-    """Every synthetic instrument; the options' expiry depends on ``epoch_ms`` (Unix ms)."""
-    return [*_deribit(epoch_ms), *_usdm(), *_spot()]
-
-
-def names_by_venue(epoch_ms: int) -> dict[str, list[str]]:
-    """Venue -> symbols, as printed in the ready line."""
-    names: dict[str, list[str]] = {venue: [] for venue in VENUES}
-    for spec in all_specs(epoch_ms):
-        names[spec.venue].append(spec.symbol)
-    return names

@@ -6,7 +6,8 @@ JSON lines. The first row is ``{"journal": 1, "seed": n, "epoch_ms": n}``; then 
   connection, in wire order. ``id`` counts the messages of that stream, sent to anybody or not.
   ``fault`` is null or the fault applied. A row whose fault is ``duplicate`` or ``insert`` is an
   extra copy or an extra bad frame: its events are empty. A row without ``events`` is a message
-  of a capture, whose meaning this program does not know.
+  of a capture, whose meaning this program does not know. ``"greeting": true`` marks what a new
+  subscriber alone gets first (a snapshot): its ``id`` is that of the message before.
 * ``{"t", "venue", "rest": url, "status", "fault", "events": [...]}`` an order book served by REST.
 * ``{"t", "venue", "conn", "ack": [streams]}`` and ``{..., "unsubscribed": [streams]}``.
 * ``{"t", "venue", "conn", "open": path}`` and ``{..., "close": reason}``.

@@ -14,10 +14,10 @@ import click
 
 from feedd.errors import FeeddError
 from feedd.sim.config import DEFAULT_RATE, SimConfig
-from feedd.sim.instruments import VENUES
+from feedd.sim.instruments import RECORDED
 
 _PR_SET_PDEATHSIG = 1
-_HELP = """Run a simulated exchange: Deribit, Binance USD-M futures and Binance spot.
+_HELP = """Run simulated exchanges: Deribit, Binance USD-M futures and Binance spot, or --venues.
 
 A real WebSocket and a real REST server with TLS. It prints one JSON line when it is ready (ws,
 rest, ca, instruments, pid) and runs until SIGTERM.
@@ -34,6 +34,8 @@ Faults (--fault, or POST /_sim/fault on the REST port):
   close,how=rst,nth=1000                      fin|rst|half or a close code such as 1001
   slow,conn=1,delay_ms=200,bytes_per_s=64000
   rest,stream=/api/v3/depth,status=429,retry_after=3,count=2
+  kill,every_s=1,redundant=1                  each second a connection that has a double
+  drop,every=50,redundant=1                   lost on one line of two only
   rest,stale=1,count=1   rest,delay_ms=500
 \b
 Which: venue, stream and instrument (shell patterns), conn. Stream !ack: control answers.
@@ -62,6 +64,7 @@ def _die_with_parent() -> None:
     help="Where ca.pem goes.",
 )
 @click.option("--synthetic", is_flag=True, help="The seeded market (the default source).")
+@click.option("--venues", default="", help="Names with commas between, or all; default: three.")
 @click.option("--seed", default=1, show_default=True, help="Seed of the synthetic market.")
 @click.option(
     "--rate",
@@ -77,7 +80,7 @@ def _die_with_parent() -> None:
     type=click.Path(path_type=Path),
     help="Play this recording instead; repeatable.",
 )
-@click.option("--venue", type=click.Choice(["", *VENUES]), default="", help="Of the capture.")
+@click.option("--venue", type=click.Choice(["", *RECORDED]), default="", help="Of the capture.")
 @click.option("--speed", default="1", show_default=True, help="Of the capture: a factor, or max.")
 @click.option(
     "--settle-s",

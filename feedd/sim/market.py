@@ -101,6 +101,15 @@ class Market(ABC):
         """The whole side as journal text, best first."""
         return [[self.price_text(t), self.size_text(s)] for t, s in self.ladder.levels(side)]
 
+    def final_book(self) -> dict[str, object]:
+        """The journal row of the book as its subscribers know it once nothing more is sent."""
+        return {
+            "final_book": self.spec.name,
+            "sequence": self.sequence if self.book_sent is None else self.book_sent,
+            "bids": self.side_text(BID),
+            "asks": self.side_text(ASK),
+        }
+
     # -- evolution -------------------------------------------------------------------------
 
     def _size(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,8 +15,9 @@ import zstandard
 from feedd.clock import monotonic_ns
 from feedd.errors import CaptureError
 from feedd.sim.config import SimConfig
+from feedd.sim.exchange import Exchange
 from feedd.sim.hub import UNKNOWN, Hub, Stream
-from feedd.sim.instruments import DERIBIT, USDM, VENUES
+from feedd.sim.instruments import DERIBIT, RECORDED, USDM
 from feedd.sim.source import Params, RefusalError, check_instrument_query
 
 BURST = 500
@@ -73,12 +74,13 @@ class Playback:
     allow_raw = True
 
     def __init__(self, config: SimConfig, hub: Hub) -> None:
-        if config.venue not in VENUES:
+        if config.venue not in RECORDED:
             raise CaptureError(
-                f"a capture needs --venue, one of {', '.join(VENUES)}; not {config.venue!r}"
+                f"a capture needs --venue, one of {', '.join(RECORDED)}; not {config.venue!r}"
             )
         self.venue = config.venue
         self.hub = hub
+        self.exchanges: Mapping[str, Exchange] = {}
         self._speed = config.speed
         self._settle_ns = int(config.settle_s * 1e9)
         self._rows: list[Row] = []

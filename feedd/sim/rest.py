@@ -1,4 +1,4 @@
-"""The REST side of all three venues."""
+"""The REST side: the recorded venues' endpoints, and the door to those of all others."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from aiohttp import web
 
 from feedd.clock import monotonic_ns, now_ns
 from feedd.sim.config import SimConfig
+from feedd.sim.exchange import RestRequest
 from feedd.sim.faults import Rule
 from feedd.sim.hub import Hub
 from feedd.sim.instruments import DERIBIT, SPOT, USDM
@@ -25,6 +26,7 @@ WEIGHT_STEPS = {
     SPOT: ((100, 5), (500, 25), (1_000, 50), (5_000, 250)),
 }
 INFO_WEIGHT = {USDM: 1, SPOT: 20}
+RECORDED_PATHS = {DERIBIT: "/api/v2/", USDM: "/fapi/", SPOT: "/api/v3/"}
 MINUTE_NS = 60_000_000_000
 _SYMBOL = re.compile(r"^[A-Z0-9-_.]{1,20}$")
 _LIMIT = re.compile(r"^[0-9]{1,20}$")
@@ -41,7 +43,23 @@ class Rest:
         self._first: dict[tuple[str, str], tuple[str, str]] = {}
 
     def routes(self) -> list[web.RouteDef]:
-        """The endpoints."""
+        """The endpoints: the recorded venues' with and without prefix, the others' with it."""
+        routes = self._recorded_routes()
+        here = {
+            venue: start
+            for venue, start in RECORDED_PATHS.items()
+            if venue in self.source.exchanges or not self.source.exchanges
+        }
+        own = [r for r in routes if r.path.startswith(tuple(here.values()))]
+        prefixed = [
+            web.get(f"/{venue}{route.path}", route.handler)
+            for venue, start in here.items()
+            for route in own
+            if route.path.startswith(start)
+        ]
+        return [*own, *prefixed, web.get("/{venue}/{path:.*}", self.any_venue)]
+
+    def _recorded_routes(self) -> list[web.RouteDef]:
         return [
             web.get("/api/v2/public/get_instruments", self.get_instruments),
             web.get("/api/v2/public/get_order_book", self.get_order_book),
@@ -171,6 +189,33 @@ class Rest:
         message = f"Too much request weight used; current limit is {BUDGET[venue]} per 1 MINUTE."
         response = _json(json.dumps({"code": -1003, "msg": message}), 429)
         response.headers["Retry-After"] = str(left)
+        return response
+
+    # -- all other venues ------------------------------------------------------------------
+
+    async def any_venue(self, request: web.Request) -> web.Response:
+        """``/<venue>/<the venue's own path>``."""
+        venue = request.match_info["venue"]
+        exchange = self.source.exchanges.get(venue)
+        if exchange is None:
+            return _json('{"error":"no such venue or path"}', 404)
+        asked = RestRequest("/" + request.match_info["path"], dict(request.query))
+        rules = await self._delay(venue, asked.path, exchange.rest_symbol(asked))
+        failed = _failed(rules)
+        if failed is not None:
+            self._note(venue, request, failed.status, "")
+            return _json(exchange.rest_refusal(failed.status), failed.status, failed)
+        answer = exchange.rest(asked)
+        if answer is None:
+            return _json('{"error":"no such path"}', 404)
+        body, event = answer.body, answer.event
+        if answer.instrument:
+            key = (venue, answer.instrument)
+            body, event = self._maybe_stale(key, (body, event), rules)
+        if answer.status == 200 and event:
+            self._note(venue, request, 200, event, rules)
+        response = _json(body, answer.status)
+        response.headers.update(answer.headers)
         return response
 
     # -- faults and journal ----------------------------------------------------------------

@@ -22,7 +22,7 @@ from feedd.sim.control import Control
 from feedd.sim.engine import Engine
 from feedd.sim.faults import Faults
 from feedd.sim.hub import Hub
-from feedd.sim.instruments import SPOT, USDM, VENUES
+from feedd.sim.instruments import DERIBIT, RECORDED, SPOT, USDM
 from feedd.sim.journal import Journal
 from feedd.sim.playback import Playback
 from feedd.sim.rest import Rest
@@ -83,11 +83,18 @@ class SimServer:
             ) from error
         port = self._server.sockets[0].getsockname()[1]
         letter = "s" if config.tls else ""
+        ws = f"ws{letter}://{config.host}:{port}"
+        rest = f"http{letter}://{config.host}:{rest_port}"
+        venues = tuple(self.source.exchanges) or RECORDED
         self.ready = {
-            "ws": f"ws{letter}://{config.host}:{port}",
-            "rest": f"http{letter}://{config.host}:{rest_port}",
+            "ws": ws,
+            "rest": rest,
             "ca": ca,
-            "instruments": {venue: self.source.symbols(venue) for venue in VENUES},
+            "instruments": {venue: self.source.symbols(venue) for venue in venues},
+            "endpoints": {
+                venue: {"ws": f"{ws}/{venue}", "rest": f"{rest}/{venue}"}
+                for venue in self.source.exchanges
+            },
         }
         if not config.hold:
             self.source.start()
@@ -149,15 +156,38 @@ class SimServer:
         self, request: picows.WSUpgradeRequest
     ) -> Connection | picows.WSUpgradeResponseWithListener:
         path = request.path.decode("ascii", "replace")
-        segments = [segment for segment in urlsplit(path).path.split("/") if segment]
-        if segments[:3] == ["ws", "api", "v2"]:
-            return DeribitConnection(self.hub, self.config, path, self.source)
-        routed = segments[:1] in (["public"], ["market"])
-        if segments[1 if routed else 0 :][:1] in (["ws"], ["stream"]):
-            venue = USDM if routed else SPOT
-            return BinanceConnection(self.hub, self.config, path, self.source, venue)
+        connection = self._connection(path)
+        if connection is not None:
+            return connection
         response = picows.WSUpgradeResponse.create_error_response(404, b"no such stream endpoint\n")
         return picows.WSUpgradeResponseWithListener(response, None)
+
+    def _connection(self, path: str) -> Connection | None:
+        """``/<venue>/<the venue's own path>``; the recorded venues also without the prefix."""
+        prefix, slash, rest = path.removeprefix("/").partition("/")
+        venue = prefix.partition("?")[0]
+        exchange = self.source.exchanges.get(venue)
+        if exchange is None:
+            return self._recorded_connection(path, "")
+        own = slash + rest or path.removeprefix(f"/{venue}") or "/"
+        if venue in RECORDED:
+            return self._recorded_connection(own, venue)
+        return exchange.connection(own)
+
+    def _recorded_connection(self, path: str, venue: str) -> Connection | None:
+        segments = [segment for segment in urlsplit(path).path.split("/") if segment]
+        if segments[:3] == ["ws", "api", "v2"]:
+            here = DERIBIT
+        else:
+            routed = segments[:1] in (["public"], ["market"])
+            if segments[1 if routed else 0 :][:1] not in (["ws"], ["stream"]):
+                return None
+            here = USDM if routed else SPOT
+        if venue not in ("", here) or (self.source.exchanges and here not in self.source.exchanges):
+            return None
+        if here == DERIBIT:
+            return DeribitConnection(self.hub, self.config, path, self.source)
+        return BinanceConnection(self.hub, self.config, path, self.source, here)
 
     # -- time ------------------------------------------------------------------------------
 
@@ -172,6 +202,8 @@ class SimServer:
             now = monotonic_ns()
             everyone = now - last >= TIMER_S * 1e9
             last = now if everyone else last
+            if everyone:
+                self.hub.kill_due(now)
             delayed = False
             for connection in list(self.hub.connections.values()):
                 delayed = delayed or connection.delayed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -26,6 +27,8 @@ UNDOCUMENTED = "trade"
 
 class BinanceConnection(Connection):
     """One Binance client. ``route`` is public or market on USD-M, empty on spot."""
+
+    notices: ClassVar[frozenset[str]] = frozenset({"serverShutdown"})
 
     def __init__(self, hub: Hub, config: SimConfig, path: str, source: Source, venue: str) -> None:
         super().__init__(hub, config, path)
@@ -159,8 +162,8 @@ class BinanceConnection(Connection):
             self._pinged_ns = self._pinged_ns or now
             self.ping(self._payload)
 
-    def announce_shutdown(self) -> None:
-        """Send the event that a venue sends before it closes a connection on its own account."""
+    def announce(self, event: str) -> None:
+        """``serverShutdown``: sent before the venue closes a connection on its own account."""
         self.answer(
             self.frame("!serverShutdown", f'{{"e":"serverShutdown","E":{now_ns() // 1_000_000}}}')
         )

@@ -131,10 +131,7 @@ class DeribitConnection(Connection):
             self.note_subscribed(fresh)
         for name in fresh:
             self.hub.subscribe(self, name)
-            stream = self.hub.find(self.venue, name)
-            message = stream.greet() if stream is not None and stream.greet else None
-            if stream is not None and message is not None:
-                self.hub.deliver(self, stream, *message)
+            self.hub.greet(self, name)
         if fresh:
             self._source.subscribed()
 

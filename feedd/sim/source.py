@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from feedd.sim.engine import Engine
+from feedd.sim.exchange import Exchange
 from feedd.sim.instruments import DERIBIT
 from feedd.sim.market_binance import BinanceMarket
 from feedd.sim.market_deribit import DeribitMarket
@@ -31,6 +33,8 @@ class Source(Protocol):
     """The synthetic market or a capture."""
 
     allow_raw: bool
+    exchanges: Mapping[str, Exchange]
+    """The venues that are simulated; empty where a recording is played."""
 
     def subscribed(self) -> None:
         """Somebody subscribed to something new."""
@@ -68,6 +72,7 @@ class SyntheticSource:
 
     def __init__(self, engine: Engine, allow_raw: bool) -> None:
         self.engine = engine
+        self.exchanges: Mapping[str, Exchange] = engine.exchanges
         self.allow_raw = allow_raw
 
     def subscribed(self) -> None:

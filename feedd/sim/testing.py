@@ -49,6 +49,7 @@ class SimHandle:
         self.ws: str = ready["ws"]
         self.rest: str = ready["rest"]
         self.ca: str = ready["ca"]
+        self.endpoints: dict[str, dict[str, str]] = ready["endpoints"]
         self.instruments: dict[str, list[str]] = ready["instruments"]
 
     def _ready_line(self) -> dict[str, Any]:

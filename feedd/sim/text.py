@@ -27,6 +27,12 @@ def plain(units: int, decimals: int) -> str:
     return f"{whole}.{fraction.rstrip('0') or '0'}"
 
 
+def trimmed(units: int, decimals: int) -> str:
+    """Text without any superfluous place: ``"76914"``, ``"0.0065"``."""
+    text = fixed(units, decimals)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
 def short(units: int, decimals: int) -> str:
     """The shorter of plain and scientific form, as Deribit writes it: ``"1.0002e6"``."""
     text = plain(units, decimals)
@@ -72,4 +78,14 @@ class ShortText(FixedText):
         if len(self) >= CACHE_LIMIT:
             self.clear()
         text = self[n] = short(n * self.multiple, self.decimals)
+        return text
+
+
+class TrimmedText(FixedText):
+    """Cache ``n -> trimmed(n * multiple, decimals)``."""
+
+    def __missing__(self, n: int) -> str:
+        if len(self) >= CACHE_LIMIT:
+            self.clear()
+        text = self[n] = trimmed(n * self.multiple, self.decimals)
         return text

@@ -234,6 +234,7 @@ async def test_rest_faults(sim: SimHandle) -> None:
         ("close,how=softly", "close code"),
         ("drop,prob=2", "between 0 and 1"),
         ("slow", "delay_ms"),
+        ("kill", "every_s"),
         ("rest", "status"),
     ],
 )
@@ -269,3 +270,40 @@ def test_damage_is_damage() -> None:
             strict(corrupted(frame, mode).decode())
     with pytest.raises(UnicodeDecodeError):
         corrupted(frame, "utf8").decode()
+
+
+async def test_kill_ends_a_random_connection_each_time_but_never_the_last(sim: SimHandle) -> None:
+    async with connect(sim, "/stream") as one, connect(sim, "/stream") as two:
+        for client in (one, two):
+            await client.answer(subscribe(STREAM))
+        await arm(sim, "kill,every_s=0.2,redundant=1,how=rst,venue=binance_spot")
+        ends = await asyncio.gather(lives(one, 0.9), lives(two, 0.9))
+        # one of the two is killed; the other then has no double and lives
+        assert sorted(ends) == [False, True]
+
+
+async def lives(client: Client, seconds: float) -> bool:
+    """Whether the connection is still there after so long."""
+    try:
+        async with asyncio.timeout(seconds):
+            while await client.receive() is not None:
+                pass
+    except TimeoutError:
+        return True
+    return False
+
+
+async def test_a_redundant_fault_never_hits_both_copies(sim: SimHandle) -> None:
+    await arm(sim, f"drop,stream={STREAM},prob=0.5,redundant=1")
+    async with connect(sim, "/stream") as one:
+        await one.answer(subscribe(STREAM))
+        assert set(steps(await collect(one, 5))) == {1}
+        async with connect(sim, "/stream") as two:
+            await two.answer(subscribe(STREAM))
+            await collect(two, 1)
+            first = json.loads(two.frames[-1])["data"]["t"]
+            both = [await collect(one, 60), await collect(two, 60)]
+    whole = set(range(first, min(ids[-1] for ids in both)))
+    assert whole <= set(both[0]) | set(both[1]) | {first}
+    assert not whole <= set(both[0])
+    assert not whole <= set(both[1])

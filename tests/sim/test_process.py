@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import aiohttp
 import pytest
 from click.testing import CliRunner
 
@@ -117,3 +118,23 @@ def test_pid_in_the_ready_line_is_the_process(tmp_path: Path) -> None:
         assert handle.process.pid != os.getpid()
         assert Path(handle.ca).parent == tmp_path
         assert Path(handle.ca).read_text().startswith("-----BEGIN CERTIFICATE")
+
+
+async def test_chosen_venues_are_served_under_their_name(tmp_path: Path) -> None:
+    with start_sim(tmp_path, rate=300, venues="binance_usdm,deribit", tls=False) as handle:
+        assert list(handle.instruments) == ["binance_usdm", "deribit"]
+        assert handle.endpoints["deribit"]["ws"] == handle.ws + "/deribit"
+        async with connect(handle, "/deribit/ws/api/v2") as client:
+            channels = ["book.BTC-PERPETUAL.100ms"]
+            assert (await client.answer(deribit("subscribe", channels=channels)))["result"]
+        async with connect(handle, "/binance_usdm/public/ws/btcusdt@depth@100ms") as client:
+            assert (await client.receive())["e"] == "depthUpdate"
+        assert handle.get("/binance_usdm/fapi/v1/exchangeInfo")[0] == 200
+        assert handle.get("/binance_spot/api/v3/exchangeInfo")[0] == 404
+        for path in ("/stream", "/binance_spot/stream", "/deribit/public/stream"):
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                async with connect(handle, path):
+                    pass
+    unknown = pytest.raises(StartError, match="nowhere is not simulated")
+    with unknown, start_sim(tmp_path, venues="deribit,nowhere"):
+        pass

@@ -1,0 +1,38 @@
+"""The table of simulated venues: one entry per venue, in the order they are shown."""
+
+from __future__ import annotations
+
+from feedd.errors import StartError
+from feedd.sim.exchange import Exchange
+from feedd.sim.exchange_binance import SpotExchange, UsdmExchange
+from feedd.sim.exchange_deribit import DeribitExchange
+
+EXCHANGES: dict[str, type[Exchange]] = {
+    exchange.name: exchange
+    for exchange in (
+        DeribitExchange,
+        UsdmExchange,
+        SpotExchange,
+    )
+}
+DEFAULT = (DeribitExchange.name, UsdmExchange.name, SpotExchange.name)
+ALL = "all"
+
+
+def choose(text: str) -> tuple[str, ...]:
+    """Venues named in a comma separated list, ``all``, or the default where it is empty.
+
+    Raises StartError for a name that is no simulated venue.
+    """
+    if not text.strip():
+        return DEFAULT
+    if text.strip() == ALL:
+        return tuple(EXCHANGES)
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    unknown = [name for name in names if name not in EXCHANGES]
+    if unknown:
+        raise StartError(
+            f"--venues: {', '.join(unknown)} is not simulated; use {ALL} or some of "
+            f"{', '.join(EXCHANGES)}"
+        )
+    return names
