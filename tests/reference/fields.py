@@ -94,7 +94,7 @@ def quote_side(prefix: str, price: Decimal | None, size: Decimal | None) -> dict
     }
 
 
-def levels(rows: Any, price: int, size: int) -> list[tuple[Decimal, Decimal]]:
+def levels(rows: Any, price: int | str, size: int | str) -> list[tuple[Decimal, Decimal]]:
     """Level arrays to (price, size) pairs in the venue's order; an absent side is an empty one."""
     if rows is None:
         return []
