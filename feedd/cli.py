@@ -16,6 +16,7 @@ _COMMANDS = {
     "config": ("feedd.supervisor.commands", "config"),
     "decode": ("feedd.capture.command", "decode"),
     "demo": ("feedd.demo.command", "demo"),
+    "metrics": ("feedd.supervisor.commands", "metrics"),
     "run": ("feedd.supervisor.commands", "run"),
     "sim": ("feedd.sim.main", "sim"),
     "status": ("feedd.supervisor.commands", "status"),

@@ -33,6 +33,7 @@ class Broadcast:
 
     def __init__(self, address: str, send_hwm: int) -> None:
         self.address = address
+        self.sent = 0
         self._sequence: dict[str, int] = {}
         self._last: dict[bytes, bytes] = {}
         self._context = zmq.Context()
@@ -60,6 +61,7 @@ class Broadcast:
         sequence = self._sequence.get(prefix, 0)
         self._sequence[prefix] = sequence + 1
         body = orjson.dumps({"v": 1, "seq": sequence, "t": now_ns(), **message})
+        self.sent += 1
         key = topic.encode()
         if keep and (key in self._last or len(self._last) < LAST_MAX):
             self._last[key] = body

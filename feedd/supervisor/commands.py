@@ -15,7 +15,7 @@ from feedd.supervisor.config import load_config
 from feedd.supervisor.run import run_daemon
 from feedd.supervisor.status import collect, healthy, render
 
-__all__ = ["config", "run", "status"]
+__all__ = ["config", "metrics", "run", "status"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _CONFIG = click.option(
@@ -61,6 +61,14 @@ def _usual() -> Path:
     """Where a consumer would find the daemon, or would expect it."""
     places = [default_directory(), *candidates()[0]]
     return next((place for place in places if place.is_dir()), places[0])
+
+
+@click.command()
+def metrics() -> None:
+    """Every metric with type, labels and meaning, in Markdown (docs/metrics.md)."""
+    from feedd.metrics.document import markdown
+
+    click.echo(markdown(), nl=False)
 
 
 @click.group()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import grp
+import ipaddress
 import os
 import re
 import ssl
@@ -36,6 +37,7 @@ __all__ = [
     "Config",
     "Instance",
     "Log",
+    "Metrics",
     "Readers",
     "VenueConfig",
     "Zmq",
@@ -115,6 +117,17 @@ class Zmq(_Base, frozen=True, kw_only=True):
     """Messages kept per subscriber that does not read; newer ones are dropped and numbered."""
 
 
+class Metrics(_Base, frozen=True, kw_only=True):
+    enabled: bool = False
+    bind: str = "127.0.0.1:9464"
+    """Host and port of the Prometheus endpoint; port 0: any free one, named in the log."""
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.bind.rpartition(":")
+        return host.removeprefix("[").removesuffix("]"), int(port)
+
+
 class Log(_Base, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -125,6 +138,7 @@ class Config(_Base, frozen=True, kw_only=True):
     readers: Readers = Readers()
     venues: dict[str, VenueConfig]
     zmq: Zmq = Zmq()
+    metrics: Metrics = Metrics()
     log: Log = Log()
 
     @property
@@ -204,9 +218,21 @@ def _machine_issues(config: Config) -> Iterator[Issue]:
             "zmq.bind",
             f'"{bind}": only ipc:// with an absolute path, for example ipc:///run/feedd/pub',
         )
+    yield from _metrics_issues(config.metrics.bind)
     if len(config.zmq_address.removeprefix("ipc://").encode()) > SOCKET_PATH_MAX:
         key = "zmq.bind" if bind else "instance.directory"
         yield key, f"too long for a socket: at most {SOCKET_PATH_MAX} bytes"
+
+
+def _metrics_issues(bind: str) -> Iterator[Issue]:
+    match = re.fullmatch(r"(\[[0-9a-fA-F:]+\]|[^:\[\]]+):([0-9]{1,5})", bind)
+    if match is None or int(match[2]) > 65535:
+        yield "metrics.bind", f'"{bind}" is not HOST:PORT, for example 127.0.0.1:9464'
+        return
+    try:
+        ipaddress.ip_address(match[1].strip("[]"))
+    except ValueError:
+        yield "metrics.bind", f'"{match[1]}" is not an IP address, for example 127.0.0.1'
 
 
 def _venue_issues(name: str, config: VenueConfig) -> Iterator[Issue]:

@@ -25,6 +25,7 @@ from feedd.supervisor.broadcast import Broadcast
 from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import Config
 from feedd.supervisor.fetch import Fetcher, fill_url
+from feedd.supervisor.operations import Operations
 from feedd.supervisor.plan import make_plan
 from feedd.supervisor.process import ReaderHandle, ReaderState
 from feedd.supervisor.reference import choose, fetch_reference, rest_base
@@ -66,16 +67,18 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._stop_count = 0
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._venues: dict[str, Venue] = {name: venues.load(name) for name in config.venues}
-        self._fetchers: dict[str, Fetcher] = {}
-        self._readers: dict[int, ReaderHandle] = {}
+        self.venues: dict[str, Venue] = {name: venues.load(name) for name in config.venues}
+        self.fetchers: dict[str, Fetcher] = {}
+        self.readers: dict[int, ReaderHandle] = {}
         self._spare: dict[int, list[int]] = {}
         self._placed: dict[str, tuple[int, int, int, int]] = {}  # name: reader, id, row, depth
-        self._registry: Registry | None = None
-        self._broadcast: Broadcast | None = None
-        self._permits: PermitDesk | None = None
+        self.registry: Registry | None = None
+        self.broadcast: Broadcast | None = None
+        self.permits: PermitDesk | None = None
         self._feeds: list[StatusFeed] = []
-        self._service = Service(self.directory, self._readers)
+        self.started_ns = now_ns()
+        self.service = Service(self.directory, self.readers)
+        self.operations = Operations(self)
         self._failure: BaseException | None = None
 
     # -- life ----------------------------------------------------------------------------------
@@ -96,12 +99,12 @@ class Supervisor:
             ) from exc
         with Lock(lock_path(self.directory)):
             try:
-                waiting = self._spawn(self._service.starting())
+                waiting = self._spawn(self.service.starting())
                 started = await self._unless_stopped(self._start(state, gid))
                 waiting.cancel()
                 if not started:
                     log.info("stopped before the start was complete")
-                    self._service.stopping()
+                    self.service.stopping()
                     return Exit.OK
                 return await self._serve()
             finally:
@@ -124,29 +127,30 @@ class Supervisor:
         self._stop_count += 1
         self._stop.set()
         if self._stop_count > 1:
-            for reader in self._readers.values():
+            for reader in self.readers.values():
                 reader.kill()
 
     async def _start(self, state: Path, gid: int | None) -> None:
         config = self.config
-        self._registry = registry = Registry(self.directory, state, gid)
-        self._permits = PermitDesk(state / "permits.json")
-        for name, venue in self._venues.items():
+        self.registry = registry = Registry(self.directory, state, gid)
+        self.permits = PermitDesk(state / "permits.json")
+        for name, venue in self.venues.items():
             limits = venue.session.limits
-            self._permits.add_venue(
+            self.permits.add_venue(
                 name, limits.connects_max, limits.connects_window_s, monotonic_ns(), now_ns()
             )
-            self._fetchers[name] = Fetcher(name, venue.session.rest, config.venues[name].ca_file)
-        lists = await fetch_reference(config, self._venues, self._fetchers)
+            self.fetchers[name] = Fetcher(name, venue.session.rest, config.venues[name].ca_file)
+        lists = await fetch_reference(config, self.venues, self.fetchers)
         chosen = choose(config, lists, registry)
-        plans = make_plan(config, self._venues, chosen, choose_cores(config))
+        plans = make_plan(config, self.venues, chosen, choose_cores(config))
         prepare_segments(self.directory, plans, gid)
         self._place(plans)
         if config.zmq.enabled:
-            self._broadcast = Broadcast(config.zmq_address, config.zmq.send_hwm)
+            self.broadcast = Broadcast(config.zmq_address, config.zmq.send_hwm)
         for plan in plans:
             handle = ReaderHandle(plan, self._on_message, self._on_change)
-            self._readers[plan.reader] = handle
+            self.readers[plan.reader] = handle
+        await self.operations.start()
         log.info(
             "%d instruments, %d connections, %d readers in %s",
             sum(len(v.instruments) for plan in plans for v in plan.venues),
@@ -156,7 +160,7 @@ class Supervisor:
         )
 
     def _place(self, plans: list[ReaderPlan]) -> None:
-        assert self._registry is not None  # noqa: S101 - made before the plan
+        assert self.registry is not None  # noqa: S101 - made before the plan
         places: dict[int, tuple[int, int]] = {}
         for plan in plans:
             used = 0
@@ -167,15 +171,15 @@ class Supervisor:
                     self._placed[name] = (plan.reader, item.id, item.row, item.depth)
                     used += 1
             self._spare[plan.reader] = list(range(plan.rows - 1, used - 1, -1))
-        self._registry.place(places)
+        self.registry.place(places)
 
     async def _serve(self) -> int:
-        lives = [self._spawn(reader.run()) for reader in self._readers.values()]
+        lives = [self._spawn(reader.run()) for reader in self.readers.values()]
         self._spawn(self._grant_forever(), vital=True)
         self._spawn(self._health_forever(), vital=True)
-        self._spawn(self._service.watch(), vital=True)
-        if self._broadcast is not None:
-            self._spawn(self._broadcast.serve(), vital=True)
+        self._spawn(self.service.watch(), vital=True)
+        if self.broadcast is not None:
+            self._spawn(self.broadcast.serve(), vital=True)
             self._spawn(self._forward_forever(), vital=True)
         stopped = self._spawn(self._wait_stop())
         ended = asyncio.gather(*lives)
@@ -184,13 +188,13 @@ class Supervisor:
             ended.result()
             raise StartError("every reader was given up: see the messages above")
         log.info("stopping")
-        self._service.stopping()
-        for reader in self._readers.values():
+        self.service.stopping()
+        for reader in self.readers.values():
             reader.stop()
         done, _ = await asyncio.wait({ended}, timeout=STOP_S)
         if not done:
             log.error("readers did not stop within %.0f s: killed", STOP_S)
-            for reader in self._readers.values():
+            for reader in self.readers.values():
                 reader.kill()
             await asyncio.wait({ended}, timeout=1.0)
         self._forward()
@@ -200,17 +204,18 @@ class Supervisor:
         await self._stop.wait()
 
     async def _close(self) -> None:
-        for reader in self._readers.values():
+        for reader in self.readers.values():
             reader.kill()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for fetcher in self._fetchers.values():
+        await self.operations.close()
+        for fetcher in self.fetchers.values():
             await fetcher.close()
-        if self._broadcast is not None:
-            self._broadcast.close()
-        if self._registry is not None:
-            self._registry.close()
+        if self.broadcast is not None:
+            self.broadcast.close()
+        if self.registry is not None:
+            self.registry.close()
 
     def _spawn(self, work: Coroutine[Any, Any, Any], *, vital: bool = False) -> asyncio.Task[Any]:
         """Run ``work`` beside the rest; the daemon cannot do without what is ``vital``."""
@@ -232,8 +237,8 @@ class Supervisor:
 
     def _on_message(self, reader: ReaderHandle, message: dict[str, Any], body: bytes) -> None:
         op = message.get("op")
-        if op == "permit" and self._permits is not None:
-            self._permits.ask(message["venue"], reader.number, message["line"])
+        if op == "permit" and self.permits is not None:
+            self.permits.ask(message["venue"], reader.number, message["line"])
         elif op == "snapshot":
             self._spawn(
                 self._snapshot(reader, message["venue"], message["symbol"], message["channel"])
@@ -244,7 +249,7 @@ class Supervisor:
             log.error("reader %d: %s", reader.number, message.get("error"))
 
     async def _snapshot(self, reader: ReaderHandle, name: str, symbol: str, channel: str) -> None:
-        venue = self._venues[name]
+        venue = self.venues[name]
         answer: dict[str, Any] = {"op": "snapshot", "venue": name, "symbol": symbol}
         book = venue.channels[channel].book
         if book is None or book.rest is None:
@@ -254,7 +259,7 @@ class Supervisor:
         url = base + fill_url(book.rest.url, symbol=symbol, limit=book.rest.limit)
         try:
             weight = venue.session.rest.snapshot_weight
-            response = await self._fetchers[name].get(url, weight)
+            response = await self.fetchers[name].get(url, weight)
         except VenueError as exc:
             log.warning("%s", exc)
             reader.send({**answer, "status": 0, "error": str(exc)})
@@ -267,26 +272,26 @@ class Supervisor:
 
     def _unknown(self, reader: ReaderHandle, venue: str, symbol: str) -> None:
         """An id for a symbol that nobody planned; its board row is one of the reader's spares."""
-        assert self._registry is not None  # noqa: S101 - readers start after it
+        assert self.registry is not None  # noqa: S101 - readers start after it
         name = f"{venue}:{symbol}"
         placed = self._placed.get(name)
         if placed is None or placed[0] != reader.number:
             try:
-                self._registry.add([name])
+                self.registry.add([name])
             except (ShmError, ValueError, OSError) as exc:
                 log.error("no id for %s: %s", name, exc)
                 return
-            number = self._registry.id_of(name)
+            number = self.registry.id_of(name)
             spare = self._spare[reader.number]
             row = spare.pop() if spare else -1
             depth = reader.plan.depths[row] if row >= 0 else 128
             placed = (reader.number, number, row, depth)
             self._placed[name] = placed
-            self._registry.place_one(number, reader.number, row)
+            self.registry.place_one(number, reader.number, row)
             end = "" if row >= 0 else ", but no board row is left"
             log.info("new instrument %s: id %d%s", name, number, end)
-            if self._broadcast is not None:
-                self._broadcast.send(
+            if self.broadcast is not None:
+                self.broadcast.send(
                     f"instrument.{name}",
                     {"name": name, "id": number, "reader": reader.number, "row": row},
                 )
@@ -303,31 +308,31 @@ class Supervisor:
         )
 
     def _on_change(self, reader: ReaderHandle) -> None:
-        if reader.state is not ReaderState.RUNNING and self._permits is not None:
-            self._permits.forget(reader.number)
+        if reader.state is not ReaderState.RUNNING and self.permits is not None:
+            self.permits.forget(reader.number)
         self._health(reader)
 
     # -- periodic ------------------------------------------------------------------------------
 
     async def _grant_forever(self) -> None:
-        assert self._permits is not None  # noqa: S101 - made before the readers
+        assert self.permits is not None  # noqa: S101 - made before the readers
         while True:
-            for venue, number, line in self._permits.grants(monotonic_ns(), now_ns()):
-                self._readers[number].send({"op": "permit", "venue": venue, "line": line})
+            for venue, number, line in self.permits.grants(monotonic_ns(), now_ns()):
+                self.readers[number].send({"op": "permit", "venue": venue, "line": line})
             await asyncio.sleep(PERMIT_S)
 
     async def _health_forever(self) -> None:
-        assert self._registry is not None  # noqa: S101 - made before the readers
+        assert self.registry is not None  # noqa: S101 - made before the readers
         while True:
-            self._registry.heartbeat(monotonic_ns())
-            for reader in self._readers.values():
+            self.registry.heartbeat(monotonic_ns())
+            for reader in self.readers.values():
                 self._health(reader)
             await asyncio.sleep(HEALTH_S)
 
     def _health(self, reader: ReaderHandle) -> None:
-        if self._broadcast is None:
+        if self.broadcast is None:
             return
-        self._broadcast.send(
+        self.broadcast.send(
             f"health.reader.{reader.number}",
             {
                 "reader": reader.number,
@@ -340,7 +345,7 @@ class Supervisor:
         )
 
     async def _forward_forever(self) -> None:
-        self._feeds = [StatusFeed(str(self.directory), n) for n in self._readers]
+        self._feeds = [StatusFeed(str(self.directory), n) for n in self.readers]
         try:
             while True:
                 self._forward()
@@ -351,11 +356,11 @@ class Supervisor:
             self._feeds = []
 
     def _forward(self) -> None:
-        if self._broadcast is None:
+        if self.broadcast is None:
             return
         for feed in self._feeds:
             for event, message in feed.poll():
-                self._broadcast.send(f"status.{event}", message, keep=False)
+                self.broadcast.send(f"status.{event}", message, keep=False)
 
 
 def _gid(group: str | None) -> int | None:

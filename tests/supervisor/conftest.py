@@ -50,8 +50,10 @@ class Daemon:
         venues: dict[str, list[str]] | None = None,
         readers: int = 1,
         instruments: dict[str, list[str]] | None = None,
+        sections: str = "",
         **more: object,
     ) -> Path:
+        """``sections`` are further tables as they stand, ``more`` goes into each venue's."""
         lines = [
             "[instance]",
             f'directory = "{self.directory}"',
@@ -73,7 +75,7 @@ class Daemon:
             lines.append(f"[venues.{venue}]")
             lines += [f"{key} = {json.dumps(value)}" for key, value in table.items()]
         path = self.files / "feedd.toml"
-        path.write_text("\n".join(lines) + "\n")
+        path.write_text("\n".join(lines) + "\n" + sections)
         return path
 
     def start(self, **options: Any) -> Daemon:

@@ -43,8 +43,8 @@ async def test_unknown_symbols_get_ids_and_rows(tmp_path: Path) -> None:
     supervisor = Supervisor(mine)
     registry = Registry(tmp_path, tmp_path / "state")
     registry.add(["deribit:A"])
-    (plan,) = make_plan(mine, supervisor._venues, {"deribit": [Listed("A", 0)]}, [None])
-    supervisor._registry = registry
+    (plan,) = make_plan(mine, supervisor.venues, {"deribit": [Listed("A", 0)]}, [None])
+    supervisor.registry = registry
     supervisor._place([plan])
     handle = Handle(plan, supervisor._on_message, supervisor._on_change)
     for symbol in ("NEW-1", "NEW-1", "NEW-2", "NEW-3", "A"):

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "capture": {"shm", "decode", "book", "venues", "pipeline"},
     "client": {"shm"},
     "reader": {"shm", "decode", "book", "venues", "pipeline"},
+    "metrics": {"shm", "reader"},
     "sim": set(),
     "supervisor": {
         "shm",
@@ -27,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
         "pipeline",
         "reader",
         "client",
+        "metrics",
         "toml_lint",
         "toml_lines",
     },

@@ -1,0 +1,1 @@
+"""Metrics for Prometheus: one table, read from shared memory, served over HTTP."""
