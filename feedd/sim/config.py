@@ -40,7 +40,12 @@ class SimConfig:
     """Seconds between protocol pings of the Binance venues; 0 keeps the venues' own."""
     pong_timeout_s: float = 0.0
     max_life_s: float = 86_400.0
-    idle_s: float = 60.0
+    idle_s: float = 0.0
+    """Seconds of silence after which a venue ends a connection; 0 keeps the venues' own."""
+    keepalive_s: float = 0.0
+    """Seconds without a change after which a book channel says so (OKX); 0: the venue's own."""
+    notice_s: float = 0.0
+    """Seconds from a notice to the end of the connection; 0 keeps the venues' own."""
     limits: bool = True
     """Whether message rate and request weight limits are enforced."""
     one_sided: bool = False

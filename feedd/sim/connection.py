@@ -41,6 +41,7 @@ class Connection(WSListener):
         self.delayed = False
         self.opened_ns = monotonic_ns()
         self.heard_ns = self.opened_ns
+        self.sent_ns = self.opened_ns
         self._transport: WSTransport | None = None
         self._fragments: list[bytes] = []
         self._held: dict[str, tuple[bytes, str, str]] = {}
@@ -142,6 +143,7 @@ class Connection(WSListener):
     def transmit(self, frame: bytes) -> None:
         """Put one text frame on the wire."""
         if self._transport is not None and not self.closing:
+            self.sent_ns = monotonic_ns()
             self._transport.send(WSMsgType.TEXT, frame)
 
     def deliver_faulty(self, stream: Stream, frame: bytes, head: str, tail: str) -> None:

@@ -18,6 +18,8 @@ EVENTS = frozenset(
         "maintenance",  # Kraken: status of the trading engine; BitMEX, Bitfinex, Gate: the like
         "restart",  # Bitfinex 20051, Gate "upgrade": reconnect
         "online",  # the end of a maintenance
+        "reset",  # OKX: sequence numbers start over; Bybit: the service restarted (u = 1)
+        "snapshot",  # Bybit: a snapshot again, in mid-stream
     }
 )
 """What ``POST /_sim/event`` may name; a connection class lists those that its venue sends."""
@@ -76,13 +78,24 @@ class Control:
     async def event(self, request: web.Request) -> web.Response:
         """Announce an event to connections: ``{"event": name, "venue": v, "conn": n}``.
 
-        Each may be left out: serverShutdown, to all connections that know it.
+        Each may be left out: serverShutdown, to all connections that know it. With a ``symbol``
+        the event happens to that instrument of the venue (``reset``, ``snapshot``).
         """
         wanted = json.loads(await request.text() or "{}")
         event = str(wanted.get("event", "serverShutdown"))
         if event not in EVENTS:
             known = ", ".join(sorted(EVENTS))
             return web.json_response({"error": f"the events are {known}"}, status=400)
+        symbol = wanted.get("symbol")
+        if symbol is not None:
+            venues = [wanted["venue"]] if "venue" in wanted else list(self.source.exchanges)
+            met = [
+                venue
+                for venue in venues
+                if venue in self.source.exchanges
+                and self.source.exchanges[venue].event(event, str(symbol))
+            ]
+            return web.json_response({"venues": met})
         told = []
         for connection in list(self.hub.connections.values()):
             venue, number = wanted.get("venue"), wanted.get("conn")

@@ -56,6 +56,10 @@ class Exchange(ABC):
     name: ClassVar[str]
     steady: ClassVar[float] = 60.0
     """Events per second that come by the clock, whatever the rate."""
+    connects: ClassVar[tuple[int, float] | None] = None
+    """New connections allowed: so many in so many seconds; None for no limit."""
+    events: ClassVar[frozenset[str]] = frozenset()
+    """Events of its markets that ``event`` knows, by the name that the control API takes."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -82,6 +86,10 @@ class Exchange(ABC):
         which serve recordings as well.
         """
         return None
+
+    def event(self, event: str, symbol: str) -> bool:
+        """Let one of ``events`` happen to an instrument; false when it has no such event."""
+        return False
 
     def timers(self) -> list[Timer]:
         """What the venue as a whole does at fixed intervals: (milliseconds, action)."""

@@ -18,8 +18,8 @@ RATE_DECIMALS = 8
 GREEK_DECIMALS = 5
 OPTION_MARK_DECIMALS = 6
 IV_DECIMALS = 4
-NO_BID_IV_EVERY = 7
-"""Every so many updates an option has no bid volatility, as happens on every venue."""
+NO_BID_IV_SPAN = 5
+"""So many updates long, of every three times as many, an option has no bid volatility."""
 
 
 @dataclass(slots=True)
@@ -132,6 +132,6 @@ class Figures:
         self.underlying = fixed(cents, 2)
         self.settlement = self.index
         self.mark_iv = trimmed(self._iv, IV_DECIMALS)
-        no_bid = self._updates % NO_BID_IV_EVERY == 0
+        no_bid = self._updates // NO_BID_IV_SPAN % 3 == 1
         self.bid_iv = "" if no_bid else trimmed(self._iv - 130 - int(rnd() * 90), IV_DECIMALS)
         self.ask_iv = trimmed(self._iv + 120 + int(rnd() * 90), IV_DECIMALS)

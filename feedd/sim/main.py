@@ -95,12 +95,9 @@ def _die_with_parent() -> None:
 @click.option("--ping-s", default=0.0, help="Binance ping interval; 0: the venues' own.")
 @click.option("--pong-timeout-s", default=0.0, help="Binance pong timeout; 0: the venues' own.")
 @click.option("--max-life-s", default=86_400.0, show_default=True, help="Of a Binance connection.")
-@click.option(
-    "--idle-s",
-    default=60.0,
-    show_default=True,
-    help="Deribit closes an unsubscribed silent connection after this.",
-)
+@click.option("--idle-s", default=0.0, help="A silent connection ends after this; 0: venues' own.")
+@click.option("--keepalive-s", default=0.0, help="Of a quiet OKX book; 0: the venue's own.")
+@click.option("--notice-s", default=0.0, help="From a notice to the close; 0: the venues' own.")
 @click.option("--limits/--no-limits", default=True, help="Enforce the venues' rate limits.")
 @click.option("--one-sided", is_flag=True, help="Options lose a book side now and then.")
 @click.option("--hold", is_flag=True, help="Start with POST /_sim/resume.")

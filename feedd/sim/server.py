@@ -28,6 +28,7 @@ from feedd.sim.playback import Playback
 from feedd.sim.rest import Rest
 from feedd.sim.session_binance import BinanceConnection
 from feedd.sim.session_deribit import DeribitConnection
+from feedd.sim.session_limits import Limit
 from feedd.sim.source import Source, SyntheticSource
 
 PACE_S = 0.001
@@ -60,6 +61,7 @@ class SimServer:
         self._stop = asyncio.Event()
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
+        self._connects: dict[str, Limit] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     # -- life ------------------------------------------------------------------------------
@@ -156,11 +158,25 @@ class SimServer:
         self, request: picows.WSUpgradeRequest
     ) -> Connection | picows.WSUpgradeResponseWithListener:
         path = request.path.decode("ascii", "replace")
-        connection = self._connection(path)
-        if connection is not None:
-            return connection
-        response = picows.WSUpgradeResponse.create_error_response(404, b"no such stream endpoint\n")
+        status, words = 429, b"too many connections\n"
+        if self._may_connect(path):
+            connection = self._connection(path)
+            if connection is not None:
+                return connection
+            status, words = 404, b"no such stream endpoint\n"
+        response = picows.WSUpgradeResponse.create_error_response(status, words)
         return picows.WSUpgradeResponseWithListener(response, None)
+
+    def _may_connect(self, path: str) -> bool:
+        """Count a connection attempt against the venue's limit."""
+        exchange = self.source.exchanges.get(path.removeprefix("/").partition("/")[0])
+        if exchange is None or exchange.connects is None:
+            return True
+        limit = self._connects.get(exchange.name)
+        if limit is None:
+            limit = Limit(*exchange.connects, enforced=self.config.limits)
+            self._connects[exchange.name] = limit
+        return limit.allow()
 
     def _connection(self, path: str) -> Connection | None:
         """``/<venue>/<the venue's own path>``; the recorded venues also without the prefix."""

@@ -16,6 +16,7 @@ from feedd.sim.instruments import DERIBIT
 from feedd.sim.source import Params, RefusalError, Source
 
 MIN_HEARTBEAT_S = 10.0
+IDLE_S = 60.0
 SUBSCRIBE_COST = 3_000
 CREDIT_POOL = 30_000
 CREDIT_REFILL_PER_S = 10_000
@@ -191,7 +192,9 @@ class DeribitConnection(Connection):
                 self.answer(_HEARTBEAT)
                 self.answer(_TEST_REQUEST)
                 self._tested_ns = self._tested_ns or now
-        elif not self.subscriptions and now - self.heard_ns > self.config.idle_s * SECOND:
+        elif (
+            not self.subscriptions and now - self.heard_ns > (self.config.idle_s or IDLE_S) * SECOND
+        ):
             self.close("fin", "idle")
 
 

@@ -6,6 +6,7 @@ from feedd.errors import StartError
 from feedd.sim.exchange import Exchange
 from feedd.sim.exchange_binance import SpotExchange, UsdmExchange
 from feedd.sim.exchange_deribit import DeribitExchange
+from feedd.sim.session_okx import OkxExchange
 
 EXCHANGES: dict[str, type[Exchange]] = {
     exchange.name: exchange
@@ -13,6 +14,7 @@ EXCHANGES: dict[str, type[Exchange]] = {
         DeribitExchange,
         UsdmExchange,
         SpotExchange,
+        OkxExchange,
     )
 }
 DEFAULT = (DeribitExchange.name, UsdmExchange.name, SpotExchange.name)
