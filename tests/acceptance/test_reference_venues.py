@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 import pytest
 
+from tests.fixtures import bitfinex, bitget, bitmex, gate, hyperliquid, kraken_futures
+from tests.fixtures.scenario import Scenario
 from tests.reference import Result, decode_rows
 from tests.reference.bitfinex import js_checksum, js_number
 from tests.reference.book import Book
@@ -30,6 +32,33 @@ def run(venue: str, *frames: Any, conn: str | None = None) -> Result:
 def said(result: Result) -> list[str]:
     """What each line is, in short."""
     return [str(line.get("event", line.get("action", line["kind"]))) for line in result.records]
+
+
+SCENARIOS = [
+    made
+    for seed in (1, 2, 3)
+    for made in (
+        kraken_futures.session(seed),
+        bitget.session("bitget_spot", seed),
+        bitget.session("bitget_futures", seed),
+        gate.session("gate", seed),
+        gate.session("gate_futures", seed),
+        hyperliquid.session(seed),
+        bitmex.session(seed),
+        bitfinex.session(seed),
+    )
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.venue)
+def test_the_truth_of_made_up_sessions(scenario: Scenario) -> None:
+    rest = [{"dir": "rest", **row} for row in scenario.rest_rows]
+    result = decode_rows(scenario.venue, scenario.rows + rest)
+    assert not result.of("status")
+    live = {name: book.levels() for name, book in result.books.items() if book.state == "live"}
+    assert live == scenario.books
+    trades = [f"{line['instrument']} {line['trade_id']}" for line in result.of("trade")]
+    assert trades == scenario.trades
 
 
 def test_a_side_without_price_or_size_is_missing() -> None:
