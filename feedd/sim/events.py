@@ -24,15 +24,15 @@ def book(
 
 def trade(
     instrument: str, price: str, size: str, buy: bool, trade_id: str, sequence: str, ts_ms: int,
-    flags: str = "",
+    flags: str = "", extra_ns: int = 0,
 ) -> str:  # fmt: skip
     """A trade event; ``buy`` is the aggressor's side, ``sequence`` a number's text or "null"."""
     side = "buy" if buy else "sell"
     extra = f',"flags":["{flags}"]' if flags else ""
     return (
         f'{{"kind":"trade","instrument":"{instrument}","price":"{price}","size":"{size}",'
-        f'"side":"{side}","trade_id":"{trade_id}","sequence":{sequence},"ts_event":{ts_ms * MS}'
-        f"{extra}}}"
+        f'"side":"{side}","trade_id":"{trade_id}","sequence":{sequence},'
+        f'"ts_event":{ts_ms * MS + extra_ns}{extra}}}'
     )
 
 

@@ -32,10 +32,12 @@ class World:
 
 @dataclass(frozen=True, slots=True)
 class RestRequest:
-    """A GET request; ``path`` is the venue's own, without the simulator's prefix."""
+    """A request; ``path`` is the venue's own, without the simulator's prefix."""
 
     path: str
     query: Mapping[str, str]
+    body: str = ""
+    """Of a POST."""
 
 
 @dataclass(slots=True)

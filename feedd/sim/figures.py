@@ -43,6 +43,7 @@ class Figures:
         decimals: int | None = None,
         linear: bool = False,
         underlying_cents: int = 0,
+        funding_ms: int = FUNDING_MS,
     ) -> None:
         self._market = market
         self._linear = linear
@@ -51,6 +52,7 @@ class Figures:
         """Places of mark, index and settlement."""
         rng = self._rng = Random(f"{market.rng.random()}:figures")
         self._underlying = underlying_cents
+        self._funding_ms = funding_ms
         self._premium = rng.randrange(-3_000, 3_000)
         self._rate = rng.randrange(-5_000, 30_000)
         self._open_lots = rng.randrange(100_000, 9_000_000)
@@ -61,6 +63,7 @@ class Figures:
         """Price of the last trade; empty before the first (``note_trade``)."""
         self.last_size = ""
         self.funding_rate = ""
+        self.predicted_funding = ""
         self.next_funding_ms = 0
         self.open_interest = ""
         self.underlying = ""
@@ -75,6 +78,11 @@ class Figures:
     def open_lots(self) -> int:
         """Open interest in lots."""
         return self._open_lots
+
+    @property
+    def rate_units(self) -> int:
+        """The funding rate in units of ``10**-RATE_DECIMALS``."""
+        return self._rate
 
     def note_trade(self, tick: int, lots: int, buy: bool) -> None:
         """Take a fill into account."""
@@ -107,7 +115,8 @@ class Figures:
         self.mark = fixed(mark, self.decimals)
         self.settlement = fixed(index - index // 50_000, self.decimals)
         self.funding_rate = fixed(self._rate, RATE_DECIMALS)
-        self.next_funding_ms = (market.time.now_ms // FUNDING_MS + 1) * FUNDING_MS
+        self.predicted_funding = fixed(self._rate + self._updates * 7 % 90 - 45, RATE_DECIMALS)
+        self.next_funding_ms = (market.time.now_ms // self._funding_ms + 1) * self._funding_ms
 
     def _update_option(self) -> None:
         market, rnd = self._market, self._rng.random

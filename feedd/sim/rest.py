@@ -57,7 +57,9 @@ class Rest:
             for route in own
             if route.path.startswith(start)
         ]
-        return [*own, *prefixed, web.get("/{venue}/{path:.*}", self.any_venue)]
+        anywhere = "/{venue}/{path:.*}"
+        doors = [web.get(anywhere, self.any_venue), web.post(anywhere, self.any_venue)]
+        return [*own, *prefixed, *doors]
 
     def _recorded_routes(self) -> list[web.RouteDef]:
         return [
@@ -199,7 +201,8 @@ class Rest:
         exchange = self.source.exchanges.get(venue)
         if exchange is None:
             return _json('{"error":"no such venue or path"}', 404)
-        asked = RestRequest("/" + request.match_info["path"], dict(request.query))
+        path = "/" + request.match_info["path"]
+        asked = RestRequest(path, dict(request.query), await request.text())
         rules = await self._delay(venue, asked.path, exchange.rest_symbol(asked))
         failed = _failed(rules)
         if failed is not None:

@@ -76,8 +76,9 @@ class SimServer:
             ca = str(path)
         try:
             self._server = await picows.ws_create_server(
-                self._listener, config.host, config.port, ssl=context, max_frame_size=MAX_REQUEST
-            )
+                self._listener, config.host, config.port, ssl=context, max_frame_size=MAX_REQUEST,
+                enable_auto_pong=False,  # a connection answers by itself: it counts pings as life
+            )  # fmt: skip
             rest_port = await self._start_rest(context)
         except OSError as error:
             raise StartError(

@@ -5,7 +5,10 @@ from __future__ import annotations
 from feedd.errors import StartError
 from feedd.sim.exchange import Exchange
 from feedd.sim.exchange_binance import SpotExchange, UsdmExchange
+from feedd.sim.exchange_bitget import BitgetFuturesExchange, BitgetSpotExchange
 from feedd.sim.exchange_deribit import DeribitExchange
+from feedd.sim.exchange_gate import GateFuturesExchange, GateSpotExchange
+from feedd.sim.exchange_kraken_futures import KrakenFuturesExchange
 from feedd.sim.session_okx import OkxExchange
 
 EXCHANGES: dict[str, type[Exchange]] = {
@@ -15,6 +18,11 @@ EXCHANGES: dict[str, type[Exchange]] = {
         UsdmExchange,
         SpotExchange,
         OkxExchange,
+        KrakenFuturesExchange,
+        BitgetSpotExchange,
+        BitgetFuturesExchange,
+        GateSpotExchange,
+        GateFuturesExchange,
     )
 }
 DEFAULT = (DeribitExchange.name, UsdmExchange.name, SpotExchange.name)

@@ -26,14 +26,19 @@ class Client:
     async def send(self, message: object) -> None:
         await self.ws.send_str(message if isinstance(message, str) else json.dumps(message))
 
-    async def receive(self, timeout: float = TIMEOUT_S) -> Any:
-        """The next text frame parsed; None when the connection ended."""
+    async def receive_text(self, timeout: float = TIMEOUT_S) -> str | None:
+        """The next text frame as it is; None when the connection ended."""
         message = await self.ws.receive(timeout)
         if message.type is aiohttp.WSMsgType.TEXT:
             self.frames.append(message.data)
-            return json.loads(message.data)
+            return str(message.data)
         self.close_code = self.ws.close_code
         return None
+
+    async def receive(self, timeout: float = TIMEOUT_S) -> Any:
+        """The next text frame parsed; None when the connection ended."""
+        text = await self.receive_text(timeout)
+        return None if text is None else json.loads(text)
 
     async def answer(self, request: dict[str, Any]) -> Any:
         """Send a request and return the answer with its id, whatever comes in between."""

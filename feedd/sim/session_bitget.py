@@ -1,0 +1,97 @@
+"""Bitget's public WebSocket, v2 form: one ack per argument, text pings."""
+
+from __future__ import annotations
+
+import orjson
+
+from feedd.clock import monotonic_ns
+from feedd.sim.config import SimConfig
+from feedd.sim.hub import Hub
+from feedd.sim.session_limits import Limit
+from feedd.sim.session_streams import StreamConnection
+
+FAMILIES = ("SPOT", "USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES")
+CHANNELS = ("books", "books1", "books5", "books15", "trade", "ticker")
+REQUEST_BYTES_MAX = 4_096
+SUBSCRIPTIONS_PER_HOUR = 240
+MESSAGES_PER_S = 10
+HOUR_S = 3_600.0
+NO_CHANNEL = 30001
+TOO_MANY = 30006
+BAD_PARAM = 30016
+
+
+class BitgetConnection(StreamConnection):
+    """One client. ``families`` are the instrument types of this venue, by symbol."""
+
+    silence_s = 120.0
+
+    def __init__(
+        self, hub: Hub, config: SimConfig, path: str, venue: str, families: dict[str, str]
+    ) -> None:
+        super().__init__(hub, config, path, venue)
+        self._families = families
+        self._pace = Limit(MESSAGES_PER_S, 1.0, config.limits)
+        self._hourly = Limit(SUBSCRIPTIONS_PER_HOUR, HOUR_S, config.limits)
+        self._pinged_ns = self.opened_ns
+
+    def on_text(self, text: bytes) -> None:
+        if not self._pace.allow():
+            self.close("fin", "request over limit")
+            return
+        if text == b"ping":
+            self._pinged_ns = monotonic_ns()
+            self.answer("pong")
+            return
+        request = _object(text)
+        operation, args = request.get("op"), request.get("args")
+        good = operation in ("subscribe", "unsubscribe") and isinstance(args, list) and args
+        if not good or not isinstance(args, list) or len(text) > REQUEST_BYTES_MAX:
+            self._fail(None, BAD_PARAM, "Param error")
+        else:
+            for arg in args:
+                self._one(str(operation), arg)
+
+    def _one(self, operation: str, arg: object) -> None:
+        if not isinstance(arg, dict) or arg.get("instType") not in FAMILIES:
+            self._fail(arg, BAD_PARAM, "Param error")
+            return
+        channel, symbol = str(arg.get("channel")), str(arg.get("instId"))
+        own = self._families.get(symbol)
+        if own is None or channel not in CHANNELS:
+            shown = f"instType:{arg['instType']},channel:{channel},instId:{symbol}"
+            self._fail(arg, NO_CHANNEL, f"{shown} doesn't exist")
+            return
+        if operation == "subscribe" and not self._hourly.allow():
+            self._fail(arg, TOO_MANY, "request too many")
+            return
+        self.say({"event": operation, "arg": arg})
+        name = f"{channel}:{symbol}"
+        if own != arg["instType"]:
+            return  # a real symbol of another family: accepted, and silent for ever
+        if operation == "unsubscribe":
+            self.leave([name])
+        elif name in self.subscriptions:
+            self.hub.greet(self, name)
+        else:
+            self.join(name)
+
+    def _fail(self, arg: object, code: int, message: str) -> None:
+        answer: dict[str, object] = {"event": "error"}
+        if isinstance(arg, dict):
+            answer["arg"] = arg
+        self.say(answer | {"code": code, "msg": message})
+
+    def on_timer(self, now: int) -> None:
+        """Only the text ``ping`` counts as a sign of life, whatever else the client sends."""
+        if now - self._pinged_ns > self.silence_ns:
+            self.close("fin", "no ping")
+
+
+def _object(text: bytes) -> dict[str, object]:
+    """The JSON object of a request; an empty one where it is none."""
+    try:
+        request = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return {}
+    return request if isinstance(request, dict) else {}

@@ -1,0 +1,157 @@
+"""Gate's WebSocket v4, spot and futures: channel, event, payload."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import orjson
+
+from feedd.clock import now_ns
+from feedd.sim.config import SimConfig
+from feedd.sim.hub import Hub
+from feedd.sim.session_streams import StreamConnection
+
+INVALID_BODY = 1
+INVALID_ARGUMENT = 2
+LATE_ACK_EVERY = 3
+"""One subscription in this many is acknowledged after its first data, as happens on the wire."""
+
+
+class GateConnection(StreamConnection):
+    """One client; idle and without subscriptions it is closed after half a minute."""
+
+    silence_s = 30.5
+    notices = frozenset({"restart"})
+    prefix: ClassVar[str]
+    lists: ClassVar[frozenset[str]]
+    """Channels whose payload is a list of instruments."""
+    singles: ClassVar[frozenset[str]]
+    """Channels with one instrument and its parameters as payload."""
+
+    def __init__(
+        self, hub: Hub, config: SimConfig, path: str, venue: str, symbols: frozenset[str]
+    ) -> None:
+        super().__init__(hub, config, path, venue)
+        self._symbols = symbols
+        self._requests = 0
+
+    def on_text(self, text: bytes) -> None:
+        try:
+            request = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            request = None
+        if not isinstance(request, dict):
+            self._reply({"channel": "", "event": ""}, INVALID_BODY, "invalid request body")
+            return
+        channel, event = str(request.get("channel")), request.get("event")
+        if channel == f"{self.prefix}.ping":
+            self.say(
+                self._times() | {"channel": f"{self.prefix}.pong", "event": "", "result": None}
+            )
+        elif event not in ("subscribe", "unsubscribe"):
+            self._reply(request, INVALID_BODY, "invalid event")
+        else:
+            self._change(channel, str(event), request)
+
+    def _change(self, channel: str, event: str, request: dict[str, object]) -> None:
+        payload = request.get("payload")
+        if not isinstance(payload, list) or not all(isinstance(each, str) for each in payload):
+            self._reply(request, INVALID_ARGUMENT, "invalid payload")
+            return
+        kind = channel.removeprefix(f"{self.prefix}.")
+        if not channel.startswith(f"{self.prefix}.") or kind not in self.lists | self.singles:
+            self._reply(request, INVALID_ARGUMENT, f"unknown channel {channel}")
+            return
+        parts = payload if kind in self.lists else [":".join(payload)]
+        names = [f"{channel}:{part}" for part in parts]
+        wrong = None if kind == "obu" else self._refusal(kind, payload, names)
+        if wrong is not None:
+            self._reply(request, INVALID_ARGUMENT, wrong)
+        elif event == "unsubscribe":
+            self._reply(request)
+            self.leave(names)
+        else:
+            self._subscribe(request, names)
+
+    def _subscribe(self, request: dict[str, object], names: list[str]) -> None:
+        known = [name for name in names if name in self.subscriptions]
+        if known:
+            self._reply(request, INVALID_ARGUMENT, f"Alert sub {known[0].partition(':')[2]}")
+            return
+        self._requests += 1
+        late = self._requests % LATE_ACK_EVERY == 0
+        if not late:
+            self._reply(request)
+        for name in names:
+            self.join(name)
+        if late:
+            self._reply(request)
+
+    def _refusal(self, kind: str, payload: list[str], names: list[str]) -> str | None:
+        """What is wrong with a payload; None where it is right or silently accepted."""
+        symbols = payload if kind in self.lists else payload[:1]
+        for symbol in symbols:
+            if symbol not in self._symbols and not self.other_family(symbol):
+                return f"{self.unknown} {symbol}"
+        if not payload:
+            return "invalid payload"
+        own = symbols[0] in self._symbols
+        if kind in self.singles and own and self.hub.find(self.venue, names[0]) is None:
+            return f"invalid argument {','.join(payload[1:])}"
+        return None
+
+    unknown: ClassVar[str] = "unknown currency pair"
+
+    def other_family(self, symbol: str) -> bool:
+        """Whether an instrument belongs to another socket: accepted here, and silent."""
+        return False
+
+    def _times(self) -> dict[str, object]:
+        now = now_ns() // 1_000_000
+        return {"time": now // 1_000, "time_ms": now}
+
+    def _reply(self, request: dict[str, object], code: int = 0, message: str = "") -> None:
+        trace = f"{self.number:08x}{self._requests:024x}"
+        answer = self._times() | {
+            "conn_id": f"{self.number:016x}",
+            "trace_id": trace,
+            "channel": request.get("channel"),
+            "event": request.get("event"),
+            "payload": request.get("payload"),
+        }
+        if "id" in request:
+            answer["id"] = request["id"]
+        if code:
+            answer["error"] = {"code": code, "message": message}
+        answer["result"] = {"status": "fail" if code else "success"}
+        self.say(answer | {"requestId": trace})
+
+    def announce(self, event: str) -> None:
+        """Say that the connection is about to be closed for an upgrade."""
+        result = {"type": "upgrade", "msg": "the connection will soon be closed for an upgrade"}
+        head = {"channel": f"{self.prefix}.system", "event": "update"}
+        self.say(self._times() | head | {"result": result})
+
+    def on_timer(self, now: int) -> None:
+        if not self.subscriptions:
+            super().on_timer(now)
+
+
+class GateSpotConnection(GateConnection):
+    """``wss://api.gateio.ws/ws/v4/``."""
+
+    prefix = "spot"
+    lists = frozenset({"trades", "tickers", "book_ticker", "obu"})
+    singles = frozenset({"order_book_update", "order_book"})
+
+
+class GateFuturesConnection(GateConnection):
+    """``wss://fx-ws.gateio.ws/v4/ws/usdt``."""
+
+    prefix = "futures"
+    lists = frozenset({"trades", "tickers", "book_ticker", "obu", "public_liquidates"})
+    singles = frozenset({"order_book_update", "order_book"})
+    unknown = "unknown contract"
+
+    def other_family(self, symbol: str) -> bool:
+        return symbol.endswith("_USD")
