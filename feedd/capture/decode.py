@@ -68,6 +68,8 @@ class CaptureDecoder:
         self._closed: set[str] = set()
         self._snapshots: dict[str | None, list[Snapshot]] = defaultdict(list)
         self._waiting: dict[str, None] = {}
+        self._texts = {text.encode() for text in venue.session.heartbeat.control_texts}
+        self._control_texts = 0
         self._rows = 0
         self.problems: list[str] = []
         self.snapshots_used = 0
@@ -118,6 +120,8 @@ class CaptureDecoder:
         """Rows read and every counter that is not zero."""
         counters = {name: value for name, value in self._pipeline.counters().items() if value}
         counters.pop("last_data_ns", None)
+        if self._control_texts:
+            counters["control_frames"] = counters.get("control_frames", 0) + self._control_texts
         return {
             "rows": self._rows,
             "rows_skipped": len(self.problems),
@@ -153,6 +157,9 @@ class CaptureDecoder:
             line = self._lines.setdefault(row.conn, len(self._lines))
             if row.conn in self._closed:
                 self._reopened(row.conn, line, t)
+            if row.data in self._texts:  # the live reader keeps them from the pipeline too
+                self._control_texts += 1
+                return
             self._pipeline.on_message(self._handle, row.data, t, line)
             self._pipeline.commit()
             for request in self._pipeline.take_requests():

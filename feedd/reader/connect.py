@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 import picows
@@ -73,9 +74,16 @@ async def _open_socket(url: picows.WSParsedURL) -> socket.socket:
 
 
 async def open_line(
-    url: str, make: Callable[[], Line], context: ssl.SSLContext | None, frame_bytes_max: int
+    url: str,
+    make: Callable[[], Line],
+    context: ssl.SSLContext | None,
+    frame_bytes_max: int,
+    headers: Mapping[str, str] | None = None,
 ) -> tuple[picows.WSTransport, Line]:
-    """Connect and shake hands; the line is what ``make`` built. Raises ``ConnectError``."""
+    """Connect and shake hands; the line is what ``make`` built. Raises ``ConnectError``.
+
+    ``headers`` are sent with the handshake.
+    """
     if not url.startswith("wss://") and not is_loopback(url):
         raise ConnectError(f"{url}: connections without TLS are for loopback only")
     try:
@@ -89,12 +97,17 @@ async def open_line(
                 enable_auto_pong=False,  # the line answers pings
                 max_frame_size=frame_bytes_max,
                 max_redirects=0,
+                extra_headers=headers or None,
                 socket_factory=_open_socket,
                 logger_name="reader",
             )
     except (picows.WSError, OSError, ValueError, asyncio.IncompleteReadError) as exc:
         raise _described(url, exc) from exc
-    extensions = transport.response.headers.get("Sec-WebSocket-Extensions")
+    response: Any = transport.response
+    if response is None:  # the peer hung up: picows says nothing about it
+        transport.disconnect(False)
+        raise ConnectError(f"{urlsplit(url).hostname} closed the connection during the handshake")
+    extensions = response.headers.get("Sec-WebSocket-Extensions")
     if extensions:
         transport.disconnect(False)
         raise ConnectError(f"the venue turned on extensions that nobody offered: {extensions[:80]}")

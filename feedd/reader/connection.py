@@ -20,7 +20,7 @@ from feedd.reader.line import Line
 from feedd.reader.logs import RateLimit
 from feedd.reader.plan import Line as LinePlan
 from feedd.reader.session import Action, Activity, Do, LineSession, State
-from feedd.reader.subscriptions import TopicState
+from feedd.reader.topics import TopicState
 from feedd.records import Event, Scope
 from feedd.venues.schema import Venue
 
@@ -51,10 +51,13 @@ class Connection:
         self.topics = {(s.channel, s.symbol): s.topic for s in plan.streams}
         self.session = LineSession(
             venue.session,
-            [stream.topic for stream in plan.streams],
+            [stream.wanted for stream in plan.streams],
             rng=random.Random(),
             quiet=plan.quiet,
         )
+        endpoints = {endpoint.name: endpoint for endpoint in venue.session.endpoints}
+        self._headers = endpoints[plan.endpoint].headers if plan.endpoint in endpoints else {}
+        self._texts = frozenset(t.encode() for t in venue.session.heartbeat.control_texts)
         self._context = context
         self._limit = RateLimit()
         self._task: asyncio.Task[None] | None = None
@@ -161,6 +164,9 @@ class Connection:
             self._status(Event.LINE_DOWN, action.text)
         elif do is Do.STALE:
             self._status(Event.STALE, action.text)
+        elif do is Do.DISTRUST:
+            self.host.pipeline.line_down(self.handle, self.plan.number, now_ns(), action.text[:40])
+            self._status(Event.STALE, action.text)
         elif do is Do.SUBSCRIBE_FAILED:
             self._say(logging.ERROR, f"not subscribed: {action.topic}: {action.text}")
             self._status(Event.SUBSCRIBE_ERROR, action.topic)
@@ -185,11 +191,11 @@ class Connection:
         pongs_max = max(1, limits.messages_reserved - 1)
 
         def make() -> Line:
-            return Line(self._sink, self, self._assembler, pongs_max)
+            return Line(self._sink, self, self._assembler, pongs_max, self._texts)
 
         try:
             transport, line = await open_line(
-                self.plan.url, make, self._context, limits.message_bytes_max
+                self.plan.url, make, self._context, limits.message_bytes_max, self._headers
             )
         except ConnectError as exc:
             self._do(self.session.connect_failed(monotonic_ns(), str(exc), exc.retry_after_s))

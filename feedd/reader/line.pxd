@@ -32,8 +32,10 @@ cdef class Line(WSListener):
     cdef int _pongs_window
     cdef int64_t _pong_second
     cdef object _held_ping
+    cdef frozenset _texts
     cdef bint _leaving
 
+    cdef bint _is_text(self, Assembler assembler)
     cdef void _ping(self, WSTransport transport, bytes payload, int64_t now)
     cdef void _violation(self, WSTransport transport)
     cdef void _close(self, WSTransport transport)

@@ -39,7 +39,12 @@ class Line(WSListener):
     last_data_ns: int
     close_code: int
     def __init__(
-        self, sink: Sink, owner: _Owner, assembler: Assembler, pongs_max: int = 0
+        self,
+        sink: Sink,
+        owner: _Owner,
+        assembler: Assembler,
+        pongs_max: int = 0,
+        texts: frozenset[bytes] = frozenset(),
     ) -> None: ...
     def on_ws_connected(self, transport: WSTransport) -> None: ...
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None: ...

@@ -34,6 +34,8 @@ check_picows(COMPILED_PICOWS, picows.__version__)
 
 log = logging.getLogger("feedd.reader.line")
 
+cdef size_t TEXT_BYTES_MAX = 32
+
 
 cdef inline int64_t _wall_ns() noexcept nogil:
     cdef timespec t
@@ -86,13 +88,16 @@ cdef class Line(WSListener):
 
     ``pongs_max`` bounds the answers to the peer's pings per second; of the pings beyond it the
     newest is answered at the next ``tick`` (RFC 6455 section 5.5.3 allows that). 0: no bound.
+    ``texts`` are whole messages that are no JSON and no data ("pong"): the sink never sees them.
     """
 
-    def __init__(self, Sink sink not None, owner, Assembler assembler not None, int pongs_max=0):
+    def __init__(self, Sink sink not None, owner, Assembler assembler not None, int pongs_max=0,
+                 frozenset texts=frozenset()):
         self.sink = sink
         self.owner = owner
         self.assembler = assembler
         self._pongs_max = pongs_max
+        self._texts = texts
         assembler.restart()
 
     cpdef on_ws_connected(self, WSTransport transport):
@@ -117,7 +122,10 @@ cdef class Line(WSListener):
                 <const uint8_t*>frame.payload_ptr, frame.payload_size)
             if result == ASM_MESSAGE:
                 self.binaries += assembler.binary
-                kind = self.sink.message(assembler.data, assembler.size, now, assembler.binary)
+                if self._is_text(assembler):
+                    kind = SINK_CONTROL
+                else:
+                    kind = self.sink.message(assembler.data, assembler.size, now, assembler.binary)
                 if kind == SINK_DATA:
                     self.data += 1
                     self.last_data_ns = now
@@ -150,6 +158,12 @@ cdef class Line(WSListener):
 
     cpdef resume_writing(self):
         pass
+
+    cdef bint _is_text(self, Assembler assembler):
+        """One of the venue's texts that are no JSON; no data message is that short."""
+        if assembler.size > TEXT_BYTES_MAX or not self._texts:
+            return False
+        return assembler.data[:assembler.size] in self._texts
 
     cdef void _ping(self, WSTransport transport, bytes payload, int64_t now):
         cdef int64_t second = now // 1000000000

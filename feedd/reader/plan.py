@@ -6,7 +6,11 @@ book has one writer.
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
+
+from feedd.reader.topics import Wanted
 
 __all__ = ["Instrument", "Line", "ReaderPlan", "Stream", "VenueSlice"]
 
@@ -21,9 +25,16 @@ class Instrument(msgspec.Struct, frozen=True):
 
 
 class Stream(msgspec.Struct, frozen=True):
+    """``topic`` is its name here; ``arg`` is what is sent for it where that is not the same."""
+
     channel: str
     symbol: str
     topic: str
+    arg: Any = None
+
+    @property
+    def wanted(self) -> Wanted:
+        return Wanted(self.topic, self.topic if self.arg is None else self.arg, self.channel)
 
 
 class Line(msgspec.Struct, frozen=True):

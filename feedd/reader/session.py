@@ -15,17 +15,20 @@ so a venue that closes politely at once causes no storm; a process that stood st
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import orjson
 
-from feedd.clock import SECOND_NS
+from feedd.clock import SECOND_NS, now_ns
+from feedd.reader.answers import matches
 from feedd.reader.backoff import Backoff
-from feedd.reader.subscriptions import Outcome, SendWindow, Subscriptions, TopicState
-from feedd.venues.session_schema import Match, Session, path_get
+from feedd.reader.pulse import Probe, Pulse
+from feedd.reader.subscriptions import Subscriptions
+from feedd.reader.topics import Outcome, SendWindow, TopicState, Wanted
+from feedd.venues.session_schema import Notice, Session
 
 __all__ = ["Action", "Activity", "Do", "LineSession", "State"]
 
@@ -57,6 +60,7 @@ class Do(StrEnum):
     LINE_UP = "line_up"
     LINE_DOWN = "line_down"  # text: why
     STALE = "stale"  # text: no data for too long
+    DISTRUST = "distrust"  # text: the venue says that its data cannot be trusted now
     SUBSCRIBE_FAILED = "subscribe_failed"  # topic, text
     NOTICE = "notice"  # text: something an operator should see
 
@@ -97,14 +101,15 @@ class LineSession:
     def __init__(
         self,
         venue: Session,
-        topics: Iterable[str],
+        topics: Iterable[str | Wanted],
         *,
         rng: random.Random,
         quiet: bool = False,
         backoff: Backoff | None = None,
+        wall: Callable[[], int] = now_ns,
     ) -> None:
         self.venue = venue
-        self.subscriptions = Subscriptions(venue, topics)
+        self.subscriptions = Subscriptions(venue, topics, wall)
         self.state = State.IDLE
         self.counts = Counts()
         self._rng = rng
@@ -121,10 +126,12 @@ class LineSession:
         self._retry_at = 0
         self._close_by = 0
         self._seen = Activity()
-        self._frame_at = self._data_at = self._data_since = 0
-        self._ping_at = self._ping_due = 0
-        self._pong_by = 0
+        self._data_at = self._data_since = 0
+        self._pulse = Pulse(venue.heartbeat)
+        self._texts = {text.encode() for text in venue.heartbeat.control_texts}
+        self._reply_text = (venue.heartbeat.reply_text or "").encode()
         self._rotate_at = 0
+        self._distrusted = False
         self._reason = ""
         self._planned = False
         self._up_at = 0
@@ -152,26 +159,27 @@ class LineSession:
             return [Action(Do.ABORT, text="not wanted any more")]
         self.state = State.UP
         self.counts.connects += 1
-        self._tick_at = self._frame_at = self._data_at = now
+        self._tick_at = self._data_at = now
         self._up_at = now
         self._data_since = 0
         self._sustained = False
         self._seen = Activity()
         self._reason = ""
         self._planned = False
+        self._distrusted = False
         self._window.clear()
-        self._pong_by = 0
-        self._ping_due = now + int(self.venue.heartbeat.ping_interval_s * SECOND_NS)
+        self._pulse.start(now)
         self._rotate_at = 0
         if self.venue.limits.life_max_s:
             share = self._rng.uniform(ROTATE_EARLIEST, ROTATE_LATEST)
             self._rotate_at = now + int(self.venue.limits.life_max_s * share * SECOND_NS)
-        self.subscriptions.restart()
+        self.subscriptions.restart(now)
         out = [Action(Do.LINE_UP)]
+        first = self.subscriptions.opening(now)
         arm = self.subscriptions.arm(now)
-        if arm is not None:
+        for data in [arm, *first] if arm is not None else first:
             self._window.note(now)
-            out.append(Action(Do.SEND, arm))
+            out.append(Action(Do.SEND, data))
         return out + self._pump(now)
 
     def connect_failed(
@@ -191,31 +199,41 @@ class LineSession:
         self.counts.disconnects += 1
         name = reason.split(":")[0][:40]
         self.counts.reasons[name] = self.counts.reasons.get(name, 0) + 1
+        out = [Action(Do.LINE_DOWN, text=reason)]
         if self._planned:
             self.state = State.PERMIT
-            return [Action(Do.LINE_DOWN, text=reason), Action(Do.PERMIT)]
+            return [*out, Action(Do.PERMIT)]
+        if not self._reason:
+            out += self._failed(self.subscriptions.lost(now))
         self._wait(now, None)
-        return [Action(Do.LINE_DOWN, text=reason)]
+        return out
 
     def control(self, now: int, data: bytes) -> list[Action]:
         """A message that is not market data: heartbeat, ack, error or notice."""
         if self.state is not State.UP:
+            return []
+        if data in self._texts:
+            if data == self._reply_text:
+                self._ponged(self._pulse.app)
             return []
         try:
             message = orjson.loads(data)
         except orjson.JSONDecodeError:
             return self._unknown(data)
         beat = self.venue.heartbeat
-        if beat.trigger is not None and _matches(message, beat.trigger):
+        if beat.trigger is not None and matches(message, beat.trigger):
             self.counts.heartbeats_answered += 1
             self._window.note(now)  # never delayed: unanswered means the end of the connection
             return [Action(Do.SEND, self.subscriptions.reply(now))]
+        if any(all(matches(message, match) for match in form) for form in beat.reply_when):
+            self._ponged(self._pulse.app)
+            return []
         outcome = self.subscriptions.answer(now, message)
         if outcome is not None:
             return self._settle(now, outcome) + self._pump(now)
         for notice in self.venue.notices:
-            if all(_matches(message, match) for match in notice.when):
-                return self._notice(now, notice.name, notice.action, data)
+            if all(matches(message, match) for match in notice.when):
+                return self._notice(now, notice, data)
         return self._unknown(data)
 
     def resubscribe(self, now: int, topics: Iterable[str]) -> list[Action]:
@@ -228,6 +246,12 @@ class LineSession:
             for name in unknown
         ]
         return notices + self._pump(now)
+
+    def change(self, now: int, *, add: Iterable[str | Wanted], drop: Iterable[str]) -> list[Action]:
+        """Streams come and go; the others are left alone."""
+        self.subscriptions.drop(drop)
+        self.subscriptions.add(add)
+        return self._pump(now) if self.state is State.UP else []
 
     def stop(self, now: int) -> list[Action]:
         state, self.state = self.state, State.STOPPED
@@ -260,17 +284,14 @@ class LineSession:
 
     def _forgive(self, stall: int) -> None:
         """Ages are the venue's fault only while we were looking."""
-        self._frame_at += stall
         self._data_at += stall
-        self._ping_due += stall
-        if self._pong_by:
-            self._pong_by += stall
+        self._pulse.shift(stall)
         self.subscriptions.shift(stall)
 
     def _observe(self, now: int, seen: Activity) -> None:
         before, self._seen = self._seen, seen
         if seen.frames != before.frames:
-            self._frame_at = now
+            self._pulse.frame_at = now
         if seen.data != before.data:
             self._data_at = now
             self._data_since = self._data_since or now
@@ -279,7 +300,7 @@ class LineSession:
         elif self._quiet and now - self._up_at >= QUIET_FACTOR * self._sustained_ns:
             self._good()
         if seen.pongs != before.pongs:
-            self._pong_by = 0
+            self._ponged(self._pulse.ws)
         for _ in range(min(seen.pongs_sent - before.pongs_sent, 64)):
             self._window.note(now)
 
@@ -288,11 +309,10 @@ class LineSession:
         self._backoff.reset()
 
     def _check(self, now: int) -> list[Action]:
-        beat, health = self.venue.heartbeat, self.venue.health
-        if self._pong_by and now >= self._pong_by:
-            return self._leave(now, Do.ABORT, f"no pong within {beat.pong_timeout_s:g} s")
-        if beat.silence_max_s and now - self._frame_at >= beat.silence_max_s * SECOND_NS:
-            return self._leave(now, Do.ABORT, f"silence for {beat.silence_max_s:g} s")
+        health = self.venue.health
+        dead = self._pulse.dead(now)
+        if dead:
+            return self._leave(now, Do.ABORT, dead)
         age = now - self._data_at
         if not self._quiet and age >= health.data_age_max_s * SECOND_NS:
             reason = f"no data for {health.data_age_max_s:g} s"
@@ -303,13 +323,25 @@ class LineSession:
         out = self._settle(now, self.subscriptions.timeouts(now))
         if self.state is not State.UP:
             return out
-        out += self._pump(now)
-        if now >= self._ping_due and self._window.room(now, urgent=True):
-            self._ping_due = now + int(beat.ping_interval_s * SECOND_NS)
-            self._pong_by = self._pong_by or now + int(beat.pong_timeout_s * SECOND_NS)
+        if self._sustained and self.subscriptions.starved(now):
+            self._planned = True
+            return out + self._leave(now, Do.CLOSE, "requests of the hour are used up")
+        return out + self._pump(now) + self._ping(now)
+
+    def _ping(self, now: int) -> list[Action]:
+        out = []
+        for probe in (self._pulse.ws, self._pulse.app):
+            if probe is None or not probe.due(now, self._pulse.frame_at):
+                continue
+            if not self._window.room(now, urgent=True):
+                break
+            probe.sent(now)
             self._window.note(now)
             self.counts.pings_sent += 1
-            out.append(Action(Do.PING, b"feedd"))
+            if probe is self._pulse.ws:
+                out.append(Action(Do.PING, b"feedd"))
+            else:
+                out.append(Action(Do.SEND, self.subscriptions.ping()))
         return out
 
     # -- helpers -------------------------------------------------------------------------------
@@ -318,24 +350,42 @@ class LineSession:
         return [Action(Do.SEND, data) for data in self.subscriptions.pump(now, self._window)]
 
     def _settle(self, now: int, outcome: Outcome) -> list[Action]:
-        out = []
-        for topic, reason in outcome.failed:
-            self.counts.subscribe_errors += 1
-            out.append(Action(Do.SUBSCRIBE_FAILED, topic=topic, text=reason))
+        out = self._failed(outcome.failed)
+        if outcome.opening_failed:
+            out.append(Action(Do.NOTICE, text=f"opening refused: {outcome.opening_failed}"))
         if outcome.arm_failed:
             reason = f"heartbeats refused: {outcome.arm_failed}"
             out += self._leave(now, Do.CLOSE, reason)
         return out
 
-    def _notice(self, now: int, name: str, action: str, data: bytes) -> list[Action]:
-        if action == "ignore":
+    def _failed(self, failed: Iterable[tuple[str, str]]) -> list[Action]:
+        out = []
+        for topic, reason in failed:
+            self.counts.subscribe_errors += 1
+            out.append(Action(Do.SUBSCRIBE_FAILED, topic=topic, text=reason))
+        return out
+
+    def _ponged(self, probe: Probe | None) -> None:
+        if probe is not None:
+            probe.answered()
+
+    def _notice(self, now: int, notice: Notice, data: bytes) -> list[Action]:
+        action = notice.action
+        if action == "ignore" or (action == "resume" and not self._distrusted):
             return []
         shown = data[:200].decode("utf-8", "backslashreplace")
-        out = [Action(Do.NOTICE, text=f"{name}: {shown}")]
+        out = [Action(Do.NOTICE, text=f"{notice.name}: {shown}")]
         if action in ("rotate", "reconnect"):
             # only a connection that was good may come back without a delay
             self._planned = action == "rotate" and self._sustained
-            out += self._leave(now, Do.CLOSE, name)
+            out += self._leave(now, Do.CLOSE, notice.name)
+        elif action == "mark_stale" and not self._distrusted:
+            self._distrusted = True
+            out.append(Action(Do.DISTRUST, text=notice.name))
+        elif action in ("resubscribe_all", "resume"):
+            self._distrusted = False
+            self.subscriptions.resubscribe(now, list(self.subscriptions.topics))
+            out += self._pump(now)
         return out
 
     def _unknown(self, data: bytes) -> list[Action]:
@@ -362,8 +412,3 @@ class LineSession:
     @property
     def active_topics(self) -> int:
         return self.subscriptions.count(TopicState.ACTIVE)
-
-
-def _matches(message: Any, match: Match) -> bool:
-    value = path_get(message, match.path)
-    return isinstance(value, str) and value == match.value

@@ -8,98 +8,51 @@ still settles its request.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
 
-from feedd.clock import SECOND_NS
-from feedd.venues.session_schema import Session, fill_template, path_get
+from feedd.clock import SECOND_NS, now_ns
+from feedd.reader.answers import Answers
+from feedd.reader.topics import Ledger, Outcome, Request, SendWindow, Topic, TopicState, Wanted
+from feedd.venues.session_schema import Session
+from feedd.venues.templates import fill_template, placeholders
 
-__all__ = ["SendWindow", "Subscriptions", "Topic", "TopicState"]
+__all__ = ["Subscriptions"]
 
 RESUBSCRIBE_CAP_S = 60.0
 RESUBSCRIBE_FORGET_S = 300.0
-REQUESTS_MAX = 10_000
-_ABSENT = object()
-
-
-class TopicState(StrEnum):
-    QUEUED = "queued"  # to be subscribed
-    SENT = "sent"  # asked for, no answer yet
-    ACTIVE = "active"
-    LEAVING = "leaving"  # to be unsubscribed, then subscribed again
-    LEFT = "left"  # unsubscribe sent
-    FAILED = "failed"
-
-
-@dataclass(slots=True)
-class Topic:
-    name: str
-    state: TopicState = TopicState.QUEUED
-    attempts: int = 0
-    not_before: int = 0
-    resubscribes: int = 0
-    resubscribed_at: int = 0
-
-
-@dataclass(slots=True)
-class Request:
-    kind: str  # subscribe | unsubscribe | arm | reply
-    topics: tuple[str, ...]
-    sent_at: int
-    expired: bool = False
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What an answer or a timeout changed; the session turns it into reports."""
-
-    accepted: int = 0
-    failed: list[tuple[str, str]] = field(default_factory=list)
-    arm_failed: str = ""
-
-
-class SendWindow:
-    """At most ``limit`` frames in any ``window_ns``: exact, not on average."""
-
-    def __init__(self, limit: int, window_ns: int, reserved: int) -> None:
-        self._limit = limit
-        self._reserved = reserved
-        self._window_ns = window_ns
-        self._sent: deque[int] = deque(maxlen=limit)
-
-    def room(self, now: int, urgent: bool = False) -> bool:
-        """True when one more frame may go out; requests leave the reserve untouched."""
-        while self._sent and now - self._sent[0] >= self._window_ns:
-            self._sent.popleft()
-        return len(self._sent) < (self._limit if urgent else self._limit - self._reserved)
-
-    def note(self, now: int) -> None:
-        self._sent.append(now)
-
-    def shift(self, by_ns: int) -> None:
-        self._sent = deque((t + by_ns for t in self._sent), maxlen=self._limit)
-
-    def clear(self) -> None:
-        self._sent.clear()
+HOUR_NS = 3_600 * SECOND_NS
+MESSAGE_BYTES = 256
+"""Room that a request leaves for everything but its topics."""
+_WAITING = (TopicState.QUEUED, TopicState.LEAVING)
 
 
 class Subscriptions:
     """The topics of one connection; ``pump`` yields the next requests, ``answer`` reads acks."""
 
-    def __init__(self, venue: Session, topics: Iterable[str]) -> None:
+    def __init__(
+        self,
+        venue: Session,
+        wanted: Iterable[str | Wanted],
+        wall: Callable[[], int] = now_ns,
+    ) -> None:
         self._venue = venue
+        self._wall = wall
         self._next_id = venue.subscribe.id_first
-        self.topics: dict[str, Topic] = {name: Topic(name) for name in dict.fromkeys(topics)}
-        self._requests: dict[int, Request] = {}
-        self._halves: deque[tuple[str, ...]] = deque()
-        self._work = True  # some topic may be queued or leaving
+        self._ledger = Ledger(venue, wanted)
+        self._answers = Answers(self._ledger)
+        held = placeholders(venue.subscribe.unsubscribe)
+        self._by_handle = "handle" in held  # one stream per unsubscribe request
+        hourly = venue.limits.requests_per_hour
+        self._hourly = SendWindow(hourly, HOUR_NS, 0) if hourly else None
 
     # -- state ---------------------------------------------------------------------------------
+
+    @property
+    def topics(self) -> dict[str, Topic]:
+        return self._ledger.topics
 
     def count(self, state: TopicState) -> int:
         return sum(topic.state is state for topic in self.topics.values())
@@ -110,20 +63,52 @@ class Subscriptions:
         done = (TopicState.ACTIVE, TopicState.FAILED)
         return all(topic.state in done for topic in self.topics.values())
 
-    def restart(self) -> None:
+    def starved(self, now: int) -> bool:
+        """Something should be sent and this connection may not any more within the hour."""
+        return (
+            self._hourly is not None
+            and not self._hourly.room(now)
+            and any(topic.state in _WAITING for topic in self.topics.values())
+        )
+
+    def restart(self, now: int) -> None:
         """A new connection: nothing is subscribed, nothing has failed yet."""
-        self._work = True
-        self._requests.clear()
-        self._halves.clear()
-        for topic in self.topics.values():
-            topic.state = TopicState.QUEUED
-            topic.attempts = 0
-            topic.not_before = 0
+        self._ledger.restart(now)
+        if self._hourly is not None:
+            self._hourly.clear()
+
+    def lost(self, now: int) -> list[tuple[str, str]]:
+        """The venue ended the connection; returns (name, reason) of topics that are given up."""
+        return self._ledger.lost(now)
 
     def shift(self, by_ns: int) -> None:
         """The process stood still for ``by_ns``: that is no delay of the venue."""
-        for request in self._requests.values():
+        for request in self._ledger.requests.values():
             request.sent_at += by_ns
+            if request.judge_at:
+                request.judge_at += by_ns
+
+    # -- what is wanted ------------------------------------------------------------------------
+
+    def add(self, wanted: Iterable[str | Wanted]) -> None:
+        """More topics on the running connection."""
+        for given in wanted:
+            self._ledger.add(Wanted.of(given))
+
+    def drop(self, names: Iterable[str]) -> None:
+        """Topics that nobody wants any more; unknown ones are no mistake."""
+        for name in names:
+            topic = self.topics.get(name)
+            if topic is None:
+                continue
+            if topic.state in (TopicState.QUEUED, TopicState.FAILED):
+                del self.topics[name]
+                continue
+            topic.dropped = True
+            if topic.state is TopicState.ACTIVE:
+                topic.state = TopicState.LEAVING
+                topic.not_before = 0
+                self._ledger.work = True
 
     def resubscribe(self, now: int, names: Iterable[str]) -> list[str]:
         """Leave and rejoin topics, each with a growing pause; returns those that are unknown."""
@@ -144,10 +129,17 @@ class Subscriptions:
             topic.resubscribed_at = now
             topic.not_before = now + int(pause_s * SECOND_NS)
             topic.state = TopicState.LEAVING
-            self._work = True
+            self._ledger.work = True
         return unknown
 
     # -- requests ------------------------------------------------------------------------------
+
+    def opening(self, now: int) -> list[bytes]:
+        """Messages that come before every subscription of a connection."""
+        return [
+            self._request(now, "opening", template, ())
+            for template in self._venue.subscribe.opening
+        ]
 
     def arm(self, now: int) -> bytes | None:
         """The request that asks the venue for heartbeats, if it wants one."""
@@ -158,161 +150,161 @@ class Subscriptions:
         """The answer to a heartbeat of the venue."""
         return self._request(now, "reply", self._venue.heartbeat.reply or {}, ())
 
+    def ping(self) -> bytes:
+        """A ping in the venue's own form."""
+        payload = self._venue.heartbeat.payload
+        if isinstance(payload, str):
+            return payload.encode()
+        return orjson.dumps(fill_template(payload or {}, self._values(self._take_id())))
+
     def pump(self, now: int, window: SendWindow) -> list[bytes]:
         """Requests that may go out now; each is noted in ``window``."""
         out: list[bytes] = []
-        while self._work and window.room(now):
+        while self._ledger.work and window.room(now):
+            if self._hourly is not None and not self._hourly.room(now):
+                break
             batch = self._batch(now, TopicState.LEAVING)
             if batch:
-                template, kind, state = self._venue.subscribe.unsubscribe, "unsubscribe", "left"
+                out.append(self._leave(now, batch))
             else:
                 batch = self._next_subscribe(now)
-                template, kind, state = self._venue.subscribe.request, "subscribe", "sent"
-            if not batch:
-                waiting = (TopicState.QUEUED, TopicState.LEAVING)
-                self._work = any(topic.state in waiting for topic in self.topics.values())
-                break
-            for name in batch:
-                self.topics[name].state = TopicState(state)
-            out.append(self._request(now, kind, template, batch))
+                if not batch:
+                    self._ledger.work = any(t.state in _WAITING for t in self.topics.values())
+                    break
+                out.append(self._join(now, batch))
             window.note(now)
+            if self._hourly is not None:
+                self._hourly.note(now)
         return out
 
-    def _next_subscribe(self, now: int) -> tuple[str, ...]:
-        while self._halves:
+    def _join(self, now: int, batch: tuple[Topic, ...]) -> bytes:
+        for topic in batch:
+            topic.state = TopicState.SENT
+            topic.sent_at = now
+        data = self._request(now, "subscribe", self._venue.subscribe.request, batch)
+        if self._venue.ack.kind == "none":
+            for topic in batch:
+                self._ledger.accept(topic, Outcome())
+        return data
+
+    def _leave(self, now: int, batch: tuple[Topic, ...]) -> bytes:
+        for topic in batch:
+            topic.state = TopicState.LEFT
+        data = self._request(now, "unsubscribe", self._venue.subscribe.unsubscribe, batch)
+        if self._venue.ack.kind == "none":
+            for topic in batch:
+                self._ledger.left(now, topic)
+        return data
+
+    def _next_subscribe(self, now: int) -> tuple[Topic, ...]:
+        halves = self._ledger.halves
+        while halves:
+            names = halves.popleft()
             half = tuple(
-                name
-                for name in self._halves.popleft()
-                if self.topics[name].state is TopicState.QUEUED
+                topic
+                for topic in map(self.topics.get, names)
+                if topic is not None and topic.state is TopicState.QUEUED
             )
             if half:
                 return half
-        return self._batch(now, TopicState.QUEUED)
+        batch = self._batch(now, TopicState.QUEUED)
+        return batch or self._suspect()
 
-    def _batch(self, now: int, state: TopicState) -> tuple[str, ...]:
-        limits = self._venue.limits
-        batch: list[str] = []
-        room = limits.request_bytes_max - 256  # the rest of the message
+    def _suspect(self) -> tuple[Topic, ...]:
+        """The next topic that may close the socket: alone, when nobody else waits for an answer."""
+        topics = self.topics.values()
+        if any(topic.state in (TopicState.SENT, TopicState.LEFT) for topic in topics):
+            return ()
+        return tuple(t for t in topics if t.suspect and t.state is TopicState.QUEUED)[:1]
+
+    def _batch(self, now: int, state: TopicState) -> tuple[Topic, ...]:
+        batch: list[Topic] = []
+        room = self._venue.limits.request_bytes_max - MESSAGE_BYTES
+        joining = state is TopicState.QUEUED
         for topic in self.topics.values():
-            if topic.state is not state or topic.not_before > now:
+            if topic.state is not state or topic.not_before > now or (joining and topic.suspect):
                 continue
-            room -= len(topic.name.encode()) + 3
+            if batch and (topic.shape != batch[0].shape or (self._by_handle and not joining)):
+                continue
+            room -= topic.size
             if batch and room < 0:
                 break
-            batch.append(topic.name)
-            if len(batch) >= limits.topics_per_request:
+            batch.append(topic)
+            if len(batch) >= topic.request_max:
                 break
         return tuple(batch)
 
-    def _request(
-        self, now: int, kind: str, template: dict[str, Any], topics: tuple[str, ...]
-    ) -> bytes:
-        request_id = self._next_id
+    def _take_id(self) -> int:
+        number = self._next_id
         self._next_id += 1
-        while len(self._requests) >= REQUESTS_MAX:
-            del self._requests[next(iter(self._requests))]
-        self._requests[request_id] = Request(kind, topics, now)
-        return orjson.dumps(fill_template(template, request_id=request_id, topics=list(topics)))
+        return number
+
+    def _values(self, number: int) -> dict[str, Any]:
+        wall = self._wall()
+        return {
+            "id": str(number) if self._venue.subscribe.id_text else number,
+            "time_s": wall // SECOND_NS,
+            "time_ms": wall // 1_000_000,
+        }
+
+    def _request(
+        self, now: int, kind: str, template: dict[str, Any], topics: tuple[Topic, ...]
+    ) -> bytes:
+        number = self._take_id()
+        values = self._values(number)
+        if topics:
+            values |= self._stream_values(topics)
+        message = fill_template(template, values)
+        names = tuple(topic.name for topic in topics)
+        for topic in topics:
+            topic.request = str(number)
+        # without a number nothing can answer those that concern no topic
+        if topics or "id" in placeholders(template):
+            self._ledger.keep(Request(str(number), kind, names, now, message))
+        return orjson.dumps(message)
+
+    def _stream_values(self, topics: tuple[Topic, ...]) -> dict[str, Any]:
+        group, first = self._venue.subscribe.group, topics[0]
+        topic = first.arg
+        if group is not None and isinstance(topic, dict) and first.shape != first.name:
+            topic = {**topic, group: [t.arg[group] for t in topics]}
+        return {
+            "topics": [t.arg for t in topics],
+            "topic": topic,
+            "handle": first.handle,
+            "handles": [t.handle for t in topics],
+        }
 
     # -- answers -------------------------------------------------------------------------------
 
     def answer(self, now: int, message: Any) -> Outcome | None:
         """Settle the request that ``message`` answers; None when it answers none of ours."""
-        ack = self._venue.ack
-        request_id = path_get(message, ack.id)
-        if not isinstance(request_id, int) or isinstance(request_id, bool):
-            return None
-        request = self._requests.pop(request_id, None)
-        if request is None:
-            return None
-        error = self._error(message)
-        outcome = Outcome()
-        if request.kind == "arm":
-            outcome.arm_failed = error
-        elif request.kind == "unsubscribe":
-            self._rejoin(request)
-        elif request.kind == "subscribe":
-            self._subscribed(now, request, message, error, outcome)
-        return outcome
-
-    def _error(self, message: Any) -> str:
-        for path in self._venue.ack.errors:
-            value = path_get(message, path)
-            if value is not None:
-                shown = message if not isinstance(value, dict) else value
-                return orjson.dumps(shown).decode()[:200]
-        return ""
-
-    def _rejoin(self, request: Request) -> None:
-        self._work = True
-        for name in request.topics:
-            topic = self.topics[name]
-            if topic.state is TopicState.LEFT:
-                topic.state = TopicState.QUEUED
-                topic.attempts = 0
-
-    def _subscribed(
-        self, now: int, request: Request, message: Any, error: str, outcome: Outcome
-    ) -> None:
-        if error:
-            if len(request.topics) > 1:
-                self._halve(request)
-            else:
-                self._failed(now, request.topics, error, outcome)
-            return
-        missing: list[str] = []
-        accepted = set(request.topics)
-        if self._venue.ack.kind == "list":
-            result = path_get(message, self._venue.ack.result, _ABSENT)
-            listed = result if isinstance(result, list) else []
-            accepted &= {item for item in listed if isinstance(item, str)}
-            missing = [name for name in request.topics if name not in accepted]
-        for name in accepted:
-            topic = self.topics[name]
-            if topic.state in (TopicState.SENT, TopicState.QUEUED, TopicState.FAILED):
-                topic.state = TopicState.ACTIVE
-                topic.attempts = 0
-                outcome.accepted += 1
-        self._failed(now, missing, "the venue left it out of its answer", outcome)
-
-    def _halve(self, request: Request) -> None:
-        self._work = True
-        middle = len(request.topics) // 2
-        for half in (request.topics[:middle], request.topics[middle:]):
-            for name in half:
-                if self.topics[name].state is TopicState.SENT:
-                    self.topics[name].state = TopicState.QUEUED
-            self._halves.append(half)
-
-    def _failed(self, now: int, names: Iterable[str], reason: str, outcome: Outcome) -> None:
-        for name in names:
-            topic = self.topics[name]
-            if topic.state is not TopicState.SENT:
-                continue
-            topic.attempts += 1
-            if topic.attempts >= self._venue.ack.attempts_max:
-                topic.state = TopicState.FAILED
-                outcome.failed.append((name, reason))
-            else:
-                self._work = True
-                topic.state = TopicState.QUEUED
-                topic.not_before = now + (1 << (topic.attempts - 1)) * SECOND_NS
+        return self._answers.read(now, message)
 
     def timeouts(self, now: int) -> Outcome:
         """Give up waiting for answers that are overdue."""
         outcome = Outcome()
         limit_ns = int(self._venue.ack.timeout_s * SECOND_NS)
-        for request_id, request in list(self._requests.items()):
-            if request.expired or now - request.sent_at < limit_ns:
-                continue
-            request.expired = True
-            if request.kind == "subscribe":
-                reason = f"no answer to the subscribe request within {limit_ns / SECOND_NS:g} s"
-                self._failed(now, request.topics, reason, outcome)
-            elif request.kind == "unsubscribe":
-                self._rejoin(request)
-            elif request.kind == "arm":
-                outcome.arm_failed = "no answer to the heartbeat request"
-            else:
-                del self._requests[request_id]
+        for request in list(self._ledger.requests.values()):
+            if request.judge_at and now >= request.judge_at:
+                self._answers.judge(now, request, request.error, outcome)
+            elif not request.expired and now - request.sent_at >= limit_ns:
+                self._expire(now, request, limit_ns, outcome)
         return outcome
+
+    def _expire(self, now: int, request: Request, limit_ns: int, outcome: Outcome) -> None:
+        request.expired = True
+        if request.kind == "subscribe":
+            reason = f"no answer to the subscribe request within {limit_ns / SECOND_NS:g} s"
+            asked = self._ledger.of(request, TopicState.SENT)
+            self._ledger.refuse(now, asked, reason, outcome)
+            if not asked:
+                self._ledger.settle(request)  # answered, by messages without its number
+        elif request.kind == "unsubscribe":
+            for topic in self._ledger.of(request, TopicState.LEFT):
+                self._ledger.left(now, topic)
+            self._ledger.settle(request)
+        elif request.kind == "arm":
+            outcome.arm_failed = "no answer to the heartbeat request"
+        else:
+            self._ledger.settle(request)

@@ -32,6 +32,7 @@ from feedd.reader.net import is_loopback, tls_context
 from feedd.shm.directory import default_directory
 from feedd.toml_lint import Issue, parse
 from feedd.venues.schema import Venue
+from feedd.venues.templates import FACTS, holes
 
 __all__ = [
     "Config",
@@ -46,8 +47,7 @@ __all__ = [
     "override_url",
 ]
 
-PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
-BUILT_IN = {"symbol", "symbol_lower"}
+BUILT_IN = {"symbol", "symbol_lower", *FACTS}
 SOCKET_PATH_MAX = 107
 
 
@@ -264,7 +264,7 @@ def _option_issues(key: str, config: VenueConfig, venue: Venue) -> Iterator[Issu
     known: set[str] = set()
     for channel in config.channels:
         if channel in venue.channels:
-            found = set(PLACEHOLDER.findall(venue.channels[channel].subscribe or "")) - BUILT_IN
+            found = set(holes(venue.channels[channel].subscribe)) - BUILT_IN
             known |= found | {f"{channel}.{option}" for option in found}
     for option, value in config.options.items():
         where = f"{key}.options.{option.split('.')[0]}"

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from feedd.errors import ConfigError
 from feedd.reader.plan import Instrument, Line, ReaderPlan, Stream, VenueSlice
-from feedd.supervisor.config import PLACEHOLDER, Config, VenueConfig, override_url
+from feedd.supervisor.config import Config, VenueConfig, override_url
 from feedd.venues.schema import Venue
 from feedd.venues.session_schema import Endpoint
+from feedd.venues.templates import arg_key, fill_topic
 
-__all__ = ["Listed", "choose_symbols", "make_plan", "topic_of"]
+__all__ = ["Listed", "choose_symbols", "has_channel", "make_plan", "streams_of", "topic_of"]
 
 LINES_MAX = 64
 """Connections that a reader's counters have room for."""
@@ -33,7 +36,18 @@ class Listed:
     symbol: str
     id: int
     kind: str = "unknown"
-    active: bool = True
+    base: str = ""
+    quote: str = ""
+    settle: str = ""
+    underlying: str = ""
+
+    def facts(self) -> dict[str, str]:
+        """Values of the holes of topics that reference data fills; unknown ones are left out."""
+        known = {name: getattr(self, name) for name in ("base", "quote", "settle", "underlying")}
+        if self.kind != "unknown":
+            known["kind"] = self.kind
+        found = {name: value for name, value in known.items() if value}
+        return found | {f"{name}_lower": value.lower() for name, value in found.items()}
 
 
 def choose_symbols(
@@ -65,21 +79,35 @@ def choose_symbols(
     return list(chosen)
 
 
-def topic_of(venue: Venue, channel: str, symbol: str, options: Mapping[str, str]) -> str:
-    """What to subscribe to for one channel of one instrument."""
+def topic_of(venue: Venue, channel: str, listed: Listed, options: Mapping[str, str]) -> Any:
+    """What to subscribe to for one channel of one instrument: a text or a table.
+
+    Raises ``ConfigError`` when the topic needs something that is not known of the instrument.
+    """
     described = venue.channels[channel]
     if described.subscribe is None:
         raise ConfigError(f"venues.{venue.name}.channels: {channel!r} cannot be subscribed")
     values = dict(described.options)
     for option in described.options:
         values[option] = options.get(f"{channel}.{option}", options.get(option, values[option]))
-    values["symbol"] = symbol
-    values["symbol_lower"] = symbol.lower()
+    values |= listed.facts()
+    values["symbol"] = listed.symbol
+    values["symbol_lower"] = listed.symbol.lower()
+    try:
+        return fill_topic(described.subscribe, values)
+    except KeyError as exc:
+        raise ConfigError(
+            f"venues.{venue.name}.channels: {channel!r} of {listed.symbol} needs its "
+            f"{exc.args[0]}, which the reference data does not tell"
+        ) from None
+    except ValueError as exc:
+        raise ConfigError(f"venues.{venue.name}.options: {channel!r}: {exc}") from None
 
-    def fill(match: re.Match[str]) -> str:
-        return values[match[1]]
 
-    return PLACEHOLDER.sub(fill, described.subscribe)
+def has_channel(venue: Venue, channel: str, listed: Listed) -> bool:
+    """False when instruments of this kind do not have the channel."""
+    kinds = venue.channels[channel].kinds
+    return not kinds or listed.kind in kinds or listed.kind == "unknown"
 
 
 def _weight(listed: Listed) -> int:
@@ -101,33 +129,87 @@ def _spread(readers: int, chosen: Mapping[str, Sequence[Listed]]) -> list[dict[s
     return shares
 
 
-def _endpoint(venue: Venue, channel: str) -> Endpoint:
+def _endpoint(venue: Venue, channel: str, symbol: str) -> Endpoint:
     for endpoint in venue.session.endpoints:
-        if "*" in endpoint.carries or channel in endpoint.carries:
+        if ("*" in endpoint.carries or channel in endpoint.carries) and any(
+            fnmatch.fnmatchcase(symbol, pattern) for pattern in endpoint.symbols
+        ):
             return endpoint
-    raise ConfigError(f"venue {venue.name}: no endpoint carries the channel {channel!r}")
+    raise ConfigError(f"venue {venue.name}: no endpoint carries {channel!r} of {symbol}")
 
 
-def _lines(venue: Venue, config: VenueConfig, symbols: Sequence[str], first: int) -> list[Line]:
+class _Load:
+    """The streams of one connection in the making, and what they use of its limits."""
+
+    def __init__(self, venue: Venue, endpoint: Endpoint) -> None:
+        self._chars_max = venue.session.limits.topic_chars_max
+        self._endpoint = endpoint
+        self._chars = 0
+        self._channels: Counter[str] = Counter()
+        self.streams: list[Stream] = []
+
+    def takes(self, stream: Stream) -> bool:
+        limit = self._endpoint.channel_max.get(stream.channel)
+        return (
+            len(self.streams) < self._endpoint.streams_max
+            and (limit is None or self._channels[stream.channel] < limit)
+            and (not self._chars_max or self._chars + _chars(stream) <= self._chars_max)
+        )
+
+    def add(self, stream: Stream) -> None:
+        self.streams.append(stream)
+        self._channels[stream.channel] += 1
+        self._chars += _chars(stream)
+
+
+def _chars(stream: Stream) -> int:
+    """What a stream costs of a limit on the characters of all topics."""
+    return len(stream.topic) + 3
+
+
+def _pack(venue: Venue, endpoint: Endpoint, streams: Iterable[Stream]) -> list[list[Stream]]:
+    """Connections: each stream goes to the first that takes it."""
+    loads: list[_Load] = []
+    for stream in streams:
+        for load in loads:
+            if load.takes(stream):
+                break
+        else:
+            load = _Load(venue, endpoint)
+            loads.append(load)
+        load.add(stream)
+    return [load.streams for load in loads]
+
+
+def streams_of(venue: Venue, config: VenueConfig, listed: Listed) -> Iterator[Stream]:
+    """What to subscribe for one instrument."""
+    for channel in config.channels:
+        if has_channel(venue, channel, listed):
+            arg = topic_of(venue, channel, listed, config.options)
+            plain = isinstance(arg, str)
+            yield Stream(channel, listed.symbol, arg_key(arg), None if plain else arg)
+
+
+def _lines(
+    venue: Venue, config: VenueConfig, instruments: Sequence[Listed], first: int
+) -> list[Line]:
     by_endpoint: dict[str, dict[str, Stream]] = {}
-    for symbol in symbols:
-        for channel in config.channels:
-            stream = Stream(channel, symbol, topic_of(venue, channel, symbol, config.options))
-            streams = by_endpoint.setdefault(_endpoint(venue, channel).name, {})
+    for listed in instruments:
+        for stream in streams_of(venue, config, listed):
+            endpoint = _endpoint(venue, stream.channel, listed.symbol)
+            streams = by_endpoint.setdefault(endpoint.name, {})
             streams.setdefault(stream.topic, stream)
     lines: list[Line] = []
     quiet = set(venue.session.health.quiet_channels)
     for endpoint in venue.session.endpoints:
-        streams_here = list(by_endpoint.get(endpoint.name, {}).values())
-        for start in range(0, len(streams_here), endpoint.streams_max):
-            part = tuple(streams_here[start : start + endpoint.streams_max])
+        for part in _pack(venue, endpoint, by_endpoint.get(endpoint.name, {}).values()):
             lines.append(
                 Line(
                     number=first + len(lines),
                     endpoint=endpoint.name,
                     url=override_url(endpoint.url, config.endpoint),
                     quiet=all(stream.channel in quiet for stream in part),
-                    streams=part,
+                    streams=tuple(part),
                 )
             )
     return lines
@@ -151,12 +233,19 @@ def make_plan(
     problems = []
     for name, venue in venues.items():
         count = sum(v.name == name for plan in plans for v, _ in plan.lines)
-        limit = venue.session.limits.connections_max
-        if count > limit:
-            problems.append(
-                f"venues.{name}: {count} connections are needed, the venue allows {limit} per IP; "
-                "name fewer instruments or channels"
-            )
+        streams = sum(
+            len(line.streams) for plan in plans for v, line in plan.lines if v.name == name
+        )
+        limits = venue.session.limits
+        for needed, limit, what in (
+            (count, limits.connections_max, "connections"),
+            (streams, limits.streams_total_max, "streams"),
+        ):
+            if needed > limit:
+                problems.append(
+                    f"venues.{name}: {needed} {what} are needed, the venue allows {limit} per IP; "
+                    "name fewer instruments or channels"
+                )
     problems += [
         f"readers.count: reader {plan.reader} would hold {len(plan.lines)} connections, it has "
         f"room for {LINES_MAX}; use more readers"
@@ -187,7 +276,7 @@ def _reader_plan(
             instruments.append(Instrument(listed.symbol, listed.id, len(depths), depth))
             depths.append(depth)
         spare = max(spare, mine.spare_rows)
-        made = _lines(venues[name], mine, [listed.symbol for listed in some], lines)
+        made = _lines(venues[name], mine, some, lines)
         lines += len(made)
         slices.append(VenueSlice(name, mine.ca_file, tuple(instruments), tuple(made)))
     spare_depth = min((config.venues[name].option_depth for name in share), default=128)

@@ -101,7 +101,19 @@ def choose(
         chosen[name] = []
         for symbol in some:
             full = f"{name}:{symbol}"
-            info = registry.info(full)
-            kind = info.kind.name.lower() if info is not None else "unknown"
-            chosen[name].append(Listed(symbol, registry.id_of(full), kind))
+            chosen[name].append(_listed(symbol, registry.id_of(full), registry.info(full)))
     return chosen
+
+
+def _listed(symbol: str, number: int, info: InstrumentInfo | None) -> Listed:
+    if info is None:
+        return Listed(symbol, number)
+    return Listed(
+        symbol,
+        number,
+        info.kind.name.lower(),
+        info.base,
+        info.quote,
+        info.settle,
+        info.underlying,
+    )

@@ -15,7 +15,9 @@ from feedd.toml_lint import Issue, Problem, parse
 from feedd.venues.lint_paths import field_problems
 from feedd.venues.reference_schema import Reference, Source
 from feedd.venues.schema import Book, Channel, Decode, Envelope, RestDepth, SideRule, Venue
-from feedd.venues.session_schema import session_problems
+from feedd.venues.session_lint import session_problems
+from feedd.venues.templates import FACTS
+from feedd.venues.templates import holes as topic_holes
 
 __all__ = ["lint", "parse_venue", "problems"]
 
@@ -107,26 +109,28 @@ def _symbol_problems(name: str, channel: Channel) -> Iterator[Issue]:
 
 def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator[Issue]:
     path = ("channels", name, "subscribe")
-    holes = _HOLE.findall(channel.subscribe or "")
+    holes = topic_holes(channel.subscribe)
     for option in channel.options:
-        if option in _SYMBOL_HOLES:
+        if option in (*_SYMBOL_HOLES, *FACTS):
             yield ("channels", name, "options", option), "the name is taken by the instrument"
         elif option not in holes:
             yield ("channels", name, "options", option), 'not a placeholder of "subscribe"'
     if channel.subscribe is None:
         return
-    known = [*_SYMBOL_HOLES, *channel.options]
+    known = [*_SYMBOL_HOLES, *FACTS, *channel.options]
     unknown = [hole for hole in holes if hole not in known]
     for hole in unknown:
-        names = ", ".join(f"{{{k}}}" for k in known)
+        names = ", ".join(f"{{{k}}}" for k in known if k not in FACTS)
         yield path, f"unknown placeholder {{{hole}}}; known are {names} (add it to options)"
+    if not isinstance(channel.subscribe, str):
+        return
     if _malformed(channel.subscribe):
         yield path, f'"{channel.subscribe}": a placeholder is {{name}} in small letters'
         return
     judged = channel.topics and any(envelope.match == "topics" for envelope in _topical(decode))
     if unknown or not judged or any(_malformed(topic) for topic in channel.topics):
         return
-    values = {"symbol": "X", "symbol_lower": "x", **channel.options}
+    values = {"symbol": "X", "symbol_lower": "x"} | dict.fromkeys(FACTS, "x") | channel.options
     topic = _HOLE.sub(lambda match: values[match[1]], channel.subscribe)
     if not any(_matches(p, topic, decode.delimiters) for p in channel.topics):
         yield path, f'"{topic}" (of a symbol X) matches none of the topics of this channel'

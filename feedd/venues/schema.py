@@ -7,7 +7,7 @@ dotted list of object keys (``"greeks.delta"``) inside one row of a channel's pa
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -210,11 +210,14 @@ class Channel(_Base, frozen=True, kw_only=True):
     topics: tuple[str, ...] = ()
     """Patterns: ``{symbol}`` and other ``{placeholders}`` stand for text without delimiters."""
     events: tuple[str, ...] = ()
-    subscribe: str | None = None
-    """Topic to subscribe to: ``{symbol}``, ``{symbol_lower}``, and options such as ``{interval}``.
-    Absent: the channel is understood but not offered in the configuration."""
+    subscribe: str | dict[str, Any] | None = None
+    """Topic to subscribe to: ``{symbol}``, ``{symbol_lower}``, and options such as ``{interval}``;
+    a table becomes one JSON argument. Absent: the channel is understood but not offered in the
+    configuration."""
     options: dict[str, str] = {}
     """Defaults of the placeholders of ``subscribe``."""
+    kinds: tuple[str, ...] = ()
+    """Kinds of instruments that have this channel (``"perpetual"``); empty: all of them."""
     payload: Literal["object", "rows", "either"] = "object"
     symbol: Path | None = None
     """Path of the symbol in a row; absent: the ``{symbol}`` of the topic."""

@@ -1,23 +1,23 @@
 """What a venue file says about a connection's life: the ``[session]`` table.
 
 Everything that differs between venues in connecting, subscribing, keeping alive and reconnecting
-is a value here; ``feedd.reader.session`` is the one program that runs on these values. A *template*
-is a TOML table that becomes one JSON message: a value that is exactly ``"{id}"`` or ``"{topics}"``
-is replaced by the request number or by the list of topics, so that a symbol is never pasted into
-JSON text. A *path* is a dotted list of object keys (``"params.type"``); ``""`` is the message.
+is a value here; ``feedd.reader.session`` is the one program that runs on these values. For
+templates and paths see ``feedd.venues.templates``; ``feedd.venues.session_lint`` finds what types
+cannot see.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import msgspec
 
+from feedd.venues.templates import fill_template, path_get
+
 __all__ = [
-    "PLACEHOLDERS",
     "Ack",
     "Endpoint",
+    "FullSet",
     "Health",
     "Heartbeat",
     "Limits",
@@ -28,11 +28,7 @@ __all__ = [
     "Subscribe",
     "fill_template",
     "path_get",
-    "session_problems",
 ]
-
-PLACEHOLDERS = ("{id}", "{topics}", "{topic}")
-_MISSING = object()
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
 Path = Annotated[str, msgspec.Meta(max_length=128)]
@@ -44,15 +40,29 @@ class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pass
 
 
+class Match(_Base, frozen=True, kw_only=True):
+    """The value at ``path``, as text, is ``value`` or one of them; numbers and truth values count
+    as JSON writes them. Without ``value``: there is one, and it is not null."""
+
+    path: Path
+    value: str | tuple[str, ...] | None = None
+
+
 class Endpoint(_Base, frozen=True, kw_only=True):
-    """One WebSocket address and the channels that it carries."""
+    """One WebSocket address and the streams that it carries."""
 
     name: Name
     url: Annotated[str, msgspec.Meta(pattern=r"^wss?://")]
     carries: tuple[str, ...] = ("*",)
     """Names of ``[channels.*]``; ``"*"`` for all of them."""
+    symbols: tuple[str, ...] = ("*",)
+    """Patterns of the venue's symbols (``"*_USDT"``): one address per settlement coin."""
     streams_max: Positive = 200
     """Streams that the planner puts on one connection (not above the venue's own limit)."""
+    channel_max: dict[str, Positive] = {}
+    """The same for single channels."""
+    headers: dict[str, str] = {}
+    """Sent with the handshake."""
 
 
 class Limits(_Base, frozen=True, kw_only=True):
@@ -63,64 +73,161 @@ class Limits(_Base, frozen=True, kw_only=True):
     connects_window_s: Seconds
     connections_max: Positive = 1_000
     """Connections that one IP may hold at once."""
+    streams_total_max: Positive = 1_000_000
+    """Streams that one IP may have on all its connections."""
     messages_max: Positive
     """Frames that one connection may send in ``messages_window_s``, control frames included."""
     messages_window_s: Seconds = 1.0
     messages_reserved: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Part of ``messages_max`` that is kept for pings, pongs and heartbeat replies."""
+    requests_per_hour: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Subscribe, unsubscribe and login requests of one connection in any hour; 0: no such limit."""
     topics_per_request: Positive = 200
     request_bytes_max: Positive = 65_536
+    topic_chars_max: Annotated[int, msgspec.Meta(ge=0)] = 0
+    """Characters of all topics of one connection together; 0: no such limit."""
+    subscribe_within_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    """The venue closes a connection that has not subscribed after this long; 0: it does not."""
     life_max_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """The venue cuts a connection after this long; 0: it does not. feedd rotates before."""
     message_bytes_max: Positive = 16 * 1024 * 1024
 
 
 class Subscribe(_Base, frozen=True, kw_only=True):
+    """How streams are asked for.
+
+    Placeholders of both templates: ``{id}``, ``{time_s}``, ``{time_ms}`` and one of ``{topics}``
+    (the list of all streams of the request: texts, or tables where ``Channel.subscribe`` is one)
+    and ``{topic}`` (a single stream; ``"*" = "{topic}"`` puts the fields of its table beside the
+    others). ``{handle}`` and ``{handles}``: what the venue called the stream in its answer.
+    """
+
     request: dict[str, Any]
     unsubscribe: dict[str, Any]
     id_first: Annotated[int, msgspec.Meta(ge=0)] = 1
+    id_text: bool = False
+    """The request number is a JSON text."""
+    group: Name | None = None
+    """With ``{topic}``: streams whose tables differ at this key alone share a request that holds
+    the list of the values there. A value that is a list already stands alone."""
+    group_max: dict[str, Positive] = {}
+    """Streams per request of single channels, below ``limits.topics_per_request``."""
+    opening: tuple[dict[str, Any], ...] = ()
+    """Messages of every connection before the first subscription: options of the connection,
+    venue-wide channels."""
+
+
+class FullSet(_Base, frozen=True, kw_only=True):
+    """An answer that lists everything that the connection has subscribed.
+
+    At ``path`` is an object from channel name to list of symbols, or with ``name`` and ``symbols``
+    a list of objects that hold the two. ``stream_name`` and ``stream_symbol`` are where the same
+    two are in the table of a stream.
+    """
+
+    path: Path
+    name: Path | None = None
+    symbols: Path | None = None
+    stream_name: Path
+    stream_symbol: Path
 
 
 class Ack(_Base, frozen=True, kw_only=True):
     """How a request is answered.
 
-    ``list``: the value at ``result`` lists the accepted topics, and what is not in it was refused.
-    ``flag``: the answer accepts the whole request unless one of the ``errors`` paths has a value.
+    ``list``: the value at ``result`` lists the accepted topics; what is not in it was refused.
+    ``flag``: the answer accepts the whole request unless it is an error.
+    ``per_arg``: one answer for each stream, which it names at one of the paths ``arg``.
+    ``full_set``: every answer lists all that is subscribed, see ``full``.
+    ``none``: no answer; a stream counts as active when it was asked for.
     """
 
-    kind: Literal["list", "flag"]
+    kind: Literal["list", "flag", "per_arg", "full_set", "none"]
+    when: tuple[Match, ...] = ()
+    """Which messages are answers, where there is no request number to tell."""
     id: Path = "id"
+    """Where the request number is; "": the venue sends none back."""
+    echo: dict[str, Path] = {}
+    """Path in the answer -> path in the request: answers repeat these values of their request."""
     result: Path = "result"
+    refused: Path | None = None
+    """``list``: where refused topics are listed."""
+    arg: tuple[Path, ...] = ()
+    error_arg: dict[str, Path] = {}
+    """Key of a stream's table -> path in an error: which stream was refused."""
+    handle: Path | None = None
+    """Where an answer names the stream for later requests."""
+    full: FullSet | None = None
     errors: tuple[Path, ...] = ("error",)
     """Paths whose presence with a value other than null means that the request failed."""
+    failed: tuple[Match, ...] = ()
+    """The request failed when one of these holds."""
+    duplicate: tuple[str, ...] = ()
+    """Parts of an error's text that say: subscribed already."""
+    bad_symbol: Literal["error", "omitted", "silent", "closes_socket"] = "error"
+    """What an unknown symbol does; ``closes_socket``: streams without an answer when the venue
+    closes are asked for one by one afterwards, and the one that closes again is given up."""
+    grace_s: Seconds = 1.0
+    """``per_arg``: how long after an error without a stream the other answers are waited for."""
     timeout_s: Seconds = 10.0
     attempts_max: Annotated[int, msgspec.Meta(ge=1, le=10)] = 3
     """A topic that failed this often is given up until the next connection, and counted."""
-
-
-class Match(_Base, frozen=True, kw_only=True):
-    path: Path
-    value: str
 
 
 class Heartbeat(_Base, frozen=True, kw_only=True):
     """Who proves to whom that the connection lives.
 
     ``server_ping``: the venue sends WebSocket pings, which the line answers.
+    ``client_ws_ping``: the venue wants WebSocket pings.
+    ``client_text``: the venue wants ``payload`` (a text, not JSON) and answers ``reply_text``.
+    ``client_json``: the venue wants the message ``payload``; ``reply`` describes its answers.
     ``request_response``: ``arm`` asks the venue for heartbeats, every message that ``trigger``
     describes is answered with ``reply``.
-    feedd sends WebSocket pings of its own in both modes, whether data flows or not: a ping flood
-    or a frame that never ends would hide a dead peer from a ping sent only when idle.
+    ``subscribe_channel``: the venue's heartbeats are a channel that ``subscribe.opening`` asks for.
     """
 
-    mode: Literal["server_ping", "request_response"]
+    mode: Literal[
+        "server_ping",
+        "client_ws_ping",
+        "client_text",
+        "client_json",
+        "request_response",
+        "subscribe_channel",
+    ]
     arm: dict[str, Any] | None = None
     trigger: Match | None = None
     reply: dict[str, Any] | None = None
+    payload: str | dict[str, Any] | None = None
+    reply_text: str | None = None
+    reply_when: tuple[tuple[Match, ...], ...] = ()
+    """Forms of the answer to ``payload``: in one of them every match holds."""
+    texts: tuple[str, ...] = ()
+    """Messages of the venue that are not JSON and mean nothing else than that it lives."""
+    only_when_idle: bool = False
+    """Ping only when nothing came for ``ping_interval_s``."""
+    ws_ping: bool | None = None
+    """Whether feedd sends WebSocket pings of its own, whether data flows or not: a ping flood or a
+    frame that never ends would hide a dead peer from a ping sent only when idle. Default: yes,
+    unless the venue has pings of its own form."""
     ping_interval_s: Seconds = 10.0
     pong_timeout_s: Seconds = 5.0
     silence_max_s: Seconds | None = None
     """Nothing at all for this long (not even a heartbeat): the connection is dead."""
+
+    @property
+    def pings_ws(self) -> bool:
+        if self.ws_ping is not None:
+            return self.ws_ping
+        return self.mode in ("server_ping", "client_ws_ping", "request_response")
+
+    @property
+    def pings_app(self) -> bool:
+        return self.mode in ("client_text", "client_json")
+
+    @property
+    def control_texts(self) -> frozenset[str]:
+        """Whole messages that are no JSON and no data."""
+        return frozenset(self.texts) | ({self.reply_text} if self.reply_text else frozenset())
 
 
 class Health(_Base, frozen=True, kw_only=True):
@@ -130,14 +237,24 @@ class Health(_Base, frozen=True, kw_only=True):
     """Data must have flowed for this long before the reconnect delay starts from zero again."""
     quiet_channels: tuple[str, ...] = ()
     """Channels that may say nothing for hours; a connection of these alone has no data age."""
+    stream_age_max_s: dict[str, Seconds] = {}
+    """Channel -> the longest silence of one of its streams that the venue promises (repeated
+    snapshots, keep-alive messages, fixed rates). Older: probe, resubscribe, rotate, alarm."""
 
 
 class Notice(_Base, frozen=True, kw_only=True):
-    """A control message with a meaning: ``rotate`` and ``reconnect`` leave the connection."""
+    """A control message with a meaning.
+
+    ``rotate`` replaces the connection before it is left, ``reconnect`` leaves it at once,
+    ``mark_stale`` says that nothing on it can be trusted, ``resubscribe_all`` starts every stream
+    anew, ``resume`` does so after ``mark_stale`` alone.
+    """
 
     name: Name
     when: tuple[Match, ...]
-    action: Literal["rotate", "reconnect", "log", "ignore"]
+    action: Literal[
+        "rotate", "reconnect", "mark_stale", "resubscribe_all", "resume", "log", "ignore"
+    ]
 
 
 class RestLimits(_Base, frozen=True, kw_only=True):
@@ -159,108 +276,3 @@ class Session(_Base, frozen=True, kw_only=True):
     health: Health = msgspec.field(default_factory=Health)
     rest: RestLimits
     notices: tuple[Notice, ...] = ()
-
-
-def path_get(message: Any, path: str, default: Any = None) -> Any:
-    """The value at a dotted ``path`` of a decoded JSON message, else ``default``."""
-    if path == "":
-        return message
-    for key in path.split("."):
-        if not isinstance(message, Mapping):
-            return default
-        message = message.get(key, _MISSING)
-        if message is _MISSING:
-            return default
-    return message
-
-
-def fill_template(template: Any, *, request_id: int = 0, topics: list[str] | None = None) -> Any:
-    """``template`` with its placeholders replaced; the result is ready for ``orjson.dumps``."""
-    if isinstance(template, Mapping):
-        return {
-            key: fill_template(value, request_id=request_id, topics=topics)
-            for key, value in template.items()
-        }
-    if isinstance(template, list):
-        return [fill_template(value, request_id=request_id, topics=topics) for value in template]
-    if template == "{id}":
-        return request_id
-    if template == "{topics}":
-        return list(topics or ())
-    if template == "{topic}":
-        return topics[0] if topics else ""
-    return template
-
-
-def _placeholders(template: Any) -> set[str]:
-    if isinstance(template, Mapping):
-        return set().union(*map(_placeholders, template.values())) if template else set()
-    if isinstance(template, list):
-        return set().union(*map(_placeholders, template)) if template else set()
-    if isinstance(template, str) and template.startswith("{") and template.endswith("}"):
-        return {template}
-    return set()
-
-
-def _template_problems(where: str, template: Any, needs: set[str]) -> list[str]:
-    found = _placeholders(template)
-    unknown = sorted(found - set(PLACEHOLDERS))
-    problems = [
-        f"{where}: unknown placeholder {name}; known are {', '.join(PLACEHOLDERS)}"
-        for name in unknown
-    ]
-    problems += [f'{where}: must hold the value "{name}"' for name in sorted(needs - found)]
-    return problems
-
-
-def session_problems(session: Session, channels: set[str]) -> list[str]:
-    """Mistakes that types alone cannot see, each as ``key: what is wrong``."""
-    problems: list[str] = []
-    if not session.endpoints:
-        problems.append("session.endpoints: at least one endpoint is needed")
-    names = [endpoint.name for endpoint in session.endpoints]
-    problems += [
-        f"session.endpoints: the name {name!r} is used more than once"
-        for name in sorted({name for name in names if names.count(name) > 1})
-    ]
-    carried: set[str] = set()
-    for endpoint in session.endpoints:
-        for channel in endpoint.carries:
-            if channel == "*":
-                carried |= channels
-            elif channel not in channels:
-                problems.append(
-                    f"session.endpoints.{endpoint.name}.carries: no channel {channel!r}; "
-                    f"this venue has {', '.join(sorted(channels))}"
-                )
-            carried.add(channel)
-    problems += [
-        f"session.endpoints: no endpoint carries the channel {channel!r}"
-        for channel in sorted(channels - carried)
-    ]
-    problems += [
-        f"session.health.quiet_channels: no channel {channel!r}"
-        for channel in sorted(set(session.health.quiet_channels) - channels)
-    ]
-    needs = {"{id}", "{topics}"}
-    if _placeholders(session.subscribe.request) & {"{topic}"}:
-        needs = {"{id}", "{topic}"}
-    problems += _template_problems("session.subscribe.request", session.subscribe.request, needs)
-    problems += _template_problems(
-        "session.subscribe.unsubscribe", session.subscribe.unsubscribe, needs
-    )
-    beat = session.heartbeat
-    if beat.mode == "request_response":
-        for key in ("trigger", "reply"):
-            if getattr(beat, key) is None:
-                problems.append(f'session.heartbeat.{key}: needed when mode is "request_response"')
-    if beat.arm is not None:
-        problems += _template_problems("session.heartbeat.arm", beat.arm, {"{id}"})
-    if beat.reply is not None:
-        problems += _template_problems("session.heartbeat.reply", beat.reply, set())
-    if beat.pong_timeout_s >= beat.ping_interval_s:
-        problems.append("session.heartbeat.pong_timeout_s: must be less than ping_interval_s")
-    limits = session.limits
-    if limits.messages_reserved >= limits.messages_max:
-        problems.append("session.limits.messages_reserved: must be less than messages_max")
-    return problems

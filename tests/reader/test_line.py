@@ -73,7 +73,12 @@ class Owner:
 
 
 async def talk(
-    server: Server, *, extra: bytes = b"", pongs_max: int = 0, size: int = 1024
+    server: Server,
+    *,
+    extra: bytes = b"",
+    pongs_max: int = 0,
+    size: int = 1024,
+    texts: frozenset[bytes] = frozenset(),
 ) -> tuple[Owner, Line]:
     """Connect to ``server`` (after a good handshake), wait for the end."""
 
@@ -92,7 +97,7 @@ async def talk(
     try:
         transport, line = await open_line(
             f"ws://127.0.0.1:{port}/",
-            lambda: Line(owner.sink(), owner, Assembler(size), pongs_max),
+            lambda: Line(owner.sink(), owner, Assembler(size), pongs_max, texts),
             None,
             size,
         )
@@ -254,3 +259,39 @@ def test_picows_of_another_minor_version_is_refused() -> None:
     check_picows("", "9.9")
     with pytest.raises(ImportError, match=r"picows==2\.3\.\*"):
         check_picows("2.3.1", "2.4.0")
+
+
+async def test_texts_of_the_venue_never_reach_the_sink() -> None:
+    async def server(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame(1, b"pong") + frame(1, b"pongo") + frame(1, GOOD) + frame(1, b"pong"))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+    owner, line = await talk(server, texts=frozenset({b"pong"}))
+    assert owner.messages == [b"pongo", GOOD]
+    assert owner.controls == [b"pong", b"pong"]
+    assert (line.frames, line.control, line.data) == (4, 2, 2)
+
+
+async def test_headers_are_sent_and_a_peer_that_hangs_up_is_a_failed_attempt() -> None:
+    seen: list[bytes] = []
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    listening = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    owner = Owner()
+    try:
+        with pytest.raises(ConnectError, match="closed the connection during the handshake"):
+            await open_line(
+                f"ws://127.0.0.1:{port}/",
+                lambda: Line(owner.sink(), owner, Assembler(1024)),
+                None,
+                1024,
+                {"X-Gate-Size-Decimal": "1"},
+            )
+    finally:
+        listening.close()
+    assert b"X-Gate-Size-Decimal: 1\r\n" in seen[0]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from feedd.clock import SECOND_NS
 from feedd.reader.session import Action, Activity, Do, LineSession, State
-from feedd.reader.subscriptions import SendWindow, TopicState
+from feedd.reader.topics import SendWindow, TopicState
 from feedd.venues.session_schema import Session
 
 HERE = Path(__file__).parent

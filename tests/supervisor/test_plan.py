@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 
 from feedd import venues
 from feedd.errors import ConfigError
-from feedd.reader.plan import ReaderPlan
+from feedd.reader.plan import Line, ReaderPlan
 from feedd.supervisor.config import Config
-from feedd.supervisor.plan import Listed, choose_symbols, make_plan, topic_of
+from feedd.supervisor.plan import Listed, choose_symbols, make_plan, streams_of, topic_of
+from feedd.venues.schema import Venue
 
 
 def config(readers: int = 1, **tables: object) -> Config:
@@ -26,13 +27,13 @@ def table(
 
 def test_topics_of_the_three_venues() -> None:
     deribit, usdm = venues.load("deribit"), venues.load("binance_usdm")
-    assert topic_of(deribit, "book", "BTC-PERPETUAL", {}) == "book.BTC-PERPETUAL.100ms"
-    assert topic_of(deribit, "book", "A", {"interval": "raw"}) == "book.A.raw"
-    assert topic_of(deribit, "book", "A", {"book.interval": "raw", "interval": "agg2"}) == (
-        "book.A.raw"
-    )
-    assert topic_of(usdm, "depth", "BTCUSDT", {}) == "btcusdt@depth@100ms"
-    assert topic_of(usdm, "aggTrade", "BTCUSDT", {"rate": "1s"}) == "btcusdt@aggTrade"
+    assert topic_of(deribit, "book", Listed("BTC-PERPETUAL", 0), {}) == "book.BTC-PERPETUAL.100ms"
+    assert topic_of(deribit, "book", Listed("A", 0), {"interval": "raw"}) == "book.A.raw"
+    assert topic_of(
+        deribit, "book", Listed("A", 0), {"book.interval": "raw", "interval": "agg2"}
+    ) == ("book.A.raw")
+    assert topic_of(usdm, "depth", Listed("BTCUSDT", 0), {}) == "btcusdt@depth@100ms"
+    assert topic_of(usdm, "aggTrade", Listed("BTCUSDT", 0), {"rate": "1s"}) == "btcusdt@aggTrade"
 
 
 def test_patterns_mean_active_instruments_and_exact_names_must_exist() -> None:
@@ -68,7 +69,7 @@ def test_every_stream_once_every_instrument_whole(readers: int, kinds: list[str]
     assert len(plans) == readers
     topics = [s.topic for p in plans for _, line in p.lines for s in line.streams]
     assert sorted(topics) == sorted(
-        topic_of(usdm, c, f"S{i}", {}) for i in range(len(kinds)) for c in channels
+        topic_of(usdm, c, Listed(f"S{i}", i), {}) for i in range(len(kinds)) for c in channels
     )
     limits = {e.name: e for e in usdm.session.endpoints}
     for plan in plans:
@@ -108,3 +109,67 @@ def test_more_connections_than_the_venue_allows_is_a_mistake() -> None:
     many = {"deribit": [Listed(f"S{i}", i) for i in range(500 * 33)]}
     with pytest.raises(ConfigError, match="the venue allows 32"):
         make_plan(config(deribit=table(["book"])), {"deribit": deribit}, many, [None])
+
+
+def patched(name: str, **session: object) -> Venue:
+    """A built-in venue with other values in its session."""
+    venue = venues.load(name)
+    return msgspec.structs.replace(venue, session=msgspec.structs.replace(venue.session, **session))
+
+
+def test_a_topic_may_be_a_table_and_need_reference_data() -> None:
+    venue = venues.load("deribit")
+    table_topic = {"channel": "opt-summary", "instFamily": "{underlying}", "depth": "{group:int}"}
+    channel = msgspec.structs.replace(
+        venue.channels["book"], subscribe=table_topic, options={"group": "5"}, kinds=("option",)
+    )
+    venue = msgspec.structs.replace(venue, channels={**venue.channels, "book": channel})
+    options = [Listed(f"O{i}", i, "option", underlying=f"U{i % 2}") for i in range(4)]
+    perpetual = Listed("P", 9, "perpetual")
+    mine = config(deribit=table(["book", "trades"])).venues["deribit"]
+    streams = [s for x in [*options, perpetual] for s in streams_of(venue, mine, x)]
+    assert [s.topic for s in streams if s.symbol == "O1"] == [
+        "opt-summary:U1:5",
+        "trades.O1.100ms",
+    ]
+    assert streams[0].arg == {"channel": "opt-summary", "instFamily": "U0", "depth": 5}
+    assert [s.channel for s in streams if s.symbol == "P"] == ["trades"], "no option channel"
+    (plan,) = make_plan(
+        config(deribit=table(["book"])), {"deribit": venue}, {"deribit": options}, [None]
+    )
+    assert [s.topic for _, line in plan.lines for s in line.streams] == [
+        "opt-summary:U0:5",
+        "opt-summary:U1:5",
+    ], "one stream for all instruments that share it"
+    with pytest.raises(ConfigError, match="needs its underlying"):
+        topic_of(venue, "book", Listed("O9", 9, "option"), {})
+
+
+def test_connections_are_cut_by_channel_characters_and_symbols() -> None:
+    usdm = venues.load("binance_usdm")
+    base = usdm.session.endpoints[0]
+    chosen = {"binance_usdm": [Listed(f"S{i}_{'AB'[i % 2]}", i) for i in range(40)]}
+    mine = config(binance_usdm=table(["depth", "bookTicker"]))
+
+    def lines(**session: object) -> list[Line]:
+        venue = patched("binance_usdm", **session)
+        (plan,) = make_plan(mine, {"binance_usdm": venue}, chosen, [None])
+        return [line for _, line in plan.lines]
+
+    some = lines(endpoints=(msgspec.structs.replace(base, channel_max={"depth": 15}),))
+    assert [sum(s.channel == "depth" for s in line.streams) for line in some] == [15, 15, 10]
+    assert sum(len(line.streams) for line in some) == 80
+    limits = msgspec.structs.replace(usdm.session.limits, topic_chars_max=300)
+    some = lines(limits=limits)
+    assert len(some) > 4
+    assert all(sum(len(s.topic) + 3 for s in line.streams) <= 300 for line in some)
+    halves = tuple(
+        msgspec.structs.replace(base, name=letter, symbols=(f"*_{letter}",)) for letter in "AB"
+    )
+    some = lines(endpoints=halves)
+    assert [{s.symbol[-1] for s in line.streams} for line in some] == [{"A"}, {"B"}]
+    with pytest.raises(ConfigError, match="no endpoint carries 'depth' of S0_A"):
+        lines(endpoints=halves[1:])
+    limits = msgspec.structs.replace(usdm.session.limits, streams_total_max=79)
+    with pytest.raises(ConfigError, match="80 streams are needed, the venue allows 79"):
+        lines(limits=limits)

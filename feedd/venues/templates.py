@@ -1,0 +1,162 @@
+"""JSON messages from templates, and values out of JSON messages. Pure.
+
+A *template* is a TOML table that becomes one JSON message. A value that is exactly ``"{name}"`` is
+replaced by the value of that name, so that a symbol is never pasted into JSON text; a key ``"*"``
+with such a value puts the fields of a table beside the others. A *path* is a dotted list of object
+keys and array positions (``"params.type"``, ``"data.0.system"``); ``""`` is the message.
+
+A *topic* is what a stream is subscribed by: a text with ``{name}`` holes anywhere, or a table with
+such texts; ``"{name:int}"`` alone becomes a JSON number.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "FACTS",
+    "SPREAD",
+    "arg_key",
+    "covers",
+    "fill_template",
+    "fill_topic",
+    "holes",
+    "path_get",
+    "placeholders",
+    "text_of",
+]
+
+SPREAD = "*"
+FACTS = tuple(
+    name + case
+    for name in ("base", "quote", "settle", "underlying", "kind")
+    for case in ("", "_lower")
+)
+"""Holes of topics that the reference data of an instrument fills."""
+_MISSING = object()
+_HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)(:int)?\}")
+
+
+def path_get(message: Any, path: str, default: Any = None) -> Any:
+    """The value at a dotted ``path`` of a decoded JSON message, else ``default``."""
+    if path == "":
+        return message
+    for key in path.split("."):
+        if isinstance(message, Mapping):
+            message = message.get(key, _MISSING)
+            if message is _MISSING:
+                return default
+        elif isinstance(message, list) and key.isdecimal() and int(key) < len(message):
+            message = message[int(key)]
+        else:
+            return default
+    return message
+
+
+def text_of(value: Any) -> str | None:
+    """A JSON text, number or truth value as text; None for anything else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return str(value)
+    return None
+
+
+def fill_template(template: Any, values: Mapping[str, Any]) -> Any:
+    """``template`` with its placeholders replaced; the result is ready for ``orjson.dumps``.
+
+    Placeholders without a value stay as they are.
+    """
+    if isinstance(template, Mapping):
+        filled: dict[str, Any] = {}
+        for key, value in template.items():
+            made = fill_template(value, values)
+            if key == SPREAD and isinstance(made, Mapping):
+                filled |= made
+            else:
+                filled[key] = made
+        return filled
+    if isinstance(template, list):
+        return [fill_template(value, values) for value in template]
+    if isinstance(template, str) and template[:1] == "{" and template[-1:] == "}":
+        return values.get(template[1:-1], template)
+    return template
+
+
+def placeholders(template: Any) -> set[str]:
+    """Names of the placeholders of a template."""
+    if isinstance(template, Mapping):
+        return set().union(*map(placeholders, template.values())) if template else set()
+    if isinstance(template, list):
+        return set().union(*map(placeholders, template)) if template else set()
+    if isinstance(template, str) and template[:1] == "{" and template[-1:] == "}":
+        return {template[1:-1]}
+    return set()
+
+
+def holes(topic: Any) -> list[str]:
+    """Names of the holes of a topic, in order."""
+    if isinstance(topic, Mapping):
+        return [name for value in topic.values() for name in holes(value)]
+    if isinstance(topic, list):
+        return [name for value in topic for name in holes(value)]
+    if isinstance(topic, str):
+        return [name for name, _ in _HOLE.findall(topic)]
+    return []
+
+
+def fill_topic(topic: Any, values: Mapping[str, str]) -> Any:
+    """``topic`` with every hole filled. Raises KeyError for a name without a value, ValueError for
+    a ``:int`` that is none."""
+    if isinstance(topic, Mapping):
+        return {key: fill_topic(value, values) for key, value in topic.items()}
+    if isinstance(topic, list):
+        return [fill_topic(value, values) for value in topic]
+    if not isinstance(topic, str):
+        return topic
+    whole = _HOLE.fullmatch(topic)
+    if whole is not None and whole[2]:
+        return int(values[whole[1]])
+    return _HOLE.sub(lambda match: values[match[1]], topic)
+
+
+def arg_key(arg: Any) -> str:
+    """What a stream is called here: its topic, or the values of its table in their order."""
+    if isinstance(arg, str):
+        return arg
+    if isinstance(arg, Mapping):
+        return ":".join(arg_key(value) for value in arg.values())
+    if isinstance(arg, list):
+        return ",".join(arg_key(value) for value in arg)
+    return text_of(arg) or "null"
+
+
+def covers(answer: Any, arg: Any, group: str = "") -> bool:
+    """True when ``answer`` says of itself what ``arg`` says.
+
+    Every field of ``arg`` must be there with the same value (as text); the answer may hold more.
+    At the key ``group`` it may hold a list of values that has ours.
+    """
+    if isinstance(arg, Mapping):
+        if not isinstance(answer, Mapping):
+            return False
+        for key, value in arg.items():
+            there = answer.get(key, _MISSING)
+            if key == group and isinstance(there, list) and not isinstance(value, list):
+                if not any(covers(item, value) for item in there):
+                    return False
+            elif there is _MISSING or not covers(there, value):
+                return False
+        return True
+    if isinstance(arg, list):
+        return (
+            isinstance(answer, list)
+            and len(answer) == len(arg)
+            and all(covers(a, b) for a, b in zip(answer, arg, strict=True))
+        )
+    mine = text_of(arg)
+    return mine is not None and mine == text_of(answer)
