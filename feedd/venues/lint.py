@@ -13,7 +13,7 @@ from pathlib import Path
 
 from feedd.toml_lint import Issue, Problem, parse
 from feedd.venues.lint_paths import field_problems
-from feedd.venues.reference_schema import Reference, Source
+from feedd.venues.reference_lint import reference_problems
 from feedd.venues.schema import Book, Channel, Decode, Envelope, RestDepth, SideRule, Venue
 from feedd.venues.session_lint import session_problems
 from feedd.venues.templates import FACTS
@@ -289,27 +289,6 @@ def _channel_problems(name: str, channel: Channel) -> Iterator[Issue]:
     yield from field_problems(name, channel)
 
 
-# ---- reference data ------------------------------------------------------------------------------
-
-
-def _reference_problems(reference: Reference) -> Iterator[Issue]:
-    if not reference.requests:
-        yield ("reference", "requests"), "at least one request is needed"
-    for column in reference.__struct_fields__:
-        rows = getattr(reference, column)
-        if not isinstance(rows, tuple):
-            continue
-        final = len(rows)
-        for index, row in enumerate(rows):
-            path = ("reference", column, index)
-            if isinstance(row, Source) and (row.path is None) == (row.value is None):
-                yield path, 'exactly one of the keys "path" and "value" is needed'
-            if index > final:
-                yield path, "never reached: the rule before it holds for every row"
-            if not isinstance(row, str) and not row.when and final == len(rows):
-                final = index if not isinstance(row, Source) or row.value is not None else final
-
-
 def problems(venue: Venue) -> Iterator[Issue]:
     """Every contradiction in ``venue``: ``(key path, message)``."""
     if not re.match(r"https?://[^/]", venue.rest_url):
@@ -329,7 +308,7 @@ def problems(venue: Venue) -> Iterator[Issue]:
         key, _, message = text.partition(": ")
         yield key, message
     if venue.reference is not None:
-        yield from _reference_problems(venue.reference)
+        yield from reference_problems(venue.reference)
 
 
 def parse_venue(text: str | bytes, file: str) -> tuple[Venue | None, list[Problem]]:

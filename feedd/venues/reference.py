@@ -9,26 +9,42 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections import Counter
-from collections.abc import Iterator
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
 from feedd.errors import ConfigError, VenueError
 from feedd.shm.rows import Contract, InstrumentKind, InstrumentStatus, SizeUnit
-from feedd.venues.reference_schema import Condition, Reference, Source, Sources, Time
+from feedd.venues.reference_requests import match_url, requests_of
+from feedd.venues.reference_schema import Reference, Request, Sources, Time, Times
+from feedd.venues.reference_values import (
+    Row,
+    decimal_of,
+    first,
+    holds,
+    source_text,
+    text_of,
+    values,
+)
 from feedd.venues.schema import Venue
 
-__all__ = ["InstrumentInfo", "Parsed", "parse", "parse_counted"]
+__all__ = ["InstrumentInfo", "Parsed", "json_of", "parse", "parse_answer", "parse_counted"]
 
 _UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _SYMBOL_BYTES = 64
 _TEXT_BYTES = {"base": 16, "quote": 16, "settle": 16, "underlying": 32}
 _DECIMALS_MAX = 100
 _INT64_MAX = 2**63 - 1
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_RFC3339 = re.compile(
+    r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})"
+)
 
 
 class InstrumentInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,110 +85,38 @@ class InstrumentInfo(msgspec.Struct, frozen=True, kw_only=True):
         return {name: getattr(self, name) for name in self.__struct_fields__}
 
 
-class Parsed(msgspec.Struct, frozen=True):
-    """The instruments of a body by their order there, and why rows were left out."""
+class Parsed(NamedTuple):
+    """The instruments of a body by their order there, and why rows were left out.
+
+    ``rows`` is how many rows the body listed, whatever became of them.
+    """
 
     instruments: list[InstrumentInfo]
     rejected: Counter[str]
-
-
-# ---- values at paths -----------------------------------------------------------------------------
-
-_Step = tuple[str, str | None, str]
-
-
-@lru_cache(maxsize=1024)
-def _steps(path: str) -> tuple[_Step, ...]:
-    steps: list[_Step] = []
-    for part in path.split("."):
-        key, bracket, inside = part.rstrip("]").partition("[")
-        member, _, value = inside.partition("=")
-        steps.append((key, member if bracket else None, value))
-    return tuple(steps)
-
-
-def _values(node: Any, steps: tuple[_Step, ...]) -> Iterator[Any]:
-    if not steps:
-        if node is not None:
-            yield node
-        return
-    if not isinstance(node, dict):
-        return
-    key, member, value = steps[0]
-    node = node.get(key)
-    if member is None:
-        yield from _values(node, steps[1:])
-        return
-    for item in node if isinstance(node, list) else ():
-        if member == "*" or (isinstance(item, dict) and _text(item.get(member)) == value):
-            yield from _values(item, steps[1:])
-
-
-def _first(row: Any, path: str) -> Any:
-    return next(_values(row, _steps(path)), None)
-
-
-def _text(value: Any) -> str:
-    """A JSON value as the text that a venue file compares with; "" for null and containers."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value
-    return str(value) if isinstance(value, (int, float, Decimal)) else ""
-
-
-def _holds(row: Any, when: Condition) -> bool:
-    for path, wanted in when.items():
-        text = _text(_first(row, path))
-        if text not in ((wanted,) if isinstance(wanted, str) else wanted):
-            return False
-    return True
-
-
-def _source(row: Any, sources: Sources) -> str:
-    """Text of the first source that has a value."""
-    for source in sources:
-        if isinstance(source, str):
-            text = _text(_first(row, source))
-        elif not _holds(row, source.when):
-            continue
-        else:
-            text = _from(row, source)
-        if text:
-            return text
-    return ""
-
-
-def _from(row: Any, source: Source) -> str:
-    if source.value is not None:
-        return source.value
-    return _text(_first(row, source.path)) if source.path is not None else ""
-
-
-def _rule(row: Any, rules: tuple[Any, ...]) -> str:
-    for rule in rules:
-        if _holds(row, rule.when):
-            return str(rule.value)
-    return "unknown"
+    rows: int = 0
 
 
 # ---- columns -------------------------------------------------------------------------------------
 
 
+def _rule(row: Row, rules: tuple[Any, ...]) -> str:
+    for rule in rules:
+        if holds(row, rule.when):
+            return str(rule.value)
+    return "unknown"
+
+
 def _decimal(text: str) -> Decimal | None:
     """A positive number that float64 can hold, exactly as written; else None."""
-    try:
-        value = Decimal(text)
-    except InvalidOperation:
-        return None
-    if not value.is_finite() or value <= 0:
+    value = decimal_of(text)
+    if value is None or value <= 0:
         return None
     as_float = float(value)
     return value if 0 < as_float < math.inf else None
 
 
-def _number(row: Any, sources: Sources) -> float:
-    value = _decimal(_source(row, sources))
+def _number(row: Row, sources: Sources) -> float:
+    value = _decimal(source_text(row, sources))
     return math.nan if value is None else float(value)
 
 
@@ -188,18 +132,42 @@ def _decimals(texts: list[str]) -> int:
     return needed
 
 
-def _time(row: Any, time: Time | None) -> int:
-    if time is None:
+def _rfc3339_ns(text: str) -> int:
+    """Nanoseconds since the Unix epoch, 0 for what is no such time."""
+    found = _RFC3339.fullmatch(text)
+    if found is None:
         return 0
-    value = _decimal(_text(_first(row, time.path)))
-    if value is None or (time.never_from is not None and value >= time.never_from):
+    day, clock, fraction, zone = found.groups()
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{zone.upper().replace('Z', '+00:00')}")
+    except ValueError:
         return 0
-    scaled = value * _UNIT_NS[time.unit]
-    return int(scaled) if scaled <= _INT64_MAX else 0
+    since = moment - _EPOCH
+    seconds = since.days * 86_400 + since.seconds
+    return seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
 
 
-def _column_text(row: Any, name: str, sources: Sources) -> str:
-    text = _source(row, sources)
+def _one_time(row: Row, time: Time) -> int:
+    if not holds(row, time.when):
+        return 0
+    text = text_of(first(row, time.path))
+    if time.unit == "rfc3339":
+        scaled = Decimal(_rfc3339_ns(text))
+    else:
+        value = _decimal(text)
+        if value is None or (time.never_from is not None and value >= time.never_from):
+            return 0
+        scaled = value * _UNIT_NS[time.unit]
+    return int(scaled) if 0 <= scaled <= _INT64_MAX else 0
+
+
+def _time(row: Row, times: Times | None) -> int:
+    listed = () if times is None else (times,) if isinstance(times, Time) else times
+    return next((ns for ns in (_one_time(row, time) for time in listed) if ns), 0)
+
+
+def _column_text(row: Row, name: str, sources: Sources) -> str:
+    text = source_text(row, sources)
     return text if len(text.encode("utf-8", "replace")) <= _TEXT_BYTES[name] else ""
 
 
@@ -217,10 +185,13 @@ def _symbol_problem(symbol: str) -> str | None:
     return None
 
 
-def _instrument(venue: str, symbol: str, row: Any, reference: Reference) -> InstrumentInfo:
-    steps = [_source(row, reference.tick)]
+def _instrument(venue: str, symbol: str, row: Row, reference: Reference) -> InstrumentInfo:
+    steps = [source_text(row, reference.tick)]
     if reference.tick_steps is not None:
-        steps += [_text(value) for value in _values(row, _steps(reference.tick_steps))]
+        steps += [text_of(value) for value in values(row, reference.tick_steps)]
+    decimals = _decimals(steps)
+    if decimals < 0:
+        decimals = _decimals([source_text(row, reference.price_step)])
     option = _rule(row, reference.option_type)
     return InstrumentInfo(
         venue=venue,
@@ -234,8 +205,8 @@ def _instrument(venue: str, symbol: str, row: Any, reference: Reference) -> Inst
         lot=_number(row, reference.lot),
         min_size=_number(row, reference.min_size),
         contract_size=_number(row, reference.contract_size),
-        price_decimals=_decimals(steps),
-        size_decimals=_decimals([_source(row, reference.lot)]),
+        price_decimals=decimals,
+        size_decimals=_decimals([source_text(row, reference.lot)]),
         size_unit=SizeUnit[_rule(row, reference.size_unit).upper()],
         contract=Contract[_rule(row, reference.contract).upper()],
         expiry=_time(row, reference.expiry),
@@ -246,64 +217,155 @@ def _instrument(venue: str, symbol: str, row: Any, reference: Reference) -> Inst
     )
 
 
-# ---- bodies --------------------------------------------------------------------------------------
+# ---- rows ----------------------------------------------------------------------------------------
 
 
-def _json(body: bytes | bytearray | memoryview | str) -> Any:
-    """Numbers keep their text: integers as int, others as Decimal; NaN and Infinity are null."""
-    text = body if isinstance(body, str) else bytes(body).decode("utf-8")
-    return json.loads(text, parse_float=Decimal, parse_constant=lambda _: None)
+def json_of(body: bytes | bytearray | memoryview | str, where: str) -> Any:
+    """A body's JSON. Numbers keep their text: integers as int, others as Decimal; NaN and Infinity
+    are null. Raises VenueError that starts with ``where``."""
+    try:
+        text = body if isinstance(body, str) else bytes(body).decode("utf-8")
+        return json.loads(text, parse_float=Decimal, parse_constant=lambda _: None)
+    except (ValueError, RecursionError) as error:
+        raise VenueError(f"{where} is not JSON: {error}") from error
 
 
-def _rows(venue: Venue, reference: Reference, body: Any, url: str | None) -> list[Any]:
-    where = f"{venue.name}: the answer{f' of {url}' if url else ''}"
+@lru_cache(maxsize=256)
+def _regex(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+def _symbol_of(row: Row, reference: Reference) -> str:
+    for source in reference.symbol:
+        if isinstance(source, str):
+            found = first(row, source)
+            text = found if isinstance(found, str) else ""
+        else:
+            text = source_text(row, (source,))
+        if text:
+            return text
+    return ""
+
+
+def _with_grammar(row: Row, symbol: str, reference: Reference) -> Row:
+    groups: dict[str, str] = {}
+    for pattern in reference.grammar:
+        found = _regex(pattern).fullmatch(symbol)
+        if found is not None:
+            groups = {name: text for name, text in found.groupdict().items() if text is not None}
+            break
+    return row._replace(names={**row.names, **groups, "symbol": symbol})
+
+
+def _usable(row: Row, reference: Reference) -> bool:
+    return all(first(row, path) is not None for path in reference.needs)
+
+
+def _listed(
+    reference: Reference, request: Request, body: Any, names: Mapping[str, str]
+) -> list[Row] | None:
+    """The rows of one answer (or of one part of it); None when it lists nothing."""
+    root = Row(body, body, names)
+    if any(first(root, path) is None for path in request.has):
+        return None
+    found = first(root, request.rows or reference.rows)
+    if reference.rows_form == "object" and isinstance(found, dict):
+        return [Row(node, body, {**names, "key": key}) for key, node in found.items()]
+    if isinstance(found, dict):
+        row = Row(found, body, names)
+        return [row] if _usable(row, reference) and _symbol_of(row, reference) else None
+    if not isinstance(found, list):
+        return None
+    return [
+        Row(node, body, {**names, "row": node} if isinstance(node, str) else names)
+        for node in found
+    ]
+
+
+def _answer_rows(
+    reference: Reference, request: Request, body: Any, names: Mapping[str, str]
+) -> list[Row] | None:
+    names = {**request.set, **names}
+    if request.parts is None:
+        return _listed(reference, request, body, names)
+    parts = [_listed(reference, request, part, names) for part in values(Row(body), request.parts)]
+    if not parts or all(part is None for part in parts):
+        return None
+    return [row for part in parts for row in part or ()]
+
+
+def _problems(rows: list[Row], reference: Reference) -> Iterator[tuple[Row, str | None, str]]:
+    """(row, why it is left out, symbol)."""
+    for row in rows:
+        symbol = _symbol_of(row, reference)
+        missing = [path for path in reference.needs if first(row, path) is None]
+        if missing and isinstance(row.node, dict):
+            yield row, f"no {missing[0]}", ""
+        elif symbol:
+            yield row, _symbol_problem(symbol), symbol
+        else:
+            yield row, "no symbol" if isinstance(row.node, dict) else "not an object", ""
+
+
+def parse_answer(
+    venue: str,
+    reference: Reference,
+    request: Request,
+    body: Any,
+    names: Mapping[str, str] | None = None,
+    where: str = "",
+) -> Parsed:
+    """The instruments of the answer to one request; ``names`` are the values of its placeholders.
+
+    ``body`` is the text (bytes or str) or the decoded JSON. Raises VenueError when the body lists
+    no instruments.
+    """
+    where = where or f"{venue}: the answer of {request.path}"
     if isinstance(body, (bytes, bytearray, memoryview, str)):
-        try:
-            body = _json(body)
-        except (ValueError, RecursionError) as error:
-            raise VenueError(f"{where} is not JSON: {error}") from error
-    rows = _first(body, reference.rows)
-    needs = (reference.symbol, *reference.needs)
-    if isinstance(rows, dict) and all(_first(rows, path) is not None for path in needs):
-        return [rows]
-    if not isinstance(rows, list):
+        body = json_of(body, where)
+    rows = _answer_rows(reference, request, body, names or {})
+    if rows is None:
         keys = ", ".join(sorted(body)[:8]) if isinstance(body, dict) else type(body).__name__
         raise VenueError(
-            f'{where} lists no instruments: no list at "{reference.rows}" '
+            f'{where} lists no instruments: no list at "{request.rows or reference.rows}" '
             f"(it has: {keys or 'nothing'})"
         )
-    return rows
+    found: dict[str, InstrumentInfo] = {}
+    rejected: Counter[str] = Counter()
+    for row, problem, symbol in _problems(rows, reference):
+        if problem is not None:
+            rejected[problem] += 1
+            continue
+        if symbol in found:
+            rejected["repeated symbol"] += 1
+        found[symbol] = _instrument(venue, symbol, _with_grammar(row, symbol, reference), reference)
+    return Parsed(list(found.values()), rejected, len(rows))
 
 
 def parse_counted(venue: Venue, body: Any, url: str | None = None) -> Parsed:
     """The instruments of one REST body, and how many rows were left out for which reason.
 
-    ``body`` is the text (bytes or str) or the decoded JSON; ``url`` is named in errors only. Of
-    rows with the same symbol the last counts. Raises VenueError when the body is no list of
+    ``body`` is the text (bytes or str) or the decoded JSON. ``url`` tells which request it answers;
+    without one, or with one that no request has, the first request whose answer it can be counts.
+    Of rows with the same symbol the last counts. Raises VenueError when the body is no list of
     instruments, ConfigError when the venue file has no ``[reference]`` table. Pure; a body of some
     megabytes takes a second or so: do not call it on a reader's loop.
     """
     reference = venue.reference
     if reference is None:
         raise ConfigError(f"the venue {venue.name} has no [reference] table: no instrument list")
-    found: dict[str, InstrumentInfo] = {}
-    rejected: Counter[str] = Counter()
-    for row in _rows(venue, reference, body, url):
-        if not isinstance(row, dict):
-            rejected["not an object"] += 1
-            continue
-        missing = [path for path in reference.needs if _first(row, path) is None]
-        symbol = _first(row, reference.symbol)
-        problem = _symbol_problem(symbol) if isinstance(symbol, str) else "no symbol"
-        if missing:
-            problem = f"no {missing[0]}"
-        if problem is not None:
-            rejected[problem] += 1
-            continue
-        if symbol in found:
-            rejected["repeated symbol"] += 1
-        found[symbol] = _instrument(venue.name, symbol, row, reference)
-    return Parsed(list(found.values()), rejected)
+    where = f"{venue.name}: the answer{f' of {url}' if url else ''}"
+    if isinstance(body, (bytes, bytearray, memoryview, str)):
+        body = json_of(body, where)
+    matching = match_url(reference, url) if url else []
+    candidates = matching or [(request, {}) for request in requests_of(reference)]
+    error: VenueError | None = None
+    for request, names in candidates:
+        try:
+            return parse_answer(venue.name, reference, request, body, names, where)
+        except VenueError as exc:
+            error = error or exc
+    raise error or VenueError(f"{where} lists no instruments: the venue file names no request")
 
 
 def parse(venue: Venue, body: Any, url: str | None = None) -> list[InstrumentInfo]:

@@ -72,7 +72,7 @@ unsubscribe = { method = "UNSUBSCRIBE", params = "{topics}", id = "{id}" }
 [reference]
 requests = ["/instruments"]
 rows = "symbols"
-symbol = "symbol"
+symbol = ["symbol"]
 base = ["baseAsset", { value = "X", when = { kind = "x" } }]
 tick = ["filters[filterType=PRICE_FILTER].tickSize"]
 kind = [{ value = "spot" }]
