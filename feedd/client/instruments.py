@@ -50,9 +50,9 @@ class Instrument:
     def to_base(self, size: Any, price: Any = None) -> Any:
         """A size of this venue in units of ``base`` (scalar or array).
 
-        Linear contracts are worth ``contract_size`` base units; inverse contracts, and sizes in
-        quote currency, need the ``price`` they trade at. Raises ValueError where the table does
-        not say enough.
+        Linear contracts and options are worth ``contract_size`` base units; inverse contracts, and
+        sizes in quote currency, need the ``price`` they trade at. Raises ValueError where the table
+        does not say enough.
         """
         if self.size_unit is SizeUnit.BASE:
             return size
@@ -62,7 +62,8 @@ class Instrument:
             raise ValueError(f"{self.name}: the unit of its sizes is not known")
         if not self.contract_size > 0:
             raise ValueError(f"{self.name}: its contract size is not known")
-        if self.contract is Contract.LINEAR:
+        # an option of an inverse venue is paid in coin, and its contract is one of coins
+        if self.contract is Contract.LINEAR or self.kind is InstrumentKind.OPTION:
             return size * self.contract_size
         if self.contract is Contract.INVERSE:
             return size * self.contract_size / self._price(price)

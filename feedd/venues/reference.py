@@ -12,7 +12,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -41,7 +41,7 @@ _SYMBOL_BYTES = 64
 _TEXT_BYTES = {"base": 16, "quote": 16, "settle": 16, "underlying": 32}
 _DECIMALS_MAX = 100
 _INT64_MAX = 2**63 - 1
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RFC3339 = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})"
 )
@@ -247,14 +247,17 @@ def _symbol_of(row: Row, reference: Reference) -> str:
     return ""
 
 
-def _with_grammar(row: Row, symbol: str, reference: Reference) -> Row:
+def _with_names(row: Row, symbol: str, reference: Reference) -> Row:
     groups: dict[str, str] = {}
     for pattern in reference.grammar:
         found = _regex(pattern).fullmatch(symbol)
         if found is not None:
             groups = {name: text for name, text in found.groupdict().items() if text is not None}
             break
-    return row._replace(names={**row.names, **groups, "symbol": symbol})
+    row = row._replace(names={**row.names, **groups, "symbol": symbol})
+    for name, sources in reference.define.items():
+        row = row._replace(names={**row.names, name: source_text(row, sources)})
+    return row
 
 
 def _usable(row: Row, reference: Reference) -> bool:
@@ -302,7 +305,8 @@ def _problems(rows: list[Row], reference: Reference) -> Iterator[tuple[Row, str 
         if missing and isinstance(row.node, dict):
             yield row, f"no {missing[0]}", ""
         elif symbol:
-            yield row, _symbol_problem(symbol), symbol
+            other = None if holds(row, reference.only) else "another product"
+            yield row, _symbol_problem(symbol) or other, symbol
         else:
             yield row, "no symbol" if isinstance(row.node, dict) else "not an object", ""
 
@@ -338,7 +342,7 @@ def parse_answer(
             continue
         if symbol in found:
             rejected["repeated symbol"] += 1
-        found[symbol] = _instrument(venue, symbol, _with_grammar(row, symbol, reference), reference)
+        found[symbol] = _instrument(venue, symbol, _with_names(row, symbol, reference), reference)
     return Parsed(list(found.values()), rejected, len(rows))
 
 
@@ -346,7 +350,7 @@ def parse_counted(venue: Venue, body: Any, url: str | None = None) -> Parsed:
     """The instruments of one REST body, and how many rows were left out for which reason.
 
     ``body`` is the text (bytes or str) or the decoded JSON. ``url`` tells which request it answers;
-    without one, or with one that no request has, the first request whose answer it can be counts.
+    without one, or with one that is no request's, the first request whose answer it can be counts.
     Of rows with the same symbol the last counts. Raises VenueError when the body is no list of
     instruments, ConfigError when the venue file has no ``[reference]`` table. Pure; a body of some
     megabytes takes a second or so: do not call it on a reader's loop.
@@ -357,15 +361,18 @@ def parse_counted(venue: Venue, body: Any, url: str | None = None) -> Parsed:
     where = f"{venue.name}: the answer{f' of {url}' if url else ''}"
     if isinstance(body, (bytes, bytearray, memoryview, str)):
         body = json_of(body, where)
-    matching = match_url(reference, url) if url else []
-    candidates = matching or [(request, {}) for request in requests_of(reference)]
+    candidates = match_url(reference, url) if url else []
+    if not candidates and (reference.needs or "/" not in (url or "")):
+        candidates = [(request, {}) for request in requests_of(reference)]
     error: VenueError | None = None
     for request, names in candidates:
         try:
             return parse_answer(venue.name, reference, request, body, names, where)
         except VenueError as exc:
             error = error or exc
-    raise error or VenueError(f"{where} lists no instruments: the venue file names no request")
+    raise error or VenueError(
+        f"{where} lists no instruments: no request of {venue.name} is this one"
+    )
 
 
 def parse(venue: Venue, body: Any, url: str | None = None) -> list[InstrumentInfo]:

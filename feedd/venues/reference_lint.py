@@ -96,7 +96,7 @@ def _names(reference: Reference) -> set[str]:
     for pattern in reference.grammar:
         if _regex_problem(pattern) is None:
             names |= set(re.compile(pattern).groupindex)
-    return names
+    return names | set(reference.define)
 
 
 def _name_problems(where: KeyPath, path: str, known: set[str]) -> Iterator[Issue]:
@@ -142,9 +142,13 @@ def _final(row: Any) -> bool:
 def _column_problems(reference: Reference, column: str, known: set[str]) -> Iterator[Issue]:
     rows = getattr(reference, column)
     rows = () if rows is None else rows if isinstance(rows, tuple) else (rows,)
+    yield from _rows_problems(("reference", column), rows, known)
+
+
+def _rows_problems(where: KeyPath, rows: tuple[Any, ...], known: set[str]) -> Iterator[Issue]:
     reached = True
     for index, row in enumerate(rows):
-        path = ("reference", column, index)
+        path = (*where, index)
         if isinstance(row, Source):
             yield from _source_problems(path, row)
         if not reached:
@@ -164,5 +168,7 @@ def reference_problems(reference: Reference) -> Iterator[Issue]:
     if not reference.symbol:
         yield ("reference", "symbol"), "at least one source is needed"
     known = _names(reference)
+    for name, sources in reference.define.items():
+        yield from _rows_problems(("reference", "define", name), sources, known)
     for column in (*_SOURCES, "expiry", "listed", *_RULES):
         yield from _column_problems(reference, column, known)

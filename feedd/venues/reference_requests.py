@@ -13,6 +13,7 @@ from feedd.venues.reference_values import Row, first, text_of
 
 __all__ = ["HOLE", "filled", "match_url", "next_page", "paged", "requests_of"]
 
+_DISAGREES = 1_000
 HOLE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 
 
@@ -71,47 +72,42 @@ def paged(path: str, page: Page, value: str) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _pattern(text: str) -> re.Pattern[str]:
+def _pattern(text: str, inside: str) -> re.Pattern[str]:
     parts = HOLE.split(text)
     out = [
-        f"(?P<{part}>[^/?&]*)" if index % 2 else re.escape(part) for index, part in enumerate(parts)
+        f"(?P<{part}>{inside})" if index % 2 else re.escape(part)
+        for index, part in enumerate(parts)
     ]
     return re.compile("".join(out))
 
 
 def _match(request: Request, url: str) -> tuple[int, dict[str, str]] | None:
-    """How many parts of the query agree, and the placeholders; None: not this request's."""
+    """(parts of the query that agree minus many for each that does not, placeholders); None: the
+    paths differ."""
     wanted, given = urlsplit(request.path), urlsplit(url)
     # the base of the REST addresses may have moved: the end of the path decides
-    tail = given.path[-_length(wanted.path, given.path) :]
-    found = _pattern(wanted.path).fullmatch(tail)
+    steps = wanted.path.count("/")
+    found = _pattern(wanted.path, "[^/]*").fullmatch("/" + "/".join(given.path.split("/")[-steps:]))
     if found is None:
         return None
     names = dict(found.groupdict())
     query = dict(parse_qsl(given.query, keep_blank_values=True))
-    agreed = 0
+    score = 0
     for key, value in parse_qsl(wanted.query, keep_blank_values=True):
-        if key not in query:
-            continue
-        match = _pattern(value).fullmatch(query[key])
-        if match is None:
-            return None
-        names.update(match.groupdict())
-        agreed += 1
-    return agreed, names
-
-
-def _length(wanted: str, given: str) -> int:
-    """Length of the end of ``given`` that has as many steps as ``wanted``."""
-    steps = wanted.count("/")
-    return len("/" + "/".join(given.split("/")[-steps:])) if given.count("/") >= steps else 0
+        match = _pattern(value, ".*").fullmatch(query[key]) if key in query else None
+        if match is not None:
+            names.update(match.groupdict())
+            score += 1
+        elif key in query:
+            score -= _DISAGREES
+    return score, names
 
 
 def match_url(reference: Reference, url: str) -> list[tuple[Request, dict[str, str]]]:
     """The requests that a recorded URL may be one of, with the values of their placeholders.
 
-    The path must agree, and each parameter that both name; those that agree in most parameters come
-    first.
+    The path must agree, behind whatever base; those whose query agrees best come first, and those
+    whose query says something else only count when there are no others.
     """
     found = []
     for request in requests_of(reference):
@@ -119,4 +115,5 @@ def match_url(reference: Reference, url: str) -> list[tuple[Request, dict[str, s
         if match is not None:
             found.append((match[0], request, match[1]))
     found.sort(key=lambda item: -item[0])
-    return [(request, names) for _, request, names in found]
+    agree = [item for item in found if item[0] >= 0]
+    return [(request, names) for _, request, names in agree or found]

@@ -9,7 +9,8 @@ A *path* is a dotted list of object keys inside one row. Behind a key, or alone,
 ``[filterType=PRICE_FILTER]`` the elements with that member. A path that starts with ``@`` starts at
 the whole answer, one that starts with ``$`` names a text that is not in the row: ``$row`` (a row
 that is only a text), ``$key`` (the row's key where rows are members of an object), ``$symbol``, the
-``set`` texts and placeholders of the request, and the named groups of ``grammar``.
+``set`` texts and placeholders of the request, the named groups of ``grammar`` and what ``define``
+defines.
 """
 
 from __future__ import annotations
@@ -198,12 +199,17 @@ class Reference(_Base, frozen=True, kw_only=True):
     rows_form: Literal["list", "object"] = "list"
     """``object``: the rows are the members of an object, ``$key`` is a row's key."""
     needs: tuple[RefPath, ...] = ()
-    """What a row must have to be an instrument, beside ``symbol``."""
+    """What a row must have to be an instrument, beside ``symbol``. Without any, an answer is only
+    recognised by its URL."""
+    only: Condition = {}
+    """Rows of other products are left out: what the value at a path may be."""
     symbol: Sources
     """The instrument's name, in the spelling of the WebSocket channels; a number is none."""
     grammar: tuple[Pattern, ...] = ()
     """What a symbol says by itself: the named groups of the first pattern that matches all of it
     are ``$group``."""
+    define: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")], Sources] = {}
+    """Texts that several columns need, by name, each with those before it: ``$name`` in a path."""
     base: Sources = ()
     quote: Sources = ()
     settle: Sources = ()

@@ -137,10 +137,18 @@ class TestInstruments:
             "E", size_unit=SizeUnit.CONTRACTS, contract=Contract.QUANTO, contract_size=1.0
         )
         unknown = instrument("F", size_unit=SizeUnit.UNKNOWN)
+        option = instrument(
+            "G",
+            kind=InstrumentKind.OPTION,
+            size_unit=SizeUnit.CONTRACTS,
+            contract=Contract.INVERSE,
+            contract_size=0.01,
+        )
         assert base.to_base(3.0) == 3.0
         assert quote.to_base(100.0, 50.0) == 2.0
         assert linear.to_base(np.array([2.0, 3.0])).tolist() == [0.02, 0.03]
         assert inverse.to_base(5, 50_000.0) == 0.01
+        assert option.to_base(5) == 0.05
         with pytest.raises(ValueError, match="pass the price"):
             inverse.to_base(5)
         with pytest.raises(ValueError, match="quanto contract has no fixed worth"):

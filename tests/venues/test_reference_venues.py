@@ -1,0 +1,80 @@
+"""Every venue's instrument list, on small bodies made by hand in the venue's own form."""
+
+from __future__ import annotations
+
+import pytest
+
+from feedd.capture.instruments import load_file
+from feedd.shm.rows import InstrumentKind
+from feedd.venues.reference import InstrumentInfo
+from feedd.venues.reference_lint import reference_problems
+from tests.venues.references import NAMES, ROOT, venue_of
+
+FIXTURES = ROOT / "tests" / "fixtures" / "reference"
+
+
+def _expected() -> dict[str, list[str]]:
+    """Venue -> one line per instrument, in the order of its fixture."""
+    found: dict[str, list[str]] = {}
+    for line in (FIXTURES / "expected.txt").read_text().splitlines():
+        if line and not line.startswith("#"):
+            venue, _, cells = line.partition(": ")
+            found.setdefault(venue, []).append(cells)
+    return found
+
+
+EXPECTED = _expected()
+REJECTED = {"kraken": {"no wsname": 1}}
+
+
+def shown(info: InstrumentInfo) -> str:
+    def text(value: str | float) -> str:
+        return "-" if value in ("", 0) or value != value else str(value)
+
+    seconds = 1_000_000_000
+    assert info.expiry % seconds == info.listed_ts % seconds == 0
+    cells = (
+        info.symbol, info.kind.name.lower(), text(info.base), text(info.quote), text(info.settle),
+        text(info.underlying), text(info.tick), text(info.lot), text(info.min_size),
+        text(info.contract_size), str(info.price_decimals), str(info.size_decimals),
+        info.size_unit.name.lower(), info.contract.name.lower(), text(info.expiry // seconds),
+        text(info.strike), str(info.option_type), info.status.name.lower(),
+        text(info.listed_ts // seconds),
+    )  # fmt: skip
+    return " ".join(cells)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_column(name: str) -> None:
+    loaded = load_file(venue_of(name), FIXTURES / f"{name}.json")
+    assert [shown(info) for info in loaded.instruments] == EXPECTED[name]
+    assert loaded.rejected == REJECTED.get(name, {})
+    assert not loaded.skipped
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_no_kind_is_unknown(name: str) -> None:
+    loaded = load_file(venue_of(name), FIXTURES / f"{name}.json")
+    assert loaded.instruments
+    assert [i.symbol for i in loaded.instruments if i.kind is InstrumentKind.UNKNOWN] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_have_no_mistakes(name: str) -> None:
+    reference = venue_of(name).reference
+    assert reference is not None
+    assert list(reference_problems(reference)) == []
+
+
+def test_every_fixture_is_used() -> None:
+    assert {path.stem for path in FIXTURES.glob("*.json")} == set(EXPECTED)
+
+
+def test_families_of_one_exchange_leave_each_other_alone() -> None:
+    """A list of another product, asked for by mistake, adds nothing."""
+    families = ("bybit_spot", "bybit_linear", "bybit_inverse", "bybit_option")
+    for name in families:
+        venue = venue_of(name)
+        for other in families:
+            found = load_file(venue, FIXTURES / f"{other}.json").instruments
+            assert bool(found) is (other == name), (name, other)
