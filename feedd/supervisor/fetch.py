@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -47,7 +48,7 @@ def fill_url(template: str, **values: str | int) -> str:
 
 
 class Fetcher:
-    """GETs from one venue. Close it; one event loop."""
+    """Requests to one venue. Close it; one event loop."""
 
     def __init__(self, venue: str, limits: RestLimits, ca_file: str | None = None) -> None:
         self.venue = venue
@@ -84,21 +85,27 @@ class Fetcher:
                     return
                 await asyncio.sleep(max(pause, 1_000_000) / SECOND_NS)
 
-    async def get(self, url: str, weight: float = 1.0) -> Response:
-        """One GET. Any status is returned; raises ``VenueError`` when no answer came."""
+    async def get(
+        self, url: str, weight: float = 1.0, body: dict[str, Any] | None = None
+    ) -> Response:
+        """One GET, or a POST of ``body`` as JSON. Any status is returned; raises ``VenueError``
+        when no answer came."""
         await self._admit(weight)
+        method = "GET" if body is None else "POST"
         async with self._slots:
             self.requests += 1
             try:
-                async with self._client().get(url, allow_redirects=False) as answer:
-                    body = await self._body(answer)
+                async with self._client().request(
+                    method, url, json=body, allow_redirects=False
+                ) as answer:
+                    received_body = await self._body(answer)
                     received = now_ns()
                     status = answer.status
                     asked = retry_after_s(answer.headers.get("Retry-After"), received)
             except (aiohttp.ClientError, TimeoutError, OSError) as exc:
                 self.failures += 1
                 what = str(exc) or type(exc).__name__
-                raise VenueError(f"{self.venue}: GET {url} failed: {what}") from exc
+                raise VenueError(f"{self.venue}: {method} {url} failed: {what}") from exc
         if status != 200:
             self.failures += 1
         if status in BAN_DEFAULT_S:
@@ -106,27 +113,34 @@ class Fetcher:
             until = monotonic_ns() + int(pause * SECOND_NS)
             self.blocked_until_ns = max(self.blocked_until_ns, until)
             log.warning(
-                "%s: HTTP %d to GET %s: no REST request to this venue for the next %.0f s",
+                "%s: HTTP %d to %s %s: no REST request to this venue for the next %.0f s",
                 self.venue,
                 status,
+                method,
                 url,
                 pause,
             )
-        return Response(status, body, received)
+        return Response(status, received_body, received)
 
-    async def get_ok(self, url: str, weight: float = 1.0, attempts: int = 3) -> Response:
-        """A GET that must succeed: a few attempts, then ``VenueError`` with the last answer."""
+    async def get_ok(
+        self,
+        url: str,
+        weight: float = 1.0,
+        attempts: int = 3,
+        body: dict[str, Any] | None = None,
+    ) -> Response:
+        """``get`` that must succeed: a few attempts, then ``VenueError`` with the last answer."""
         last = ""
         for attempt in range(attempts):
             try:
-                response = await self.get(url, weight)
+                response = await self.get(url, weight, body)
             except VenueError as exc:
                 last = str(exc)
             else:
                 if response.status == 200:
                     return response
                 shown = response.body[:200].decode("utf-8", "backslashreplace")
-                last = f"{self.venue}: GET {url} answered HTTP {response.status}: {shown}"
+                last = f"{self.venue}: {url} answered HTTP {response.status}: {shown}"
                 if response.status < 429 and response.status not in BAN_DEFAULT_S:
                     break  # asking again cannot help
             if attempt + 1 < attempts:

@@ -11,9 +11,10 @@ from feedd.reader.net import is_loopback
 from feedd.shm.rows import InstrumentStatus
 from feedd.supervisor.config import Config, override_url
 from feedd.supervisor.fetch import Fetcher
+from feedd.supervisor.listing import fetch_list
 from feedd.supervisor.plan import Listed, choose_symbols
 from feedd.supervisor.registry import Registry
-from feedd.venues.reference import InstrumentInfo, parse
+from feedd.venues.reference import InstrumentInfo
 from feedd.venues.schema import Venue
 
 __all__ = ["choose", "fetch_reference", "rest_base"]
@@ -32,18 +33,6 @@ def rest_base(venue: Venue, override: str | None) -> str:
     return base
 
 
-async def _fetch(venue: Venue, base: str, fetcher: Fetcher) -> list[InstrumentInfo]:
-    reference = venue.reference
-    assert reference is not None  # noqa: S101 - the caller asks for venues with a list only
-    found: list[InstrumentInfo] = []
-    weight = venue.session.rest.reference_weight
-    for path in reference.requests:
-        response = await fetcher.get_ok(base + path, weight)
-        # a body of some megabytes takes a second: not in the loop's thread
-        found += await asyncio.to_thread(parse, venue, response.body, base + path)
-    return found
-
-
 async def fetch_reference(
     config: Config, venues: Mapping[str, Venue], fetchers: Mapping[str, Fetcher]
 ) -> dict[str, list[InstrumentInfo]]:
@@ -56,7 +45,7 @@ async def fetch_reference(
         patterns = [entry for entry in config.venues[name].instruments if "*" in entry]
         try:
             async with asyncio.timeout(None if patterns else EXACT_WAIT_S):
-                return await _fetch(venues[name], base, fetchers[name])
+                return await fetch_list(venues[name], base, fetchers[name])
         except TimeoutError:
             log.warning("no reference data for %s: none within %.0f s", name, EXACT_WAIT_S)
             return []

@@ -25,6 +25,8 @@ from feedd.supervisor.broadcast import Broadcast
 from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import Config
 from feedd.supervisor.fetch import Fetcher, fill_url
+from feedd.supervisor.follow import Follower
+from feedd.supervisor.listing import Diff
 from feedd.supervisor.operations import Operations
 from feedd.supervisor.plan import make_plan
 from feedd.supervisor.process import ReaderHandle, ReaderState
@@ -33,6 +35,7 @@ from feedd.supervisor.registry import Registry
 from feedd.supervisor.segments import prepare_segments
 from feedd.supervisor.service import Service
 from feedd.supervisor.statusfeed import StatusFeed
+from feedd.venues.reference import InstrumentInfo
 from feedd.venues.schema import Venue
 
 __all__ = ["Supervisor", "run_daemon"]
@@ -76,6 +79,7 @@ class Supervisor:
         self.broadcast: Broadcast | None = None
         self.permits: PermitDesk | None = None
         self._feeds: list[StatusFeed] = []
+        self.followers: list[Follower] = []
         self.started_ns = now_ns()
         self.service = Service(self.directory, self.readers)
         self.operations = Operations(self)
@@ -142,6 +146,7 @@ class Supervisor:
             self.fetchers[name] = Fetcher(name, venue.session.rest, config.venues[name].ca_file)
         lists = await fetch_reference(config, self.venues, self.fetchers)
         chosen = choose(config, lists, registry)
+        self.followers = [self._follower(name, infos) for name, infos in lists.items()]
         plans = make_plan(config, self.venues, chosen, choose_cores(config))
         prepare_segments(self.directory, plans, gid)
         self._place(plans)
@@ -158,6 +163,12 @@ class Supervisor:
             len(plans),
             self.directory,
         )
+
+    def _follower(self, name: str, infos: list[InstrumentInfo]) -> Follower:
+        assert self.registry is not None  # noqa: S101 - made before the lists
+        base = rest_base(self.venues[name], self.config.venues[name].rest_endpoint)
+        venue, fetcher = self.venues[name], self.fetchers[name]
+        return Follower(venue, base, fetcher, self.registry, infos, self._on_listing)
 
     def _place(self, plans: list[ReaderPlan]) -> None:
         assert self.registry is not None  # noqa: S101 - made before the plan
@@ -181,6 +192,8 @@ class Supervisor:
         if self.broadcast is not None:
             self._spawn(self.broadcast.serve(), vital=True)
             self._spawn(self._forward_forever(), vital=True)
+        for follower in self.followers:
+            self._spawn(follower.run())
         stopped = self._spawn(self._wait_stop())
         ended = asyncio.gather(*lives)
         await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
@@ -306,6 +319,26 @@ class Supervisor:
                 "depth": depth,
             }
         )
+
+    def _on_listing(self, diff: Diff) -> None:
+        """New reference data: the table knows already; instruments of the plan are told about."""
+        if self.broadcast is None:
+            return
+        for info in diff.rows:
+            placed = self._placed.get(info.name)
+            if placed is not None:
+                reader, number, row, _ = placed
+                self.broadcast.send(
+                    f"instrument.{info.name}",
+                    {
+                        "name": info.name,
+                        "id": number,
+                        "reader": reader,
+                        "row": row,
+                        "status": info.status.name.lower(),
+                        "expiry": info.expiry,
+                    },
+                )
 
     def _on_change(self, reader: ReaderHandle) -> None:
         if reader.state is not ReaderState.RUNNING and self.permits is not None:

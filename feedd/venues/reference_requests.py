@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from feedd.venues.reference_schema import Page, Reference, Request
 from feedd.venues.reference_values import Row, first, text_of
@@ -64,8 +64,13 @@ def next_page(page: Page, body: Any, rows: int, rows_so_far: int) -> str | None:
 
 
 def paged(path: str, page: Page, value: str) -> str:
-    """``path`` asking for the page ``value``."""
-    return f"{path}{'&' if '?' in path else '?'}{page.parameter}={quote(value, safe='')}"
+    """``path`` asking for the page ``value``.
+
+    Some cursors come percent-encoded and are meant to be sent as they came, others have bytes that
+    a query cannot hold: decoding once before encoding serves both.
+    """
+    encoded = quote(unquote(value), safe="")
+    return f"{path}{'&' if '?' in path else '?'}{page.parameter}={encoded}"
 
 
 # ---- recorded URLs -------------------------------------------------------------------------------

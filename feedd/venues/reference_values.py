@@ -178,7 +178,7 @@ def _arithmetic(row: Row, source: Source, text: str) -> str:
     if value is None or missing:
         return ""
     times, over, left, right = others
-    places = source.shift + (right or 0) - (left or 0)
+    places = Decimal(source.shift) + (right or Decimal(0)) - (left or Decimal(0))
     if abs(places) > _PLACES_MAX:
         return ""
     try:

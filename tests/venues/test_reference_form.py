@@ -291,6 +291,8 @@ def test_pages() -> None:
     for last in ({"result": {"next": ""}}, {"result": {"next": None}}, {"result": {}}, {}):
         assert next_page(cursor, last, 3, 3) is None
     assert paged("/list?a=1", cursor, "a=b&c") == "/list?a=1&cursor=a%3Db%26c"
+    assert paged("/list?a=1", cursor, "a%3Db%26c") == "/list?a=1&cursor=a%3Db%26c"
+    assert paged("/list", cursor, "x+/==") == "/list?cursor=x%2B%2F%3D%3D"
     offset = Page(parameter="offset", rows=100)
     assert next_page(offset, [], 100, 300) == "300"
     assert next_page(offset, [], 99, 299) is None
