@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ def book_frames(venue: str, rows: list[Row]) -> list[BookFrame]:
             value = loads(frame_bytes(row))
         except BadJson:
             continue
-        found = _deribit(value) if venue == "deribit" else _binance(value)
+        found = FINDERS[venue](value)
         if found is not None:
             out.append(BookFrame(index, f"{venue}:{found[0]}", found[1]))
     return out
@@ -60,6 +61,59 @@ def _binance(value: Any) -> tuple[str, bool] | None:
     return data["s"], True
 
 
+def _okx(value: Any) -> tuple[str, bool] | None:
+    arg = value.get("arg") if isinstance(value, dict) else None
+    if not isinstance(arg, dict) or arg.get("channel") not in ("books", "books-l2-tbt"):
+        return None
+    if not value.get("data") or "seqId" not in value["data"][0]:
+        return None  # an ack, or from before the numbers
+    return arg["instId"], value.get("action") == "update"
+
+
+def _bybit(value: Any) -> tuple[str, bool] | None:
+    topic = value.get("topic", "") if isinstance(value, dict) else ""
+    parts = topic.split(".")
+    if parts[0] != "orderbook" or not parts[1].isdigit() or parts[1] == "1":
+        return None
+    return value["data"]["s"], value["type"] == "delta"
+
+
+def _coinbase(value: Any) -> tuple[str, bool] | None:
+    if not isinstance(value, dict) or value.get("channel") != "l2_data":
+        return None
+    event = value["events"][0]
+    return event["product_id"], event["type"] == "update"
+
+
+def _coinbase_exchange(value: Any) -> tuple[str, bool] | None:
+    kind = value.get("type") if isinstance(value, dict) else None
+    return (value["product_id"], kind == "l2update") if kind in ("snapshot", "l2update") else None
+
+
+def _kraken(value: Any) -> tuple[str, bool] | None:
+    if not isinstance(value, dict) or value.get("channel") != "book":
+        return None
+    return value["data"][0]["symbol"], value["type"] == "update"
+
+
+FINDERS: dict[str, Callable[[Any], tuple[str, bool] | None]] = {
+    "binance_coinm": _binance,
+    "binance_options": _binance,
+    "binance_spot": _binance,
+    "binance_usdm": _binance,
+    "bybit_inverse": _bybit,
+    "bybit_linear": _bybit,
+    "bybit_option": _bybit,
+    "bybit_spot": _bybit,
+    "coinbase": _coinbase,
+    "coinbase_exchange": _coinbase_exchange,
+    "deribit": _deribit,
+    "kraken": _kraken,
+    "okx": _okx,
+}
+TEXTS = {"okx": ("pong",)}  # venues that answer in words: these are no bad frames
+
+
 def inner_deltas(frames: list[BookFrame], joined_at: dict[str, int]) -> list[BookFrame]:
     """Deltas whose loss must show: after the join, and the book's next frame is a delta."""
     out = []
@@ -76,7 +130,7 @@ def inner_deltas(frames: list[BookFrame], joined_at: dict[str, int]) -> list[Boo
     return out
 
 
-def bad_rows(good: str, rng: random.Random) -> dict[str, Row]:
+def bad_rows(venue: str, good: str, rng: random.Random) -> dict[str, Row]:
     """Frames that no decoder may accept, by name; ``good`` is a valid frame to damage."""
     texts = {
         "empty": "",
@@ -109,7 +163,8 @@ def bad_rows(good: str, rng: random.Random) -> dict[str, Row]:
     for _ in range(20):
         cut = rng.randrange(1, len(good))
         texts[f"cut at {cut}"] = good[:cut]
-    out = {name: {"dir": "in", "raw": text} for name, text in texts.items()}
+    known = TEXTS.get(venue, ())
+    out = {n: {"dir": "in", "raw": text} for n, text in texts.items() if text not in known}
     encoded = good.encode()
     middle = rng.randrange(2, len(encoded) - 2)
     for name, data in {
@@ -137,3 +192,28 @@ def is_json(raw: str) -> bool:
     except BadJson:
         return False
     return json.loads(raw) is not None
+
+
+LEVEL_LISTS = {"a", "b", "asks", "bids", "changes", "updates"}
+LEVEL_FIELDS = {"price", "qty", "price_level", "new_quantity"}
+
+
+def differs_in_a_level(before: str, after: str) -> bool:
+    """Whether what differs is a price or size, and not a number or name that routes or orders."""
+    found = list(_differences(loads(before.encode()), loads(after.encode()), ()))
+    return bool(found) and all(
+        LEVEL_LISTS & {step for step in path if isinstance(step, str)}
+        and (isinstance(path[-1], int) or path[-1] in LEVEL_FIELDS)
+        for path in found
+    )
+
+
+def _differences(one: Any, other: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    if isinstance(one, dict) and isinstance(other, dict) and one.keys() == other.keys():
+        for key in one:
+            yield from _differences(one[key], other[key], (*path, key))
+    elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
+            yield from _differences(left, right, (*path, index))
+    elif one != other:
+        yield path

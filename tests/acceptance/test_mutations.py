@@ -182,7 +182,7 @@ def test_bad_frames_beside_good_ones_are_counted_and_change_nothing(
 ) -> None:
     rng = random.Random(seed)
     good = base.rows[rng.choice(base.frames).row]["raw"]
-    bad = bad_rows(good, rng)
+    bad = bad_rows(base.venue, good, rng)
     rows = list(base.rows)
     for row in bad.values():
         at = rng.randrange(len(rows) + 1)
@@ -199,7 +199,7 @@ def test_a_bad_frame_in_place_of_a_delta_is_one_of_each(
 ) -> None:
     rng = random.Random(seed)
     frame = rng.choice(base.losable)
-    kinds = bad_rows(base.rows[frame.row]["raw"], rng)
+    kinds = bad_rows(base.venue, base.rows[frame.row]["raw"], rng)
     rows = list(base.rows)
     rows[frame.row] = {"t": rows[frame.row].get("t"), **kinds[rng.choice(sorted(kinds))]}
     got, expected = base.decode(rows, tmp_path)

@@ -6,6 +6,7 @@ import pytest
 
 from tests.fixtures import binance, deribit
 from tests.fixtures.scenario import Scenario
+from tests.fixtures.sessions import SESSIONS
 from tests.reference import decode_rows
 
 from .captures import RECORDINGS, Recording, reference_once
@@ -13,9 +14,9 @@ from .tops import check_tops
 
 
 def scenarios() -> list[Scenario]:
-    out = [deribit.session(seed) for seed in (1, 2, 3)] + [deribit.born_empty()]
-    for venue in ("binance_spot", "binance_usdm"):
-        out += [binance.session(venue, seed) for seed in (1, 2, 3)]
+    out = [session(seed) for session in SESSIONS.values() for seed in (1, 2, 3)]
+    out.append(deribit.born_empty())
+    for venue in ("binance_spot", "binance_usdm", "binance_coinm"):
         out += [binance.only_instrument(venue), binance.healed(venue)[0]]
     return out
 
@@ -38,7 +39,7 @@ def test_reference_agrees_with_what_is_known_of_the_recordings(recording: Record
     assert not result.of("status")
     assert len(result.of("trade")) == recording.trades
     assert len(result.of("quote")) == recording.quotes
-    assert [book.state for book in result.books.values()] == ["live"] * recording.books
+    assert [book.state for book in result.books.values()] == [recording.state] * recording.books
     checked, wrong = check_tops(recording.venue, result.records, paths)
     assert not wrong
     assert checked >= recording.checked_tops

@@ -95,16 +95,6 @@ def owns(book: Book, rank: int, stream: str) -> bool:
     return bool(book.stream == (rank, stream))
 
 
-def is_repeat(book: Book, update: Update) -> bool:
-    """Nothing new, by the venue's numbering *and* its clock: a repeated or late message."""
-    return (
-        book.sequence is not None
-        and update.last is not None
-        and update.last <= book.sequence
-        and (book.time is None or update.time is None or update.time <= book.time)
-    )
-
-
 def on_window(book: Book, update: Update) -> Output:
     """Partial depth: each message is the whole window; an old one (by number) is silent."""
     numbered = book.sequence is not None and update.last is not None
@@ -120,14 +110,6 @@ def on_unnumbered(book: Book, update: Update, is_snapshot: bool) -> Output:
     return book.apply(update) if book.state == "live" else []
 
 
-def on_missing(book: Book, expected: int | None, got: int | None) -> Output:
-    """A message is missing before this one: one gap, until a snapshot comes."""
-    if book.state == "gap":
-        return []
-    book.state = "gap"
-    return [("gap", expected, got)]
-
-
 def check(book: Book, out: Output, expected: int | None, got: int) -> Output:
     """Replace the lines of a message by one ``checksum`` when the venue's number differs.
 
@@ -137,21 +119,6 @@ def check(book: Book, out: Output, expected: int | None, got: int) -> Output:
         return out
     book.state = "checksum"
     return [("checksum", expected, got)]
-
-
-def on_linked(book: Book, update: Update, is_snapshot: bool) -> Output:
-    """Deribit: a delta names the number it follows; snapshots come in the stream."""
-    assert update.last is not None
-    if book.state == "live" and book.sequence is not None and update.last <= book.sequence:
-        return []
-    if is_snapshot:
-        return book.replace(update)
-    if book.state != "live":
-        return []
-    if update.prev == book.sequence:
-        return book.apply(update)
-    book.state = "gap"
-    return [("gap", book.sequence, update.prev)]
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .book import Book, Output, Update, is_repeat, on_missing, owns
+from .book import Book, Update, owns
 from .fields import (
     BadMessage,
     Record,
@@ -42,6 +42,7 @@ from .fields import (
     rows_of,
     text,
 )
+from .followed import COUNT, on_followed
 from .venue import Venue
 
 Row = dict[str, Any]
@@ -105,7 +106,7 @@ class Bybit(Venue):
         book = self.books.setdefault(name, Book())
         if not owns(book, 1, topic):
             return []
-        return book_records(name, _on_count(book, update, is_snapshot), ts_event, ts_recv)
+        return book_records(name, on_followed(book, update, is_snapshot, COUNT), ts_event, ts_recv)
 
     def _quote(
         self, name: str, update: Update, ts_event: int | None, ts_recv: int | None
@@ -175,25 +176,3 @@ def _object(data: Any) -> Row:
     if not isinstance(data, dict):
         raise BadMessage("data is not an object")
     return data
-
-
-def _on_count(book: Book, update: Update, is_snapshot: bool) -> Output:
-    assert update.last is not None
-    if is_snapshot:
-        if book.state == "live" and is_repeat(book, update):
-            return []
-        return book.replace(update)
-    if book.state == "live":
-        assert book.sequence is not None
-        if update.last == book.sequence + 1:
-            return book.apply(update)
-        if is_repeat(book, update):
-            return []
-        return on_missing(book, book.sequence + 1, update.last)
-    expected = None if book.waiting is None else book.waiting + 1
-    if expected is not None and update.last < expected:
-        return []
-    book.waiting = update.last
-    if book.state == "syncing" and expected is not None and update.last != expected:
-        return on_missing(book, expected, update.last)
-    return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .book import Book, Update, on_linked, on_window
+from .book import Book, Update, on_window
 from .fields import (
     BadMessage,
     Record,
@@ -19,6 +19,7 @@ from .fields import (
     present,
     record,
 )
+from .followed import LINK, on_followed
 from .venue import Venue
 
 SIDES = {"buy", "sell"}
@@ -99,7 +100,7 @@ class Deribit(Venue):
             # ``change`` with link 0 is the first content of a book that was empty until then.
             kind = data.get("type")
             is_snapshot = kind == "snapshot" or (kind is None and prev is None) or prev == 0
-            out = on_linked(book, update, is_snapshot)
+            out = on_followed(book, update, is_snapshot, LINK)
         return book_records(name, out, ts_event, ts_recv)
 
     def _quote(self, data: dict[str, Any], ts_recv: int | None) -> Record:

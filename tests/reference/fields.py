@@ -12,7 +12,7 @@ from .strict_json import is_inexact
 
 Record = dict[str, Any]
 RFC3339 = re.compile(r"(?P<to_seconds>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.(?P<fraction>\d{1,9}))?Z")
-DECIMAL_TEXT = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+DECIMAL_TEXT = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 
 
 class BadMessage(ValueError):

@@ -27,7 +27,7 @@ from collections.abc import Callable
 from typing import Any
 
 from . import checksums
-from .book import Book, Output, Update, check, is_repeat, on_missing, on_unnumbered, on_window, owns
+from .book import Book, Output, Update, check, on_unnumbered, on_window, owns
 from .fields import (
     Record,
     book_records,
@@ -43,6 +43,7 @@ from .fields import (
     rows_of,
     text,
 )
+from .followed import LINK, on_followed
 from .venue import Venue
 
 Row = dict[str, Any]
@@ -184,28 +185,7 @@ class Okx(Venue):
 def _on_chain(book: Book, update: Update, is_snapshot: bool) -> Output:
     if update.last is None:
         return on_unnumbered(book, update, is_snapshot)
-    if is_snapshot:
-        if book.state == "live" and is_repeat(book, update):
-            return []
-        return book.replace(update)
-    if book.state == "live":
-        if book.sequence is None or update.prev == book.sequence:
-            return book.apply(update)
-        if is_repeat(book, update):
-            return []
-        return on_missing(book, book.sequence, update.prev)
-    return _on_waiting(book, update)
-
-
-def _on_waiting(book: Book, update: Update) -> Output:
-    assert update.last is not None
-    expected = book.waiting
-    if expected is not None and update.last <= expected:
-        return []
-    book.waiting = update.last
-    if book.state == "syncing" and expected is not None and update.prev != expected:
-        return on_missing(book, expected, update.prev)
-    return []
+    return on_followed(book, update, is_snapshot, LINK)
 
 
 def _funding(row: Row) -> dict[str, Any]:

@@ -1,0 +1,27 @@
+"""``feedd decode`` inside this process: the same code without a start of Python each time.
+
+For tests of which there are very many; the others run the command itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from feedd import venues
+from feedd.capture.decode import CaptureDecoder
+
+from .cli import Decoded, read_lines, require_venue
+from .fixture_files import write_capture
+
+
+def decode_rows_here(venue: str, rows: list[dict[str, Any]], folder: Path) -> Decoded:
+    """Decode rows as one capture and read the lines that the command would have written."""
+    require_venue(venue)
+    path = write_capture(folder / "rows.jsonl", rows)
+    decoder = CaptureDecoder(venues.load(venue))
+    lines = [orjson.dumps(event).decode() for event in decoder.events([path])]
+    lines += [orjson.dumps(book).decode() for book in decoder.final_books()]
+    return read_lines(lines)
