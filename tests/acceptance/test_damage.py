@@ -35,6 +35,7 @@ SEEDS = range(4)
 ROWS_AT_MOST = 1000  # of a recording: the front part of a long one says as much
 # Recordings with REST books are large, and ``test_mutations`` damages them already.
 RECORDED = [venue for venue in SMALL if not compare.has_rest_books(venue)]
+BASES = [(v, "session") for v in SESSIONS] + [(v, "recording") for v in RECORDED]
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def _rows(venue: str, source: str) -> list[Row]:
 
 @pytest.fixture(
     scope="module",
-    params=[(venue, "session") for venue in SESSIONS] + [(venue, "recording") for venue in RECORDED],
+    params=[(venue, "session") for venue in SESSIONS]
+    + [(venue, "recording") for venue in RECORDED],
     ids=lambda p: f"{p[0]}-{p[1]}",
 )
 def base(request: pytest.FixtureRequest) -> Base:

@@ -1,7 +1,7 @@
 """Damage captures in one place and look at what changes: exactly what must, and nothing else.
 
-Every run is one process, so each seed makes one mutation of each kind and the undamaged run of a
-capture is made once. ``base`` is either a made-up session or a recording.
+For venues whose books are numbered each for itself: there, every loss must show at once. ``base``
+is either a made-up session or a recording.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from tests.fixtures import binance, deribit
+from tests.fixtures.sessions import SESSIONS
 from tests.reference import Result, decode_rows
 from tests.reference.rows import all_rows
 
 from . import compare
-from .captures import SMALL, VENUES
-from .cli import Decoded, decode
-from .fixture_files import write_capture
+from .captures import SMALL
+from .cli import Decoded, require_venue
+from .here import decode_rows_here
 from .mutate import (
     BookFrame,
     Row,
@@ -30,6 +30,21 @@ from .mutate import (
     inner_deltas,
     is_json,
 )
+
+NUMBERED = (
+    "deribit",
+    "binance_spot",
+    "binance_usdm",
+    "binance_coinm",
+    "binance_options",
+    "bybit_inverse",
+    "bybit_linear",
+    "bybit_option",
+    "bybit_spot",
+    "okx",
+)
+RECORDED = ("deribit", "binance_spot", "binance_usdm", "binance_coinm", "bybit_linear")
+BASES = [(v, "session") for v in NUMBERED] + [(v, "recording") for v in RECORDED]
 
 
 @dataclass(frozen=True)
@@ -44,14 +59,13 @@ class Base:
 
     def decode(self, rows: list[Row], folder: Path) -> tuple[Decoded, Result]:
         """A damaged copy, by feedd and by the reference."""
-        path = write_capture(folder / "damaged.jsonl", rows)
-        return decode(self.venue, [path]), decode_rows(self.venue, rows)
+        return decode_rows_here(self.venue, rows, folder), decode_rows(self.venue, rows)
 
 
 def _rows(venue: str, source: str) -> list[Row]:
     if source == "recording":
         return all_rows(SMALL[venue].paths())
-    scenario = deribit.session(21) if venue == "deribit" else binance.session(venue, 21)
+    scenario = SESSIONS[venue](21)
     return scenario.rows + [{"dir": "rest", **row} for row in scenario.rest_rows]
 
 
@@ -72,22 +86,24 @@ def _joined_at(venue: str, rows: list[Row], frames: list[BookFrame]) -> dict[str
 
 @pytest.fixture(
     scope="module",
-    params=[(venue, source) for venue in VENUES for source in ("session", "recording")],
+    params=[(venue, "session") for venue in NUMBERED]
+    + [(venue, "recording") for venue in RECORDED],
     ids=lambda p: f"{p[0]}-{p[1]}",
 )
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Base:
     venue, source = request.param
+    require_venue(venue)
     rows = _rows(venue, source)
-    path = write_capture(tmp_path_factory.mktemp("clean") / "clean.jsonl", rows)
+    folder = tmp_path_factory.mktemp("clean")
     frames = book_frames(venue, rows)
     losable = inner_deltas(frames, _joined_at(venue, rows, frames))
     assert len(losable) > 10
-    return Base(venue, rows, decode(venue, [path]), frames, losable)
+    return Base(venue, rows, decode_rows_here(venue, rows, folder), frames, losable)
 
 
 def others(lines: list[dict[str, Any]], venue: str, instrument: str) -> Any:
     """Everything but the book lines of one instrument."""
-    groups = compare.grouped(lines, venue != "deribit")
+    groups = compare.grouped(lines, compare.has_rest_books(venue))
     groups.pop(("book", instrument), None)
     return groups
 
@@ -105,7 +121,7 @@ def assert_one_gap(base: Base, got: Decoded, expected: Result, instrument: str) 
 
 
 def assert_nothing_changed(base: Base, got: Decoded) -> None:
-    rest_books = base.venue != "deribit"
+    rest_books = compare.has_rest_books(base.venue)
     assert not got.events("gap")
     assert compare.grouped(got.records, rest_books) == compare.grouped(
         base.clean.records, rest_books
@@ -125,7 +141,7 @@ def test_a_lost_delta_is_one_gap(base: Base, seed: int, tmp_path: Path) -> None:
 
 def test_a_lost_snapshot_leaves_the_book_not_live(base: Base, tmp_path: Path) -> None:
     first = base.frames[0].instrument
-    if base.venue == "deribit":
+    if not compare.has_rest_books(base.venue):
         gone = [f.row for f in base.frames if f.instrument == first and not f.is_delta]
         rows = [row for index, row in enumerate(base.rows) if index not in gone]
     else:
@@ -145,7 +161,7 @@ def test_repeated_frames_change_nothing(base: Base, seed: int, tmp_path: Path) -
     repeats = 0
     for index, row in enumerate(base.rows):
         rows.append(row)
-        numbered = index in books or (row["dir"] == "in" and _has_number(base.venue, row["raw"]))
+        numbered = index in books or (row["dir"] == "in" and _has_number(row["raw"]))
         if numbered and rng.random() < 0.3:
             rows.append(row)
             repeats += 1
@@ -158,11 +174,12 @@ def test_repeated_frames_change_nothing(base: Base, seed: int, tmp_path: Path) -
     assert_nothing_changed(base, got)
 
 
-def _has_number(venue: str, raw: str) -> bool:
-    """Trades everywhere, and Binance quotes: their numbers show a repetition."""
-    if venue == "deribit":
-        return '"trades.' in raw
-    return '@trade"' in raw or '@aggTrade"' in raw or '@bookTicker"' in raw
+NUMBERED_FRAMES = ('"trades', '@trade"', "@aggTrade", "@bookTicker", "publicTrade.", "orderbook.1.")
+
+
+def _has_number(raw: str) -> bool:
+    """Trades everywhere, and quotes with a number: the numbers show a repetition."""
+    return any(text in raw for text in NUMBERED_FRAMES)
 
 
 def test_two_lines_with_the_same_subscription_are_one_stream(base: Base, tmp_path: Path) -> None:
