@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from feedd.errors import StartError
+from feedd.sim import session_bybit as bybit
 from feedd.sim.exchange import Exchange
 from feedd.sim.exchange_binance import SpotExchange, UsdmExchange
 from feedd.sim.exchange_bitget import BitgetFuturesExchange, BitgetSpotExchange
@@ -18,6 +19,10 @@ EXCHANGES: dict[str, type[Exchange]] = {
         UsdmExchange,
         SpotExchange,
         OkxExchange,
+        bybit.SpotExchange,
+        bybit.LinearExchange,
+        bybit.InverseExchange,
+        bybit.OptionExchange,
         KrakenFuturesExchange,
         BitgetSpotExchange,
         BitgetFuturesExchange,
