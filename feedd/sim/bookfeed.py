@@ -44,6 +44,17 @@ class BookFeed:
         """The side as the subscribers know it, best first: what a snapshot says."""
         return sorted(self.known[side].items(), reverse=side == BID)
 
+    def refresh(self) -> None:
+        """Know the book as it is now; what changed is not asked for."""
+        self._window.clear()
+        self.known = (self._top(BID), self._top(ASK))
+
+    @property
+    def dirty(self) -> bool:
+        """Whether anything changed since the last call of ``changes``, in view or not."""
+        dirty = self._window.dirty
+        return bool(dirty[BID] or dirty[ASK])
+
     def changes(self) -> Changes:
         """Net changes since the last call; false when the subscribers would see none."""
         found = Changes(([], []), (set(), set()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 MS = 1_000_000
+"""Nanoseconds. Times are venue milliseconds, and ``extra_ns`` where a venue gives more."""
 
 
 def levels_text(levels: Iterable[tuple[str, str]]) -> str:
@@ -13,12 +14,13 @@ def levels_text(levels: Iterable[tuple[str, str]]) -> str:
 
 
 def book(
-    instrument: str, action: str, sequence: int | str, ts_ms: int, bids: str, asks: str
-) -> str:
+    instrument: str, action: str, sequence: int | str, ts_ms: int, bids: str, asks: str,
+    extra_ns: int = 0,
+) -> str:  # fmt: skip
     """A book event; ``bids`` and ``asks`` come from levels_text, ``sequence`` may be "null"."""
     return (
         f'{{"kind":"book","instrument":"{instrument}","action":"{action}","sequence":{sequence},'
-        f'"ts_event":{ts_ms * MS},"bids":{bids},"asks":{asks}}}'
+        f'"ts_event":{ts_ms * MS + extra_ns},"bids":{bids},"asks":{asks}}}'
     )
 
 
@@ -47,14 +49,14 @@ def liquidation(instrument: str, price: str, size: str, buy: bool, ts_ms: int) -
 
 def quote(
     instrument: str, bid: tuple[str, str] | None, ask: tuple[str, str] | None, sequence: str,
-    ts_ms: int,
+    ts_ms: int, extra_ns: int = 0,
 ) -> str:  # fmt: skip
     """A quote event from (price, size) texts; a missing side is null."""
     bid_text = f'"{bid[0]}","bid_size":"{bid[1]}"' if bid else 'null,"bid_size":null'
     ask_text = f'"{ask[0]}","ask_size":"{ask[1]}"' if ask else 'null,"ask_size":null'
     return (
         f'{{"kind":"quote","instrument":"{instrument}","bid_price":{bid_text},'
-        f'"ask_price":{ask_text},"sequence":{sequence},"ts_event":{ts_ms * MS}}}'
+        f'"ask_price":{ask_text},"sequence":{sequence},"ts_event":{ts_ms * MS + extra_ns}}}'
     )
 
 

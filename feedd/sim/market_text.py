@@ -66,14 +66,17 @@ class TextMarket(Market):
         return [(prices[tick], sizes[lots]) for tick, lots in levels]
 
     def book_event(
-        self, action: str, sequence: int | None, bids: list[Level], asks: list[Level], ts_ms: int
-    ) -> str:
+        self, action: str, sequence: int | None, bids: list[Level], asks: list[Level], ts_ms: int,
+        extra_ns: int = 0,
+    ) -> str:  # fmt: skip
         """The journal event of a book message; empty without a journal."""
         if not self.hub.journal.enabled:
             return ""
         number: int | str = "null" if sequence is None else sequence
-        texts = [events.levels_text(self.texts(side)) for side in (bids, asks)]
-        return events.book(self.spec.name, action, number, ts_ms, texts[BID], texts[ASK])
+        wire = events.levels_text(self.texts(bids)), events.levels_text(self.texts(asks))
+        return events.book(
+            self.spec.name, action, number, ts_ms, wire[BID], wire[ASK], extra_ns
+        )  # fmt: skip
 
     def note_final(self, feed: BookFeed) -> None:
         """Somebody got this channel's book: the deepest such channel gives the final book."""

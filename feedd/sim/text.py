@@ -6,8 +6,18 @@ here, so no float rounding can come between what the venue means and what it say
 
 from __future__ import annotations
 
+import datetime
+
 CACHE_LIMIT = 20_000
 """Entries a text cache may hold before it starts over (prices repeat, sizes hardly do)."""
+
+
+def rfc3339(ms: int, micros: int = 0, digits: int = 6) -> str:
+    """``2026-04-07T14:30:01.456789Z``: Unix milliseconds, and microseconds below them."""
+    second, milli = divmod(ms, 1_000)
+    whole = datetime.datetime.fromtimestamp(second, datetime.UTC)
+    fraction = f"{milli:03d}{micros:03d}000"[:digits]
+    return f"{whole:%Y-%m-%dT%H:%M:%S}.{fraction}Z"
 
 
 def fixed(units: int, decimals: int) -> str:

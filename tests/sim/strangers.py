@@ -152,10 +152,9 @@ def _values(record: Row) -> dict[str, Any]:
         if key in _NOT_VALUES or value is None:
             continue
         if key in ("bids", "asks"):
-            # The order within a message is no matter: each price comes once.
+            # The order within a message is no matter but for one price that comes twice.
             levels = [(Decimal(str(p)), Decimal(str(s))) for p, s in value]
-            assert len({price for price, _ in levels}) == len(levels), record
-            values[key] = sorted(levels)
+            values[key] = sorted(levels, key=lambda level: level[0])
         elif key in ("action", "side", "trade_id"):
             values[key] = value
         elif key in _TIMES or key == "sequence":
