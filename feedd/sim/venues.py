@@ -8,9 +8,9 @@ from feedd.sim.exchange import Exchange
 from feedd.sim.exchange_binance import SpotExchange, UsdmExchange
 from feedd.sim.exchange_bitget import BitgetFuturesExchange, BitgetSpotExchange
 from feedd.sim.exchange_deribit import DeribitExchange
-from feedd.sim.session_kraken import KrakenExchange
 from feedd.sim.exchange_gate import GateFuturesExchange, GateSpotExchange
 from feedd.sim.exchange_kraken_futures import KrakenFuturesExchange
+from feedd.sim.session_kraken import KrakenExchange
 from feedd.sim.session_okx import OkxExchange
 
 EXCHANGES: dict[str, type[Exchange]] = {
