@@ -13,7 +13,9 @@ from feedd.errors import Exit, FeeddError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "completion": ("feedd.control.completion", "completion"),
     "config": ("feedd.supervisor.commands", "config"),
+    "ctl": ("feedd.control.command", "ctl"),
     "decode": ("feedd.capture.command", "decode"),
     "demo": ("feedd.demo.command", "demo"),
     "metrics": ("feedd.supervisor.commands", "metrics"),

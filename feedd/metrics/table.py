@@ -350,6 +350,13 @@ _LISTED = (
         (),
         _fact("feedd_broadcast_messages"),
     ),
+    Metric(
+        "feedd_control_requests",
+        "counter",
+        "Requests on the control socket, by result: done, failed, refused.",
+        ("result",),
+        _fact("feedd_control_requests"),
+    ),
     # processes
     Metric(
         "feedd_process_cpu_seconds",

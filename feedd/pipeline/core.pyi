@@ -85,6 +85,9 @@ class Pipeline:
         """Join a REST depth body: an answer of ``join_state``, or ``"bad"``. Needs ``commit``."""
     def request_again(self, venue: int, symbol: str) -> None:
         """Ask once more for the snapshot of a book that still waits (its answer was no use)."""
+    def resync(self, venue: int, symbol: str, ts_recv: int, reason: str = "operator") -> bool:
+        """Start a book anew as if a message had been lost: one gap, then a fresh snapshot. False
+        when there is no book yet. Needs ``commit``; KeyError for an unknown symbol."""
     def line_down(self, venue: int, line: int, ts_recv: int, reason: str = "connection") -> int:
         """The connection is gone: every book it fed leaves LIVE; returns how many."""
     def status(

@@ -14,7 +14,7 @@ from feedd.book.book cimport fb_iter, fb_iterate, fb_price
 from feedd.decode.engine cimport (
     FD_BAD_JSON, FD_NO_CHANNEL, FD_OK, FD_STR, fd_copy, fd_decode, fd_decode_as, fd_val,
 )
-from feedd.decode.plan cimport YIELDS_BOOK, Plan, program_t
+from feedd.decode.plan cimport RESYNC_RESUBSCRIBE, YIELDS_BOOK, Plan, program_t
 from feedd.pipeline.books cimport (
     JOIN_NOW, JOIN_TOO_OLD, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN,
     Books, line_bit,
@@ -485,6 +485,24 @@ cdef class Pipeline:
         if x.state != FEEDD_BOOK_LIVE and x.book_channel >= 0:
             x.wanted = 1
             self.books.ask(x, REQUEST_SNAPSHOT, x.book_channel)
+
+    def resync(self, int venue, str symbol, int64_t ts_recv, str reason="operator"):
+        cdef instrument_t* x = self._find(venue, symbol)
+        cdef const program_t* p
+        cdef stamp_t s
+        cdef bytes why = reason.encode()
+        if x.book_channel < 0:
+            return False
+        p = self._book_program(x)
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.line = x.line
+        s.sequence = x.last
+        # a REST book asks for its snapshot at the next delta, which it must have buffered first
+        self.books.lost(x, p, &s, x.last, x.last, why)
+        if p.resync == RESYNC_RESUBSCRIBE:
+            self.books.ask(x, REQUEST_RESUBSCRIBE, x.book_channel)
+        return True
 
     # ---- connections and requests --------------------------------------------------------------
 

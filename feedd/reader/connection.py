@@ -105,6 +105,10 @@ class Connection:
     def resubscribe(self, topics: list[str]) -> None:
         self._do(self.session.resubscribe(monotonic_ns(), topics))
 
+    def rotate(self, reason: str) -> None:
+        """Close in order and open again, when the connection is up."""
+        self._do(self.session.rotate(monotonic_ns(), reason))
+
     def tick(self, now: int) -> None:
         line = self._line
         if line is not None:

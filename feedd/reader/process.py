@@ -260,6 +260,14 @@ class ReaderProcess:
                 message["row"],
                 message["depth"],
             )
+        elif op == "resync":
+            now = now_ns()
+            self.pipeline.resync(self._handles[message["venue"]], message["symbol"], now)
+            self.pipeline.commit()
+        elif op == "rotate":
+            self.connections[message["line"]].rotate("an operator asked for it")
+        elif op == "log_level":
+            logging.getLogger().setLevel(message["level"].upper())
         elif op == "stop":
             self._stop.set()
 

@@ -253,6 +253,13 @@ class LineSession:
         self.subscriptions.add(add)
         return self._pump(now) if self.state is State.UP else []
 
+    def rotate(self, now: int, reason: str) -> list[Action]:
+        """Replace the connection, if it is up; one that was good comes back without a delay."""
+        if self.state is not State.UP:
+            return []
+        self._planned = self._sustained
+        return self._leave(now, Do.CLOSE, reason)
+
     def stop(self, now: int) -> list[Action]:
         state, self.state = self.state, State.STOPPED
         if state is State.UP:

@@ -11,6 +11,7 @@ import difflib
 import grp
 import ipaddress
 import os
+import pwd
 import re
 import ssl
 from collections.abc import Iterable, Iterator
@@ -21,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from feedd import venues
+from feedd.control.protocol import SOCKET_NAME
 from feedd.errors import ConfigError
 from feedd.limits import (
     BOOK_DEPTH_DEFAULT,
@@ -36,6 +38,7 @@ from feedd.venues.templates import FACTS, holes
 
 __all__ = [
     "Config",
+    "Control",
     "Instance",
     "Log",
     "Metrics",
@@ -128,6 +131,14 @@ class Metrics(_Base, frozen=True, kw_only=True):
         return host.removeprefix("[").removesuffix("]"), int(port)
 
 
+class Control(_Base, frozen=True, kw_only=True):
+    enabled: bool = True
+    operate_users: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
+    """Users that may give every command, besides root and the daemon's own user."""
+    operate_groups: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
+    """Groups whose members may give every command."""
+
+
 class Log(_Base, frozen=True, kw_only=True):
     level: Literal["debug", "info", "warning", "error"] = "info"
     format: Literal["text", "json"] = "text"
@@ -139,6 +150,7 @@ class Config(_Base, frozen=True, kw_only=True):
     venues: dict[str, VenueConfig]
     zmq: Zmq = Zmq()
     metrics: Metrics = Metrics()
+    control: Control = Control()
     log: Log = Log()
 
     @property
@@ -219,9 +231,25 @@ def _machine_issues(config: Config) -> Iterator[Issue]:
             f'"{bind}": only ipc:// with an absolute path, for example ipc:///run/feedd/pub',
         )
     yield from _metrics_issues(config.metrics.bind)
+    yield from _control_issues(config.control)
     if len(config.zmq_address.removeprefix("ipc://").encode()) > SOCKET_PATH_MAX:
         key = "zmq.bind" if bind else "instance.directory"
         yield key, f"too long for a socket: at most {SOCKET_PATH_MAX} bytes"
+    elif bind and len(os.fsencode(config.instance.path / SOCKET_NAME)) > SOCKET_PATH_MAX:
+        yield "instance.directory", f"too long for a socket: at most {SOCKET_PATH_MAX} bytes"
+
+
+def _control_issues(config: Control) -> Iterator[Issue]:
+    for i, user in enumerate(config.operate_users):
+        try:
+            pwd.getpwnam(user)
+        except KeyError:
+            yield f"control.operate_users[{i}]", f'there is no user "{user}" on this machine'
+    for i, group in enumerate(config.operate_groups):
+        try:
+            grp.getgrnam(group)
+        except KeyError:
+            yield f"control.operate_groups[{i}]", f'there is no group "{group}" on this machine'
 
 
 def _metrics_issues(bind: str) -> Iterator[Issue]:

@@ -65,6 +65,9 @@ def facts_of(supervisor: Supervisor, processes: dict[str, dict[str, Any]]) -> Fa
     ]
     if supervisor.broadcast is not None:
         facts["feedd_broadcast_messages"] = [((), float(supervisor.broadcast.sent))]
+    control = supervisor.operations.control
+    if control is not None:
+        facts["feedd_control_requests"] = [((k,), float(n)) for k, n in control.results.items()]
     facts.update(_processes(processes))
     return facts
 

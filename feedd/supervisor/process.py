@@ -83,6 +83,7 @@ class ReaderHandle:
         self._budget = RestartBudget()
         self._pipe: Pipe | None = None
         self._stopping = False
+        self._again = False  # the coming end was asked for: start anew, at no cost to the budget
         self._process: asyncio.subprocess.Process | None = None
 
     def send(self, message: dict[str, Any], body: bytes | None = None) -> None:
@@ -99,9 +100,11 @@ class ReaderHandle:
             await self._one_life()
             if self.stopping:
                 break
+            if self._again:
+                self._again = False
+                continue
             pause = self._budget.next_pause_s(monotonic_ns())
             if pause is None:
-                self._set(ReaderState.FAILED)
                 log.error(
                     "reader %d ended %d times in %.0f s: given up, the others go on (last: %s)",
                     self.number,
@@ -109,6 +112,7 @@ class ReaderHandle:
                     RESTART_WINDOW_S,
                     self.last_exit,
                 )
+                self._set(ReaderState.FAILED)
                 return
             self.restarts += 1
             self._set(ReaderState.WAITING)
@@ -124,6 +128,16 @@ class ReaderHandle:
         """Ask the process to end; ``run`` returns when it has."""
         self._stopping = True
         self._signal(signal.SIGTERM)
+
+    def restart(self) -> None:
+        """End the process in order and start the next one at once; a hung one is killed.
+
+        A reader that is between two processes starts anew anyway; one that was given up needs a
+        new ``run``.
+        """
+        if self._process is not None and self._process.returncode is None:
+            self._again = True
+            self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self._stopping = True

@@ -21,6 +21,7 @@ from feedd.clock import monotonic_ns, now_ns
 from feedd.errors import Exit, ShmError, StartError, VenueError
 from feedd.reader.plan import ReaderPlan
 from feedd.shm.directory import Lock, create_directory, lock_path
+from feedd.supervisor.actions import with_log_level
 from feedd.supervisor.broadcast import Broadcast
 from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import Config
@@ -155,7 +156,7 @@ class Supervisor:
         for plan in plans:
             handle = ReaderHandle(plan, self._on_message, self._on_change)
             self.readers[plan.reader] = handle
-        await self.operations.start()
+        await self.operations.start(gid)
         log.info(
             "%d instruments, %d connections, %d readers in %s",
             sum(len(v.instruments) for plan in plans for v in plan.venues),
@@ -245,6 +246,19 @@ class Supervisor:
         if vital:  # a start from scratch is better than a daemon that grants no permits
             self._failure = failure
             self._stop.set()
+
+    # -- what operators ask for ------------------------------------------------------------------
+
+    def placed(self, name: str) -> int | None:
+        """The reader of an instrument ("venue:SYMBOL"); None when no reader has it."""
+        place = self._placed.get(name)
+        return None if place is None else place[0]
+
+    def set_log_level(self, level: str) -> None:
+        """For this process, the readers that run and those that will."""
+        logging.getLogger().setLevel(level.upper())
+        for reader in self.readers.values():
+            with_log_level(reader, level)
 
     # -- what readers ask for --------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""The control socket's protocol, its client and ``feedd ctl``."""
