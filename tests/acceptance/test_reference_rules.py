@@ -418,9 +418,7 @@ class TestCoinbase:
         result = run(
             "coinbase",
             self.frame(1, "market_trades", type="snapshot", trades=[trade]),
-            self.frame(
-                2, "market_trades", type="update", trades=[trade, {**trade, "trade_id": "8"}]
-            ),
+            self.frame(2, "market_trades", type="update", trades=[trade, other]),
         )
         flags = [(line["trade_id"], line["flags"], line["side"]) for line in result.of("trade")]
         assert flags == [("7", {"replay"}, "buy"), ("8", set(), "buy")]
