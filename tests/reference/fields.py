@@ -86,8 +86,8 @@ def rows_of(value: Any) -> list[dict[str, Any]]:
 
 
 def quote_side(prefix: str, price: Decimal | None, size: Decimal | None) -> dict[str, Any]:
-    """One side of a quote; price absent, or 0 with no size, is a missing side."""
-    missing = price is None or (price == 0 and not size)
+    """One side of a quote; without a price or without a size it is a missing one."""
+    missing = price is None or not size
     return {
         f"{prefix}_price": None if missing else price,
         f"{prefix}_size": None if missing else size,
