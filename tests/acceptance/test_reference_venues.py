@@ -359,6 +359,11 @@ class TestBitMEX:
         got = run("bitmex", partial, wrong, wrong, partial)
         assert said(got) == ["snapshot", "gap", "snapshot"]
 
+    def test_a_crossed_book_is_a_gap(self) -> None:
+        partial = self.table("partial", self.row(1, "Buy", size=5, price=10))
+        cross = self.table("insert", self.row(2, "Sell", size=5, price=10))
+        assert said(run("bitmex", partial, cross, cross)) == ["snapshot", "gap"]
+
     def test_a_book_that_starts_empty(self) -> None:
         got = run(
             "bitmex",
