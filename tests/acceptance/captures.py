@@ -84,6 +84,10 @@ RECORDINGS = (
     Recording(
         "okx", ("fm_20260926_swap_midstream_checksum0.jsonl.gz",), 2, 22, 0, 1, state="syncing"
     ),
+    Recording("kraken_futures", ("cf_20210417.jsonl.gz",), 1003, 0, 0, 10),
+    Recording("hyperliquid", ("hft_20250126_btc.jsonl.gz",), 64, 0, 0, 1),
+    Recording("bitmex", ("cf_20210722.jsonl.gz",), 27, 436, 0, 10),
+    Recording("bitfinex", ("cf_20210405.jsonl.gz",), 248, 58, 0, 8),
 )
 VENUES = tuple(SESSIONS)  # the venues with a made-up session
 SMALL = {
@@ -95,6 +99,10 @@ SMALL = {
     "coinbase_exchange": RECORDINGS[15],
     "kraken": RECORDINGS[16],
     "okx": RECORDINGS[18],
+    "kraken_futures": RECORDINGS[20],
+    "hyperliquid": RECORDINGS[21],
+    "bitmex": RECORDINGS[22],
+    "bitfinex": RECORDINGS[23],
 }
 EXAMPLES = {venue: venue for venue in VENUES} | {
     "bybit_inverse": "bybit",

@@ -167,7 +167,7 @@ def losses(lines: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
 
 def has_rest_books(venue: str) -> bool:
     """Whether snapshots come by REST: these lines have times of their own."""
-    return venue.startswith("binance_")
+    return venue.startswith(("binance_", "gate"))
 
 
 def assert_same(got: Decoded, expected: Result, venue: str) -> None:

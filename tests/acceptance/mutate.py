@@ -96,11 +96,59 @@ def _kraken(value: Any) -> tuple[str, bool] | None:
     return value["data"][0]["symbol"], value["type"] == "update"
 
 
+def _kraken_futures(value: Any) -> tuple[str, bool] | None:
+    feed = value.get("feed") if isinstance(value, dict) and "event" not in value else None
+    return (value["product_id"], feed == "book") if feed in ("book", "book_snapshot") else None
+
+
+def _bitget(value: Any) -> tuple[str, bool] | None:
+    arg = value.get("arg") if isinstance(value, dict) and "event" not in value else None
+    if not isinstance(arg, dict) or arg.get("channel", arg.get("topic")) != "books":
+        return None
+    if "seq" not in value["data"][0]:
+        return None  # from before the numbers
+    return arg.get("instId", arg.get("symbol")), value["action"] == "update"
+
+
+def _gate(value: Any) -> tuple[str, bool] | None:
+    if not isinstance(value, dict) or value.get("event") != "update":
+        return None
+    kind = value.get("channel", "").partition(".")[2]
+    if kind == "obu":
+        return value["result"]["s"].split(".")[1], "full" not in value["result"]
+    return (value["result"]["s"], True) if kind == "order_book_update" else None
+
+
+def _hyperliquid(value: Any) -> tuple[str, bool] | None:
+    if not isinstance(value, dict) or value.get("channel") != "l2Book":
+        return None
+    return value["data"]["coin"], False
+
+
+def _bitmex(value: Any) -> tuple[str, bool] | None:
+    if not isinstance(value, dict) or not value.get("table", "").startswith("orderBookL2"):
+        return None
+    named = value["data"][0] if value["data"] else value["filter"]
+    return named["symbol"], value["action"] != "partial"
+
+
+def _bitfinex(value: Any) -> tuple[str, bool] | None:
+    """What a channel id means is known to its connection: its book is named by the id here."""
+    if not isinstance(value, list) or len(value) != 3 or not isinstance(value[1], list):
+        return None
+    row = value[1][0] if isinstance(value[1][0], list) else value[1]
+    return (str(value[0]), row is value[1]) if len(row) == 3 else None
+
+
 FINDERS: dict[str, Callable[[Any], tuple[str, bool] | None]] = {
     "binance_coinm": _binance,
     "binance_options": _binance,
     "binance_spot": _binance,
     "binance_usdm": _binance,
+    "bitfinex": _bitfinex,
+    "bitget_futures": _bitget,
+    "bitget_spot": _bitget,
+    "bitmex": _bitmex,
     "bybit_inverse": _bybit,
     "bybit_linear": _bybit,
     "bybit_option": _bybit,
@@ -108,10 +156,15 @@ FINDERS: dict[str, Callable[[Any], tuple[str, bool] | None]] = {
     "coinbase": _coinbase,
     "coinbase_exchange": _coinbase_exchange,
     "deribit": _deribit,
+    "gate": _gate,
+    "gate_futures": _gate,
+    "hyperliquid": _hyperliquid,
     "kraken": _kraken,
+    "kraken_futures": _kraken_futures,
     "okx": _okx,
 }
-TEXTS = {"okx": ("pong",)}  # venues that answer in words: these are no bad frames
+ANSWERING = ("bitget_futures", "bitget_spot", "bitmex", "okx")
+TEXTS = dict.fromkeys(ANSWERING, ("pong",))  # answers in words are no bad frames
 
 
 def inner_deltas(frames: list[BookFrame], joined_at: dict[str, int]) -> list[BookFrame]:
@@ -194,18 +247,29 @@ def is_json(raw: str) -> bool:
     return json.loads(raw) is not None
 
 
-LEVEL_LISTS = {"a", "b", "asks", "bids", "changes", "updates"}
-LEVEL_FIELDS = {"price", "qty", "price_level", "new_quantity"}
+LEVEL_LISTS = {"a", "b", "asks", "bids", "changes", "updates", "levels"}
+LEVEL_FIELDS = {
+    "price",
+    "qty",
+    "price_level",
+    "new_quantity",
+}  # that say by themselves what they are
+SHORT_FIELDS = {"p", "s", "px", "sz"}
 
 
 def differs_in_a_level(before: str, after: str) -> bool:
     """Whether what differs is a price or size, and not a number or name that routes or orders."""
     found = list(_differences(loads(before.encode()), loads(after.encode()), ()))
-    return bool(found) and all(
-        LEVEL_LISTS & {step for step in path if isinstance(step, str)}
-        and (isinstance(path[-1], int) or path[-1] in LEVEL_FIELDS)
-        for path in found
-    )
+    return bool(found) and all(map(_is_level, found))
+
+
+def _is_level(path: tuple[Any, ...]) -> bool:
+    if path[-1] in LEVEL_FIELDS or (path[0] == "data" and path[-1] == "size"):
+        return True
+    in_list = bool(LEVEL_LISTS & {step for step in path if isinstance(step, str)})
+    if isinstance(path[-1], int):  # Bitfinex: the payload stands behind the channel's number
+        return in_list or path[0] == 1
+    return in_list and path[-1] in SHORT_FIELDS
 
 
 def _differences(one: Any, other: Any, path: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:

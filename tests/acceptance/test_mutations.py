@@ -42,8 +42,20 @@ NUMBERED = (
     "bybit_option",
     "bybit_spot",
     "okx",
+    "kraken_futures",
+    "bitget_futures",
+    "bitget_spot",
+    "gate",
+    "gate_futures",
 )
-RECORDED = ("deribit", "binance_spot", "binance_usdm", "binance_coinm", "bybit_linear")
+RECORDED = (
+    "deribit",
+    "binance_spot",
+    "binance_usdm",
+    "binance_coinm",
+    "bybit_linear",
+    "kraken_futures",
+)
 BASES = [(v, "session") for v in NUMBERED] + [(v, "recording") for v in RECORDED]
 
 

@@ -133,7 +133,8 @@ class TestKrakenFutures:
         assert (book.state, book.sequence, len(book.bids)) == ("live", 9, 0)
 
     def test_a_hole_is_one_gap_and_a_repetition_is_silent(self) -> None:
-        got = run("kraken_futures", self.SNAPSHOT, self.SNAPSHOT, self.delta(7), self.delta(8))
+        late = {**self.delta(7), "timestamp": 5}
+        got = run("kraken_futures", self.SNAPSHOT, self.SNAPSHOT, late, self.delta(8))
         assert said(got) == ["snapshot", "delta"]
         frames = [self.SNAPSHOT, self.delta(9), self.delta(10), {**self.SNAPSHOT, "seq": 11}]
         got = run("kraken_futures", *frames)

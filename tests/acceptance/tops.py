@@ -24,7 +24,7 @@ def venue_tops(venue: str, lines: Iterable[Mapping[str, Any]], paths: Iterable[P
         return _ticker_tops(paths)
     out = []
     for line in lines:
-        if line["kind"] == "quote":
+        if line["kind"] == "quote" and line["sequence"] is not None:
             bid = (shown(line["bid_price"]), shown(line["bid_size"]))
             ask = (shown(line["ask_price"]), shown(line["ask_size"]))
             out.append((line["instrument"], line["sequence"], (bid, ask)))

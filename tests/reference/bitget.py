@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import checksums
-from .book import Book, Output, Update, check, owns
+from .book import Book, Output, Update, check, on_unnumbered, owns
 from .fields import (
     Record,
     book_records,
@@ -31,7 +31,7 @@ from .fields import (
     record,
     rows_of,
 )
-from .streams import is_old
+from .followed import LINK, on_followed
 from .venue import Venue
 from .wire import lower_side, symbol_of, touch
 
@@ -71,7 +71,7 @@ class Bitget(Venue):
         rows = rows_of(value.get("data"))
         if channel in RANKS:
             for row in rows:  # a message is all or nothing: refuse it before anything changes
-                _update(row, integer(row.get("checksum")))
+                _update(row, (integer(row.get("checksum")), None))
         for row in rows:
             ts_event = ns_of_ms(row.get("ts") or row.get("T") or value.get("ts"))
             if channel in TRADES:
@@ -96,19 +96,18 @@ class Bitget(Venue):
     ) -> Output:
         """``pseq`` names the ``seq`` before; then the checksum, where there is one."""
         book = self.books[name]
-        if is_old(book, update.last):
-            return []
-        if is_snapshot:
-            out = book.replace(update)
-            self.fresh.add(name)
-        elif book.state != "live":
-            return []
-        elif _links(book, update, name in self.fresh):
+        if update.last is None:
+            out = on_unnumbered(book, update, is_snapshot)
+        elif not is_snapshot and name in self.fresh and _overlaps(book, update):
             out = book.apply(update)
-            self.fresh.discard(name)
         else:
-            book.state = "gap"
-            return [("gap", book.sequence, update.prev)]
+            out = on_followed(book, update, is_snapshot, LINK)
+        if book.state != "live" or book.sequence != update.last:
+            return out  # not live, or a message from before
+        if is_snapshot:
+            self.fresh.add(name)
+        else:
+            self.fresh.discard(name)
         said = integer(row.get("checksum")) or None
         return check(book, out, said, checksums.interleaved(book, CHECKED_DEPTH))
 
@@ -120,7 +119,7 @@ class Bitget(Venue):
             if sequence <= self.quote_ids.get(name, -1):
                 return []  # the same update again, from another line
             self.quote_ids[name] = sequence
-        update = _update(row, None)
+        update = _update(row, (None, None))
         best = [side[0] if side else (None, None) for side in (update.bids, update.asks)]
         return [record("quote", name, ts_event, ts_recv, sequence, **touch(*best[0], *best[1]))]
 
@@ -144,13 +143,18 @@ def _update(row: dict[str, Any], source: Any) -> Update:
         bids=levels(row.get("bids", row.get("b")), 0, 1),
         asks=levels(row.get("asks", row.get("a")), 0, 1),
         source=source,
+        time=source[0],
     )
 
 
-def _links(book: Book, update: Update, is_first: bool) -> bool:
-    if update.prev is None or book.sequence is None:
-        return update.last is None and book.sequence is None  # a stream without numbers
-    return update.prev == book.sequence or (is_first and update.prev <= book.sequence)
+def _overlaps(book: Book, update: Update) -> bool:
+    """An update that starts before the book's number and ends behind it."""
+    if book.state != "live" or None in (book.sequence, update.last, update.prev):
+        return False
+    assert update.prev is not None
+    assert update.last is not None
+    assert book.sequence is not None
+    return update.prev <= book.sequence < update.last
 
 
 def _trade(

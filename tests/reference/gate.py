@@ -33,8 +33,8 @@ from .fields import (
     record,
     rows_of,
 )
+from .followed import Follow, on_followed
 from .rows import Row, frame_bytes
-from .streams import on_counted
 from .strict_json import BadJson, loads
 from .venue import Venue
 from .wire import ns_of_s, symbol_of, touch
@@ -50,6 +50,7 @@ KINDS = {
 }
 
 
+RANGE = Follow(expected=lambda last: last + 1, got=lambda update: update.first)
 RANKS = {"obu": 1, "order_book_update": 2, "order_book": 3}
 
 
@@ -148,6 +149,7 @@ class Gate(Venue):
             update = Update(
                 last=needed_integer(row.get("u")),
                 first=None if is_full else needed_integer(row.get("U")),
+                time=ts_event,
                 bids=_levels(row.get("b")),
                 asks=_levels(row.get("a")),
                 source=source,
@@ -159,7 +161,7 @@ class Gate(Venue):
         if kind == "order_book":
             out = on_window(book, update)
         elif kind == "obu":
-            out = on_counted(book, update, is_full)
+            out = on_followed(book, update, is_full, RANGE)
         else:
             out = on_ranged(book, update, SPOT, self.snapshots.get(name, []))
         return book_records(name, out, ts_event, ts_recv)

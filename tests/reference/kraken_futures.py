@@ -8,7 +8,8 @@ Where the documents are silent:
   the same ticker is left alone, also where an old ticker has only that one.
 * A ticker that names a next funding of 0 names none. A ticker with sizes is a quote too (the venue
   has no best-bid/offer channel); one without (``ticker_lite``) is not.
-* A snapshot whose ``seq`` is not beyond that of a live book is a repetition.
+* What is not newer than a live book by ``seq`` and by time is a repetition, snapshots too. Deltas
+  before the first snapshot are not applied, but a hole among them is a gap.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from .fields import (
     record,
     rows_of,
 )
-from .streams import on_counted
+from .followed import COUNT, on_followed
 from .venue import Venue
 from .wire import lower_side, symbol_of, touch
 
@@ -84,8 +85,9 @@ class KrakenFutures(Venue):
             bids=bids,
             asks=asks,
             source=(ts_event, ts_recv),
+            time=ts_event,
         )
-        out = on_counted(self.books.setdefault(name, Book()), update, is_snapshot)
+        out = on_followed(self.books.setdefault(name, Book()), update, is_snapshot, COUNT)
         return book_records(name, out, ts_event, ts_recv)
 
     def _trade(self, row: dict[str, Any], flags: tuple[str, ...], ts_recv: int | None) -> Record:
