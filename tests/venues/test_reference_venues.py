@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from feedd import venues
 from feedd.capture.instruments import load_file
 from feedd.shm.rows import InstrumentKind
 from feedd.venues.reference import InstrumentInfo
@@ -66,8 +67,11 @@ def test_tables_have_no_mistakes(name: str) -> None:
     assert list(reference_problems(reference)) == []
 
 
-def test_every_fixture_is_used() -> None:
+def test_every_venue_has_a_fixture() -> None:
     assert {path.stem for path in FIXTURES.glob("*.json")} == set(EXPECTED)
+    described = {name for name in venues.names() if venues.load(name).reference is not None}
+    assert described <= set(EXPECTED)
+    assert set(NAMES) <= set(EXPECTED)
 
 
 def test_families_of_one_exchange_leave_each_other_alone() -> None:
