@@ -264,6 +264,8 @@ def differs_in_a_level(before: str, after: str) -> bool:
 
 
 def _is_level(path: tuple[Any, ...]) -> bool:
+    if not path:
+        return False  # the message has other keys than before
     if path[-1] in LEVEL_FIELDS or (path[0] == "data" and path[-1] == "size"):
         return True
     in_list = bool(LEVEL_LISTS & {step for step in path if isinstance(step, str)})
