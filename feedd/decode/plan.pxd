@@ -4,7 +4,7 @@ A *program* says which slot of a row becomes which field of which record. Slot -
 venue has no such field. All memory belongs to the ``Plan`` and lives as long as it.
 """
 
-from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport fd_plan
 
@@ -16,20 +16,46 @@ cdef enum:
     YIELDS_BOOK = 8
     YIELDS_DERIV = 16
     YIELDS_GREEKS = 32
+    YIELDS_CHECKSUM = 64      # a message that only says what the book's checksum is
 
 cdef enum:
     POLICY_NONE_FULL = 0
     POLICY_PREV_LINK = 1
     POLICY_PREV_LINK_REST = 2
     POLICY_RANGE_REST = 3
+    POLICY_RANGE = 4          # first == last + 1, snapshot in the stream
+    POLICY_PLUS_ONE = 5       # current == last + 1, snapshot in the stream
+    POLICY_CHECKSUM = 6
+    POLICY_KEYED_ROWS = 7
+    POLICY_TRUST = 8
 
 cdef enum:
     RESYNC_NONE = 0
     RESYNC_RESUBSCRIBE = 1
     RESYNC_REST = 2
+    RESYNC_RECONNECT = 3
+
+cdef enum:
+    SNAPSHOT_TYPE = 0         # the type field, the previous number, or never
+    SNAPSHOT_ALWAYS = 1
+    SNAPSHOT_ROWS = 2         # a payload that is a list of rows
+
+cdef enum:
+    REPLAY_NEVER = 0
+    REPLAY_ALWAYS = 1
+    REPLAY_ROWS = 2
+    REPLAY_FILTER = 3
+
+cdef enum:
+    CHECKSUM_ASKS_THEN_BIDS = 0
+    CHECKSUM_INTERLEAVED = 1
+
+cdef enum:
+    TIME_RFC3339 = 127
 
 cdef enum:
     TEXT_MAX = 16
+    TEXTS_MAX = 4
     SIDE_TEXTS = 8
     DERIV_NUMBERS = 7
     GREEKS_NUMBERS = 10
@@ -38,54 +64,101 @@ ctypedef struct field_t:
     int16_t slot
     int16_t shift
     uint8_t zero_absent
+    uint8_t negative_absent
+    uint8_t magnitude
 
 ctypedef struct text_t:
     uint8_t n
     uint8_t text[16]
 
+# The value in a slot is one of a few texts.
+ctypedef struct filter_t:
+    int16_t slot              # -1: no such rule
+    uint8_t n                 # 0: any value that is there and not false, "" or null
+    text_t text[4]
+
+ctypedef struct texts_t:
+    uint8_t n
+    text_t text[4]
+
+ctypedef struct checksum_t:
+    uint8_t used
+    int16_t slot              # in the book message, -1: comes in messages of its own
+    uint8_t is_signed
+    uint8_t levels
+    uint8_t order
+    uint8_t join              # separator byte, 0 none
+    uint8_t digits_only
+    uint8_t javascript
+    uint8_t negative_asks
+    uint8_t zero_is_none
+
 ctypedef struct side_rule_t:
     int16_t slot
+    uint8_t sign
     uint8_t n
     int8_t value[8]
     text_t text[8]
 
 ctypedef struct program_t:
     uint8_t yields
+    int32_t stream            # channel whose stream these messages belong to (mostly its own)
     int16_t symbol
+    # text around the symbol, which runs up to a delimiter; n of 0: the value is the symbol
+    uint8_t symbol_cut
+    text_t symbol_prefix
     uint8_t n_time
     int16_t time[3]
-    int16_t time_shift
-    # a row with another text in this slot is of another product
-    int16_t only
-    uint8_t n_only
-    text_t only_text[4]
+    int16_t time_shift        # TIME_RFC3339: a text
+    filter_t foreign          # a row with another text in this slot is of another product
+    filter_t only             # a row without one of these texts is passed over
     # trade or liquidation
     field_t price
     field_t size
     int16_t id
     int16_t trade_sequence
-    int16_t flags[3]          # liquidation, block, combo
+    filter_t flags[3]         # liquidation, block, combo
     uint8_t block
+    uint8_t replay            # REPLAY_*
+    filter_t replay_when
     side_rule_t side
     # quote: bid price, bid size, ask price, ask size
     field_t quote[4]
     int16_t quote_sequence
+    uint8_t quote_optional
     # book
     uint8_t policy
     uint8_t resync
     uint8_t rank
+    uint8_t snapshot_by       # SNAPSHOT_*
+    uint8_t snapshot_reset
+    uint8_t sides_optional
+    uint8_t type_optional
+    uint8_t rows              # every row is one level
     int16_t first
     int16_t current
     int16_t previous
     int16_t type
-    text_t snapshot_type
-    text_t delta_type
+    texts_t snapshot_type
+    texts_t delta_type
+    texts_t delete_type
     uint8_t n_snapshot_previous
     int64_t snapshot_previous[4]
     int32_t rest_channel      # engine channel of the REST body, -1 none
+    uint8_t n_depths
+    uint32_t depths[8]        # ascending; the book is cut to the subscribed one of them
+    checksum_t checksum
+    int16_t checksum_slot     # of a YIELDS_CHECKSUM message
+    # a level that is a row
+    int16_t level_price
+    int16_t level_size
+    int16_t level_count
+    int16_t level_id
+    side_rule_t level_side    # +1 a bid
     # derivative fields in the order of records.DERIV_FIELDS, then greeks
     field_t deriv[7]
     int16_t next_funding
+    int16_t next_funding_shift
     field_t greeks[10]
 
 
@@ -94,6 +167,10 @@ cdef class Plan:
     cdef program_t* programs
     cdef int64_t future_ns_max
     cdef bint upper_case
+    cdef bint has_connection_sequence   # slot 0 of the envelope rows
+    cdef uint64_t connection_first
+    cdef readonly object learn          # venues.schema.Learn or None
+    cdef readonly dict depth_rules      # channel name -> venues.schema.Depth
     cdef readonly str venue
     cdef readonly tuple channels   # names, by engine channel; REST bodies as "<channel>/rest"
     cdef list _owned               # bytes objects that C pointers refer to

@@ -18,13 +18,23 @@ cdef enum:
     JOIN_TOO_OLD = 2
     JOIN_NOT_NEEDED = 3
 
+# What a keyed row says of a level beside price and size (POLICY_KEYED_ROWS).
+ctypedef struct rowkey_t:
+    uint64_t id
+    uint8_t has_price
+    uint8_t is_delete
+
 # One book message, checked and converted, not yet applied.
 ctypedef struct update_t:
-    uint64_t first, current
+    uint64_t first, current   # FEEDD_NO_SEQUENCE where the policy has no numbers
     int64_t previous
     uint8_t has_previous
+    uint8_t has_current
     uint8_t snapshot
-    int32_t channel
+    uint8_t has_checksum      # the message carries one that counts
+    int64_t checksum
+    const rowkey_t* keys      # of bids, then asks; NULL unless the policy is keyed
+    int32_t channel           # channel of the stream (program_t.stream)
     uint64_t topic
     stamp_t stamp
     const fd_level* bids

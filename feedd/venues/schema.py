@@ -2,7 +2,10 @@
 
 A venue is data: which messages exist, how to tell them apart, where each field is and how it is
 written. ``feedd.decode.plan`` compiles it into key tables for the native engine. A *path* is a
-dotted list of object keys (``"greeks.delta"``) inside one row of a channel's payload.
+dotted list of object keys (``"greeks.delta"``) inside one row of a channel's payload; a step that
+is a number is a position in an array (``"bbo.0.px"``). ``"@.action"`` starts at the root of the
+message, ``"^.instId"`` at the row around a nested one (see ``Channel.each``), ``"."`` is the
+payload itself where that is a single value.
 """
 
 from __future__ import annotations
@@ -17,26 +20,44 @@ from feedd.venues.session_schema import Session
 __all__ = [
     "Book",
     "Channel",
+    "Checksum",
+    "ChecksumMessage",
+    "ConnectionSequence",
     "Decode",
+    "Depth",
     "Deriv",
     "Envelope",
     "Field",
     "FlagRule",
     "Greeks",
+    "Learn",
     "Level",
+    "LevelSide",
     "Liquidation",
     "Path",
     "Quote",
     "RestDepth",
     "RowFilter",
     "SideRule",
+    "TimeField",
     "Trade",
     "Venue",
 ]
 
 Path = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
-Policy = Literal["none_full", "prev_link", "prev_link_rest", "range_plus_one_rest"]
-TimeUnit = Literal["s", "ms", "us", "ns"]
+Policy = Literal[
+    "none_full",
+    "prev_link",
+    "prev_link_rest",
+    "range_plus_one",
+    "range_plus_one_rest",
+    "plus_one",
+    "checksum_only",
+    "keyed_rows",
+    "trust_tcp",
+]
+TimeUnit = Literal["s", "ms", "us", "ns", "rfc3339"]
+Texts = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=4)]
 
 
 class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,25 +71,46 @@ class Field(_Base, frozen=True, kw_only=True):
     shift: Annotated[int, msgspec.Meta(ge=-18, le=18)] = 0
     zero_absent: bool = False
     """Zero means that the venue has no value."""
+    negative_absent: bool = False
+    """A number below zero means that the venue has no value (Binance options: IV -1.0)."""
+    magnitude: bool = False
+    """The sign says something else (the side of a trade): it is dropped."""
 
 
 Number = Path | Field
 
 
-class SideRule(_Base, frozen=True, kw_only=True):
-    """The aggressor's side: the value at ``path``, as text, is one of ``buy`` or of ``sell``."""
+class RowFilter(_Base, frozen=True, kw_only=True):
+    """The value at ``path``, as text, is one of ``values``; numbers, true and false as written."""
 
     path: Path
-    buy: tuple[str, ...]
-    sell: tuple[str, ...]
+    values: Texts
+
+
+class SideRule(_Base, frozen=True, kw_only=True):
+    """The aggressor's side: the value at ``path``, as text, is one of ``buy`` or of ``sell``;
+    with ``sign`` it is a number whose sign is the side, positive a buy."""
+
+    path: Path
+    buy: tuple[str, ...] = ()
+    sell: tuple[str, ...] = ()
+    sign: bool = False
 
 
 class FlagRule(_Base, frozen=True, kw_only=True):
-    """Trade flags; each is set when the value at its path is there and not false, "" or null."""
+    """Trade flags. A path: set when the value there is there and not false, "" or null. A filter:
+    set when the value there is one of its values."""
 
-    liquidation: Path | None = None
-    block: Path | None = None
-    combo: Path | None = None
+    liquidation: Path | RowFilter | None = None
+    block: Path | RowFilter | None = None
+    combo: Path | RowFilter | None = None
+
+
+class TimeField(_Base, frozen=True, kw_only=True):
+    """A time whose unit is not that of the channel."""
+
+    path: Path
+    unit: TimeUnit
 
 
 class Trade(_Base, frozen=True, kw_only=True):
@@ -80,6 +122,9 @@ class Trade(_Base, frozen=True, kw_only=True):
     flags: FlagRule = FlagRule()
     block: bool = False
     """Every trade of the channel is a block trade."""
+    replay: bool | RowFilter | Literal["rows"] = False
+    """Trades of the past, sent on subscription: all of the channel, those that a filter names, or
+    those of a message that is a list of rows (one trade alone is news)."""
 
 
 class Liquidation(Trade, frozen=True, kw_only=True):
@@ -94,6 +139,9 @@ class Quote(_Base, frozen=True, kw_only=True):
     ask_price: Number
     ask_size: Number
     sequence: Path | None = None
+    optional: bool = False
+    """A row that lacks one of the four fields is no quote (else the message is malformed). A null
+    field, or one of an array that is too short, is a missing side in either case."""
 
 
 class Deriv(_Base, frozen=True, kw_only=True):
@@ -104,7 +152,7 @@ class Deriv(_Base, frozen=True, kw_only=True):
     funding_rate: Number | None = None
     predicted_funding: Number | None = None
     settlement: Number | None = None
-    next_funding: Path | None = None
+    next_funding: Path | TimeField | None = None
 
 
 class Greeks(_Base, frozen=True, kw_only=True):
@@ -122,11 +170,69 @@ class Greeks(_Base, frozen=True, kw_only=True):
     mark: Number | None = None
 
 
-class Level(_Base, frozen=True, kw_only=True):
-    """Positions inside one level array."""
+Member = Annotated[int, msgspec.Meta(ge=0, le=15)] | Path
 
-    price: Annotated[int, msgspec.Meta(ge=0, le=7)] = 0
-    size: Annotated[int, msgspec.Meta(ge=0, le=7)] = 1
+
+class LevelSide(_Base, frozen=True, kw_only=True):
+    """The side of a level of a mixed list: a text, or the sign of a number (positive is a bid)."""
+
+    at: Member
+    bid: tuple[str, ...] = ()
+    ask: tuple[str, ...] = ()
+    sign: bool = False
+
+
+class Level(_Base, frozen=True, kw_only=True):
+    """One level: an array (members are positions), an object (keys), or with ``Book.rows`` a whole
+    row of the payload (paths)."""
+
+    price: Member = 0
+    size: Member = 1
+    side: LevelSide | None = None
+    count: Member | None = None
+    """Number of orders: zero deletes the level, whatever its size says."""
+    id: Path | None = None
+    """Key of the level with ``policy = "keyed_rows"``; later rows may leave the price out."""
+
+
+class Checksum(_Base, frozen=True, kw_only=True):
+    """CRC-32 over the text of the best levels, after every message that carries one.
+
+    Kraken: unsigned, asks then bids, no separator, digits only. OKX and Bitget (old form): signed,
+    bid and ask in turn, ``:`` between. Bitfinex: the same with numbers as JavaScript prints them
+    and negative ask sizes, in messages of their own (see ``ChecksumMessage``).
+    """
+
+    path: Path | None = None
+    """In the book message; absent: only separate messages carry it."""
+    signed: bool = False
+    levels: Annotated[int, msgspec.Meta(ge=1, le=100)] = 25
+    order: Literal["asks_then_bids", "interleaved"] = "interleaved"
+    join: Annotated[str, msgspec.Meta(max_length=1)] = ":"
+    digits_only: bool = False
+    """Without the decimal point and without leading zeros."""
+    number: Literal["as_sent", "javascript"] = "as_sent"
+    negative_asks: bool = False
+    zero_is_none: bool = False
+    """The venue sends 0 where it computes none."""
+
+
+class ChecksumMessage(_Base, frozen=True, kw_only=True):
+    """A message whose only content is the checksum of the book named by ``same_stream_as``."""
+
+    path: Path = "."
+
+
+class Depth(_Base, frozen=True, kw_only=True):
+    """A book cut to the subscribed depth after each message, without deletes for what falls out.
+
+    The depth comes from the answer to the subscription: ``depth`` and ``symbol`` are paths in a
+    control message; without one it is the least of ``values`` that holds the snapshot.
+    """
+
+    values: Annotated[tuple[int, ...], msgspec.Meta(min_length=1, max_length=8)]
+    depth: str | None = None
+    symbol: str | None = None
 
 
 class RestDepth(_Base, frozen=True, kw_only=True):
@@ -146,49 +252,96 @@ class Book(_Base, frozen=True, kw_only=True):
     """An order book channel and the rule that keeps it whole.
 
     ``none_full``: every message is the whole (partial) book.
-    ``prev_link``: ``previous`` equals the last ``current``; the snapshot comes in the stream.
+    ``prev_link``: ``previous`` equals the last ``current``; the snapshot comes in the stream. Equal
+    numbers without levels keep alive; a lower ``current`` behind the right ``previous`` is a reset.
     ``prev_link_rest``: ``previous`` equals the last ``current``; the snapshot comes from REST and
     joins at ``first <= id <= current`` or ``previous == id``.
+    ``range_plus_one``: ``first == last + 1``; the snapshot comes in the stream.
     ``range_plus_one_rest``: ``first <= last + 1 <= current``; REST snapshot, joined the same way.
+    ``plus_one``: ``current == last + 1`` per instrument; the snapshot comes in the stream.
+    ``checksum_only``: no numbers, a checksum on every message.
+    ``keyed_rows``: no numbers; every row has an id, and a change of an unknown id is a gap.
+    ``trust_tcp``: no numbers; order and completeness of the connection (see
+    ``Decode.connection_sequence``), a crossed book is a gap.
     """
 
     policy: Policy
-    current: Path
+    current: Path | None = None
     previous: Path | None = None
     first: Path | None = None
-    bids: Path
-    asks: Path
+    bids: Path | None = None
+    asks: Path | None = None
+    levels: Path | None = None
+    """One list for both sides; ``level.side`` tells them apart."""
+    rows: bool = False
+    """Every row of the payload is one level; rows of one instrument are one event."""
     level: Level = Level()
+    sides_optional: bool = False
+    """A message without levels is an empty change, not a malformed one."""
     type: Path | None = None
-    snapshot_type: str | None = None
-    delta_type: str | None = None
+    snapshot_type: str | Texts | None = None
+    delta_type: str | Texts | None = None
+    delete_type: str | Texts | None = None
+    """Types whose levels are deleted, whatever their size."""
+    type_optional: bool = False
+    """A message without a type is a change."""
+    snapshot: Literal["type", "always", "rows"] = "type"
+    """``always``: every message of the channel is one; ``rows``: a payload that is a list of rows
+    is one, a single row is a change."""
     snapshot_previous: tuple[Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)], ...] = ()
     """Values of ``previous`` that mark a snapshot; a missing one does unless ``delta_type`` says
     otherwise."""
+    snapshot_reset: bool = False
+    """A snapshot replaces the book also when its number is lower than the last one."""
     rest: RestDepth | None = None
-    resync: Literal["resubscribe", "rest", "none"] = "none"
+    resync: Literal["resubscribe", "rest", "reconnect", "none"] = "none"
     rank: Annotated[int, msgspec.Meta(ge=0, le=9)] = 5
     """Which channel owns the book of an instrument that comes on several: the lowest rank."""
+    checksum: Checksum | None = None
+    depth: Depth | None = None
+
+
+class Learn(_Base, frozen=True, kw_only=True):
+    """Channel numbers that a venue hands out per connection (Bitfinex ``chanId``).
+
+    A control message for which every filter of ``when`` holds says that the number at ``id`` means
+    ``topic``, a text with ``{path}`` placeholders (a missing value is empty); ``forget`` names the
+    messages that take it back.
+    """
+
+    when: Annotated[tuple[RowFilter, ...], msgspec.Meta(min_length=1, max_length=4)]
+    forget: tuple[RowFilter, ...] = ()
+    id: Path
+    topic: str
+
+
+class ConnectionSequence(_Base, frozen=True, kw_only=True):
+    """One counter over all messages of a connection, acks and heartbeats included: plus one each.
+
+    A jump is a gap of every book of the connection; a number that was there before drops the
+    message. ``first`` is what a new connection starts with.
+    """
+
+    path: Path
+    first: int
 
 
 class Envelope(_Base, frozen=True, kw_only=True):
     """Where the topic and the payload of a message are; tried in the order of the file."""
 
     topic: Path | None = None
+    """A text; where it is a number, what ``Decode.learn`` says that it means."""
     payload: str = ""
     """Path of the payload; "" is the whole message."""
-    match: Literal["topics", "events"] = "topics"
+    match: Literal["topics", "events", "names"] = "topics"
     """Which list of a channel the topic is compared with."""
     channel: str | None = None
     """Without a topic: the channel that the whole message is tried as."""
-
-
-class RowFilter(_Base, frozen=True, kw_only=True):
-    """Rows of another product in one stream: a row whose value at ``path`` is there and not one of
-    ``values`` is passed over."""
-
-    path: Path
-    values: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=4)]
+    when: RowFilter | None = None
+    """A message for which this does not hold is control, not data (an ack on a data channel)."""
+    tagged: bool = False
+    """The message is an array; a text where the payload should be is a tag that moves the payload
+    and all that is behind it up by one (Bitfinex: ``[17, "te", [...]]``)."""
 
 
 class Decode(_Base, frozen=True, kw_only=True):
@@ -200,6 +353,10 @@ class Decode(_Base, frozen=True, kw_only=True):
     symbol_case: Literal["as_is", "upper"] = "as_is"
     """What turns the symbol of a topic into the venue's spelling."""
     only: RowFilter | None = None
+    """Rows of another product in one stream: a row whose value at the path is there and not one of
+    the values is passed over."""
+    connection_sequence: ConnectionSequence | None = None
+    learn: Learn | None = None
     future_ms_max: Annotated[int, msgspec.Meta(ge=0, le=31_622_400_000)] = 5_000
     """An event time this far ahead of the receive time is flagged BAD_TS."""
 
@@ -210,6 +367,12 @@ class Channel(_Base, frozen=True, kw_only=True):
     topics: tuple[str, ...] = ()
     """Patterns: ``{symbol}`` and other ``{placeholders}`` stand for text without delimiters."""
     events: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    """A third list of patterns, for venues with two forms of messages (see ``Envelope.match``)."""
+    tags: tuple[str, ...] = ()
+    """Tags of the message (see ``Envelope.tagged``); none: a message without a tag."""
+    same_stream_as: str | None = None
+    """The channel whose stream this one belongs to: its snapshots have a topic of their own."""
     subscribe: str | dict[str, Any] | None = None
     """Topic to subscribe to: ``{symbol}``, ``{symbol_lower}``, and options such as ``{interval}``;
     a table becomes one JSON argument. Absent: the channel is understood but not offered in the
@@ -218,9 +381,17 @@ class Channel(_Base, frozen=True, kw_only=True):
     """Defaults of the placeholders of ``subscribe``."""
     kinds: tuple[str, ...] = ()
     """Kinds of instruments that have this channel (``"perpetual"``); empty: all of them."""
-    payload: Literal["object", "rows", "either"] = "object"
+    payload: Literal["object", "rows", "either", "value"] = "object"
+    """One row, a list of rows, either of them, or a single value; a row is an object or array."""
+    each: Path | None = None
+    """A list inside each row of the payload whose elements are the rows meant; fields of the row
+    around them are ``^.`` paths."""
+    only: RowFilter | None = None
+    """Rows for which this does not hold, or that lack the value, are passed over."""
     symbol: Path | None = None
     """Path of the symbol in a row; absent: the ``{symbol}`` of the topic."""
+    symbol_pattern: str | None = None
+    """What is around the symbol there: ``"ob.{symbol}.{levels}"``."""
     time: tuple[Path, ...] = ()
     """Paths of the event time, first found counts."""
     time_unit: TimeUnit = "ms"
@@ -230,6 +401,7 @@ class Channel(_Base, frozen=True, kw_only=True):
     book: Book | None = None
     deriv: Deriv | None = None
     greeks: Greeks | None = None
+    checksum: ChecksumMessage | None = None
 
 
 class Venue(_Base, frozen=True, kw_only=True):
