@@ -168,11 +168,14 @@ class CaptureDecoder:
                     self._waiting[request.symbol] = None
         elif row.dir == "close":
             self._closed.add(row.conn)
+        elif row.dir == "open" and row.conn in self._lines:
+            self._pipeline.line_forget(self._lines[row.conn])
 
     def _reopened(self, conn: str, line: int, t: int) -> None:
         """Data after a close: what came in between is unknown. (A capture that just ends with a
         close has lost nothing.)"""
         self._closed.discard(conn)
+        self._pipeline.line_forget(line)
         if self._pipeline.line_down(self._handle, line, t):
             self._pipeline.status(Event.LINE_DOWN, t, scope=Scope.CONNECTION, line=line)
 

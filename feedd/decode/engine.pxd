@@ -1,6 +1,6 @@
 """C declarations of the native decode engine (feedd/decode/src)."""
 
-from libc.stdint cimport int8_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef extern from "decimal.h" nogil:
@@ -26,6 +26,10 @@ cdef extern from "json.h" nogil:
     size_t fd_unescape(const uint8_t* p, size_t n, uint8_t* out)
 
 
+cdef extern from "when.h" nogil:
+    int fd_rfc3339(const uint8_t* p, size_t n, int64_t* out)
+
+
 cdef extern from "engine.h" nogil:
     enum:
         FD_ABSENT
@@ -41,11 +45,27 @@ cdef extern from "engine.h" nogil:
         FD_OP_NODE
         FD_OP_LEVELS
         FD_OP_PAYLOAD
+        FD_OP_TOPIC
+        FD_OP_EACH
         FD_OK
         FD_BAD_JSON
         FD_BAD_SHAPE
         FD_SHAPE_OBJECT
         FD_SHAPE_ROWS
+        FD_SHAPE_VALUE
+        FD_BOTH_SIDES
+        FD_ENV_MAX
+        FD_PARENT_MAX
+        FD_POSITIONS
+        FD_NO_SLOT
+        FD_TEXT_MAX
+        FD_LEARNED_MAX
+        FD_PRICE
+        FD_SIZE
+        FD_SIDE
+        FD_COUNT
+        FD_SIDE_TEXTS
+        FD_SIDE_TEXT_MAX
         FD_NO_CHANNEL
         FD_CONTROL_TOPIC
         FD_TOPIC_ABSENT
@@ -59,7 +79,9 @@ cdef extern from "engine.h" nogil:
     ctypedef struct fd_level:
         fd_dec price_dec
         double price, size
-        uint8_t inexact
+        uint64_t size_m
+        int16_t size_e
+        uint8_t inexact, side
 
     ctypedef struct fd_levels:
         uint32_t start, count
@@ -75,15 +97,27 @@ cdef extern from "engine.h" nogil:
     ctypedef struct fd_node:
         fd_key* keys
         uint16_t n, slot_lo, slot_hi
-        uint8_t has_levels
+        uint8_t has_levels, has_topic, has_payload, positional
+        uint8_t at[32]
         uint8_t table[64]
 
     ctypedef struct fd_level_shape:
         uint16_t price, size
+        uint8_t general, is_object
+        uint8_t used[4]
+        uint16_t at[4]
+        const uint8_t* key[4]
+        uint8_t key_len[4]
+        uint8_t side_sign, n_side
+        uint8_t side_value[4]
+        uint8_t side_len[4]
+        uint8_t side_text[4][12]
 
     ctypedef struct fd_channel:
-        int32_t node
-        uint16_t slots
+        int32_t node, each_node
+        uint16_t slots, parent_base, n_parent, env_base, n_env
+        uint16_t env[24]
+        uint16_t value_slot
         uint8_t shapes
         fd_level_shape level
 
@@ -95,9 +129,23 @@ cdef extern from "engine.h" nogil:
         int32_t channel
         uint8_t envelope
 
+    ctypedef struct fd_text:
+        uint8_t n
+        uint8_t text[16]
+
     ctypedef struct fd_envelope:
         int32_t node, fixed
-        uint8_t root_is_payload
+        uint8_t root_is_payload, tagged, n_bare, missing_is_control, n_when
+        uint16_t when
+        fd_text when_text[4]
+        fd_text bare[4]
+        uint8_t separator
+
+    ctypedef struct fd_learned:
+        uint64_t id
+        uint32_t line
+        uint16_t len
+        uint8_t text[112]
 
     ctypedef struct fd_cached_topic:
         pass
@@ -113,6 +161,7 @@ cdef extern from "engine.h" nogil:
         uint32_t cache_mask, cache_n
         uint8_t* arena
         uint32_t arena_n, arena_cap
+        uint32_t n_env
 
     ctypedef struct fd_msg:
         const uint8_t* base
@@ -121,10 +170,16 @@ cdef extern from "engine.h" nogil:
         uint64_t topic_hash
         uint16_t sym_off, sym_len
         uint8_t topic_text[256]
+        uint8_t listed, bare
+        uint32_t line
+        const fd_learned* learned
+        uint32_t learned_mask
+        fd_val env[24]
         fd_val* slots
         uint32_t rows
         fd_levels* sides
         fd_level* levels
+        fd_level* mixed
         uint32_t n_levels
         const char* error
         uint8_t* copy

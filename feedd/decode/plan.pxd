@@ -6,7 +6,7 @@ venue has no such field. All memory belongs to the ``Plan`` and lives as long as
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from feedd.decode.engine cimport fd_plan
+from feedd.decode.engine cimport fd_level_shape, fd_plan
 
 cdef enum:
     # kinds that a program yields
@@ -103,9 +103,11 @@ ctypedef struct side_rule_t:
 ctypedef struct program_t:
     uint8_t yields
     int32_t stream            # channel whose stream these messages belong to (mostly its own)
+    uint8_t one_stream        # whatever the topic says: several topics make one stream
     int16_t symbol
-    # text around the symbol, which runs up to a delimiter; n of 0: the value is the symbol
+    # what is around the symbol in its value
     uint8_t symbol_cut
+    uint8_t symbol_end        # 0: the end of the value
     text_t symbol_prefix
     uint8_t n_time
     int16_t time[3]
@@ -173,7 +175,13 @@ cdef class Plan:
     cdef readonly dict depth_rules      # channel name -> venues.schema.Depth
     cdef readonly str venue
     cdef readonly tuple channels   # names, by engine channel; REST bodies as "<channel>/rest"
+    cdef readonly tuple slot_paths # by engine channel: slot -> path as in the venue file
     cdef list _owned               # bytes objects that C pointers refer to
+    cdef uint32_t _channel(self, int index, tree, list env, uint32_t at) except? 0
+    cdef _level(self, fd_level_shape* out, level)
+    cdef _envelope(self, int index, envelope, venue, list env)
     cdef uint32_t _node(self, dict members, dict slots, uint32_t at) except? 0
     cdef void _blank(self, program_t* p)
+    cdef _times(self, program_t* p, paths, unit, dict slots)
+    cdef _trade_program(self, program_t* p, trade, dict slots)
     cdef _book_program(self, program_t* p, book, dict slots)

@@ -1,6 +1,6 @@
 """Compile a venue description into the tables that the native engine walks."""
 
-from feedd.venues.schema import Venue
+from feedd.venues.schema import Depth, Learn, Venue
 
 class Plan:
     """Key tables and programs of one venue; used by one pipeline, on one thread."""
@@ -9,6 +9,11 @@ class Plan:
     """Name of the venue, the prefix of its instrument names."""
     channels: tuple[str, ...]
     """Channel names by their index in the engine; REST bodies are ``"<channel>/rest"``."""
+    slot_paths: tuple[tuple[str, ...], ...]
+    """By engine channel: the path of every slot, as the venue file writes it."""
+    learn: Learn | None
+    depth_rules: dict[str, Depth]
+    """Channel name -> how its books are cut."""
     def __init__(self, venue: Venue) -> None:
         """Raises ConfigError when the description does not fit the engine's bounds."""
 

@@ -1,74 +1,50 @@
 """Compile a venue description into the tables that the native engine walks."""
 
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from feedd.decode.engine cimport (
-    FD_CONTROL_TOPIC, FD_OP_LEVELS, FD_OP_NODE, FD_OP_PAYLOAD, FD_OP_SLOT, FD_PLAN_DEPTH_MAX,
-    FD_SHAPE_OBJECT, FD_SHAPE_ROWS, fd_cached_topic, fd_channel, fd_decimal_init, fd_envelope,
-    fd_key, fd_key_hash, fd_node, fd_topic,
+    FD_BOTH_SIDES, FD_CONTROL_TOPIC, FD_COUNT, FD_ENV_MAX, FD_NO_SLOT, FD_OP_EACH, FD_OP_LEVELS,
+    FD_OP_NODE, FD_OP_PAYLOAD, FD_OP_SLOT, FD_OP_TOPIC, FD_PARENT_MAX, FD_PLAN_DEPTH_MAX,
+    FD_POSITIONS, FD_PRICE, FD_SHAPE_OBJECT, FD_SHAPE_ROWS, FD_SHAPE_VALUE, FD_SIDE,
+    FD_SIDE_TEXT_MAX, FD_SIZE, FD_TEXT_MAX, fd_cached_topic, fd_channel, fd_decimal_init,
+    fd_envelope, fd_key, fd_key_hash, fd_level_shape, fd_node, fd_text, fd_topic,
 )
 
+from feedd.decode import trees as key_trees
 from feedd.errors import ConfigError
+from feedd.venues.schema import RowFilter, TimeField
 
 KEYS_MAX = 48
 SLOTS_MAX = 60
 CACHE_SLOTS = 16384          # a power of two, twice the topics remembered at most
 CACHE_ARENA_BYTES = 512 * 1024
 
-_SHIFT = {"s": 9, "ms": 6, "us": 3, "ns": 0}
+_SHIFT = {"s": 9, "ms": 6, "us": 3, "ns": 0, "rfc3339": TIME_RFC3339}
 _POLICY = {
     "none_full": POLICY_NONE_FULL,
     "prev_link": POLICY_PREV_LINK,
     "prev_link_rest": POLICY_PREV_LINK_REST,
+    "range_plus_one": POLICY_RANGE,
     "range_plus_one_rest": POLICY_RANGE_REST,
+    "plus_one": POLICY_PLUS_ONE,
+    "checksum_only": POLICY_CHECKSUM,
+    "keyed_rows": POLICY_KEYED_ROWS,
+    "trust_tcp": POLICY_TRUST,
 }
-_RESYNC = {"none": RESYNC_NONE, "resubscribe": RESYNC_RESUBSCRIBE, "rest": RESYNC_REST}
-_DERIV = (
-    "mark", "index", "last", "open_interest", "funding_rate", "predicted_funding", "settlement",
-)
-_GREEKS = (
-    "delta", "gamma", "vega", "theta", "rho", "mark_iv", "bid_iv", "ask_iv", "underlying", "mark",
-)
+_RESYNC = {
+    "none": RESYNC_NONE, "resubscribe": RESYNC_RESUBSCRIBE, "rest": RESYNC_REST,
+    "reconnect": RESYNC_RECONNECT,
+}
+_SNAPSHOT = {"type": SNAPSHOT_TYPE, "always": SNAPSHOT_ALWAYS, "rows": SNAPSHOT_ROWS}
+_SHAPES = {
+    "object": FD_SHAPE_OBJECT,
+    "rows": FD_SHAPE_ROWS,
+    "either": FD_SHAPE_OBJECT | FD_SHAPE_ROWS,
+    "value": FD_SHAPE_VALUE,
+}
 _IVS = frozenset(("mark_iv", "bid_iv", "ask_iv"))
-
-
-class _Tree:
-    """Key tables under construction: nested dicts, a leaf is (op, argument)."""
-
-    def __init__(self, where):
-        self.where = where
-        self.root = {}
-        self.slots = {}          # path -> slot, in the order of a walk through the tree
-        self.problems = []
-
-    def leaf(self, path, op, arg=None):
-        keys = path.split(".")
-        node = self.root
-        for key in keys[:-1]:
-            node = node.setdefault(key, {})
-            if not isinstance(node, dict):
-                self.problems.append(f"{self.where}: {path!r} goes through a value")
-                return
-        old = node.setdefault(keys[-1], (op, arg if arg is not None else path))
-        if old != (op, arg if arg is not None else path):
-            self.problems.append(f"{self.where}: {path!r} has two meanings")
-
-    def slot(self, path):
-        if path is not None:
-            self.leaf(path, FD_OP_SLOT)
-        return path
-
-    def number(self, path_or_list):
-        """Number the slots depth first, so that an object's slots are one range."""
-        def walk(node):
-            for value in node.values():
-                if isinstance(value, dict):
-                    walk(value)
-                elif value[0] == FD_OP_SLOT:
-                    self.slots[value[1]] = len(self.slots)
-        walk(path_or_list)
 
 
 cdef class Plan:
@@ -92,47 +68,68 @@ cdef class Plan:
     def __init__(self, venue):
         if not fd_decimal_init():
             raise MemoryError("no locale object for number conversion")
+        decode = venue.decode
         self.venue = venue.name
-        self.future_ns_max = venue.decode.future_ms_max * 1_000_000
-        self.upper_case = venue.decode.symbol_case == "upper"
-        names = list(venue.channels)
-        rest = [n for n in names if venue.channels[n].book and venue.channels[n].book.rest]
-        self.channels = tuple(names + [f"{n}/rest" for n in rest])
-        only = venue.decode.only
-        trees = [_channel_tree(n, venue.channels[n], only) for n in names]
-        trees += [_rest_tree(n, venue.channels[n].book) for n in rest]
-        envelopes = [_envelope_tree(i, e) for i, e in enumerate(venue.decode.envelopes)]
-        problems = [p for tree in trees + envelopes for p in tree.problems]
-        for tree in trees:
-            if len(tree.slots) > SLOTS_MAX:
-                problems.append(f"{tree.where}: more than {SLOTS_MAX} different fields")
+        self.future_ns_max = decode.future_ms_max * 1_000_000
+        self.upper_case = decode.symbol_case == "upper"
+        self.learn = decode.learn
+        self.depth_rules = {
+            name: channel.book.depth for name, channel in venue.channels.items()
+            if channel.book is not None and channel.book.depth is not None
+        }
+        trees = key_trees.channel_trees(venue)
+        self.channels = tuple(trees)
+        self.slot_paths = tuple(tuple(tree.slots) for tree in trees.values())
+        # the counter of the connection is value 0 of the message
+        env = []
+        if decode.connection_sequence is not None:
+            self.has_connection_sequence = True
+            self.connection_first = decode.connection_sequence.first
+            env.append(decode.connection_sequence.path)
+        env += [e.when.path for e in decode.envelopes if e.when is not None]
+        for tree in trees.values():
+            env += tree.env
+        env = list(dict.fromkeys(env))
+        envelopes = key_trees.envelope_trees(venue, env)
+        problems = [p for tree in (*trees.values(), *envelopes) for p in tree.problems]
+        problems += [
+            f"{tree.where}: more than {SLOTS_MAX} different fields"
+            for tree in trees.values() if len(tree.slots) > SLOTS_MAX
+        ]
+        problems += [
+            f"{tree.where}: more than {FD_PARENT_MAX} different '^.' fields"
+            for tree in trees.values() if tree.parents > FD_PARENT_MAX
+        ]
+        if len(env) > FD_ENV_MAX:
+            problems.append(f"decode: more than {FD_ENV_MAX} different '@.' fields")
         if problems:
             raise ConfigError(problems)
-        self._allocate(trees, envelopes, venue)
+        self._allocate(list(trees.values()), envelopes, venue, env)
+        names = list(venue.channels)
         cdef int i
         for i, name in enumerate(names):
-            self._program(i, venue.channels[name], trees[i].slots)
-            if only is not None:
-                self.programs[i].only = trees[i].slots[only.path]
-                for text in only.values[:4]:
-                    _text(&self.programs[i].only_text[self.programs[i].n_only], text)
-                    self.programs[i].n_only += 1
-            if name in rest:
-                self.programs[i].rest_channel = len(names) + rest.index(name)
-        for i, name in enumerate(rest):
-            self._rest_program(len(names) + i, venue.channels[name], trees[len(names) + i].slots)
+            self._program(i, venue, venue.channels[name], trees[name].slots)
+            if f"{name}/rest" in trees:
+                self.programs[i].rest_channel = self.channels.index(f"{name}/rest")
+        for i, name in enumerate(self.channels[len(names):], len(names)):
+            self._rest_program(i, venue.channels[name.removesuffix("/rest")], trees[name].slots)
+        for i, name in enumerate(names):
+            alias = venue.channels[name].same_stream_as
+            if alias is not None:
+                self.programs[i].stream = names.index(alias)
+                self.programs[i].one_stream = self.programs[names.index(alias)].one_stream = 1
         self._topics(venue, names)
 
     # ---- engine tables -----------------------------------------------------------------------
 
-    def _allocate(self, list trees, list envelopes, venue):
-        cdef uint32_t n_nodes = sum(_count_nodes(t.root) for t in trees + envelopes)
-        cdef fd_channel* channel
-        cdef fd_envelope* envelope
+    def _allocate(self, list trees, list envelopes, venue, list env):
+        roots = [t.row for t in trees] + [t.parent for t in trees if t.parent is not None]
+        roots += [e.root for e in envelopes]
+        cdef uint32_t n_nodes = sum(_count_nodes(root) for root in roots)
         cdef uint32_t at = 0
         self.plan.nodes = <fd_node*>calloc(n_nodes, sizeof(fd_node))
         self.plan.channels = <fd_channel*>calloc(len(trees), sizeof(fd_channel))
-        self.plan.envelopes = <fd_envelope*>calloc(len(envelopes), sizeof(fd_envelope))
+        self.plan.envelopes = <fd_envelope*>calloc(len(envelopes) + 1, sizeof(fd_envelope))
         self.plan.cache = <fd_cached_topic*>calloc(CACHE_SLOTS, sizeof(fd_cached_topic))
         self.plan.arena = <uint8_t*>calloc(CACHE_ARENA_BYTES, 1)
         self.programs = <program_t*>calloc(len(trees), sizeof(program_t))
@@ -142,23 +139,90 @@ cdef class Plan:
         self.plan.n_nodes = n_nodes
         self.plan.n_channels = len(trees)
         self.plan.n_envelopes = len(envelopes)
+        self.plan.n_env = len(env)
         self.plan.cache_mask = CACHE_SLOTS - 1
         self.plan.arena_cap = CACHE_ARENA_BYTES
         for i, tree in enumerate(trees):
-            channel = &self.plan.channels[i]
-            channel.node = at
-            channel.slots = len(tree.slots)
-            channel.shapes = tree.shapes
-            channel.level.price, channel.level.size = tree.level
-            at = self._node(tree.root, tree.slots, at)
+            at = self._channel(i, tree, env, at)
+            level = venue.channels[tree.where.split(".")[1]].book
+            if level is not None and not level.rows and "/" not in self.channels[i]:
+                self._level(&self.plan.channels[i].level, level.level)
+            else:
+                self.plan.channels[i].level.size = 1
         for i, tree in enumerate(envelopes):
-            envelope = &self.plan.envelopes[i]
-            envelope.node = at
-            envelope.fixed = -1
-            if tree.channel is not None:
-                envelope.fixed = self.channels.index(tree.channel)
-            envelope.root_is_payload = tree.root_is_payload
-            at = self._node(tree.root, {}, at)
+            self._envelope(i, venue.decode.envelopes[i], venue, env)
+            self.plan.envelopes[i].node = at
+            at = self._node(tree.root, {path: k for k, path in enumerate(env)}, at)
+
+    cdef uint32_t _channel(self, int index, tree, list env, uint32_t at) except? 0:
+        cdef fd_channel* channel = &self.plan.channels[index]
+        channel.slots = len(tree.slots)
+        channel.shapes = _SHAPES[tree.shape]
+        channel.value_slot = tree.slots.get(".", 0)
+        channel.n_parent = tree.parents
+        channel.parent_base = tree.own
+        channel.n_env = len(tree.env)
+        channel.env_base = tree.own + tree.parents
+        for k, path in enumerate(tree.env):
+            channel.env[k] = env.index(path)
+        channel.each_node = -1
+        channel.node = at
+        if tree.parent is not None:
+            bank = {path: slot - tree.own for path, slot in tree.slots.items()}
+            at = self._node(tree.parent, bank, at)
+            channel.each_node = at
+        return self._node(tree.row, tree.slots, at)
+
+    cdef _level(self, fd_level_shape* out, level):
+        members = [level.price, level.size, level.side.at if level.side else None, level.count]
+        if (isinstance(level.price, int) and isinstance(level.size, int)
+                and members[2] is None and members[3] is None):
+            out.price, out.size = level.price, level.size
+            return
+        out.general = 1
+        out.is_object = isinstance(level.price, str)
+        cdef int k
+        for k, member in zip((FD_PRICE, FD_SIZE, FD_SIDE, FD_COUNT), members, strict=True):
+            if member is None:
+                continue
+            out.used[k] = 1
+            if isinstance(member, int):
+                out.at[k] = member
+                continue
+            raw = member.encode()
+            self._owned.append(raw)
+            out.key[k] = <const uint8_t*><const char*>raw
+            out.key_len[k] = len(raw)
+        if level.side is None:
+            return
+        out.side_sign = level.side.sign
+        for texts, value in ((level.side.bid, 0), (level.side.ask, 1)):
+            for text in texts:
+                raw = text.encode()
+                if out.n_side == 4 or len(raw) > FD_SIDE_TEXT_MAX:
+                    raise ConfigError([f"level.side: {text!r} is too long or one too many"])
+                out.side_value[out.n_side] = value
+                out.side_len[out.n_side] = len(raw)
+                memcpy(out.side_text[out.n_side], <const char*>raw, len(raw))
+                out.n_side += 1
+
+    cdef _envelope(self, int index, envelope, venue, list env):
+        cdef fd_envelope* out = &self.plan.envelopes[index]
+        out.fixed = -1
+        if envelope.channel is not None:
+            out.fixed = self.channels.index(envelope.channel)
+        out.root_is_payload = envelope.payload == ""
+        out.tagged = envelope.tagged
+        out.missing_is_control = envelope.without_payload == "control"
+        out.separator = <uint8_t>ord(venue.decode.delimiters[0])
+        if envelope.when is not None:
+            out.when = env.index(envelope.when.path)
+            for text in envelope.when.values:
+                _engine_text(&out.when_text[out.n_when], text)
+                out.n_when += 1
+        for text in envelope.bare_tags:
+            _engine_text(&out.bare[out.n_bare], text)
+            out.n_bare += 1
 
     cdef uint32_t _node(self, dict members, dict slots, uint32_t at) except? 0:
         """Fill node ``at`` and those below it; returns the first free node."""
@@ -171,10 +235,13 @@ cdef class Plan:
         node.keys = <fd_key*>calloc(len(members) + 1, sizeof(fd_key))
         if node.keys == NULL:
             raise MemoryError
-        used = [slots[p] for p in _slot_paths(members) if p in slots]
+        used = [slots[p] for p in _leaves(members, "slot") if p in slots]
         node.slot_lo = min(used, default=0)
         node.slot_hi = max(used, default=-1) + 1
-        node.has_levels = _has_levels(members)
+        node.has_levels = any(True for _ in _leaves(members, "levels"))
+        node.has_topic = any(True for _ in _leaves(members, "topic"))
+        node.has_payload = any(True for _ in _leaves(members, "payload"))
+        node.positional = key_trees.is_position(members)
         for key, value in members.items():
             raw = key.encode() + bytes(8)
             self._owned.append(raw)
@@ -187,16 +254,20 @@ cdef class Plan:
                 entry.arg = free_node
                 free_node = self._node(value, slots, free_node)
             else:
-                entry.op = value[0]
-                if value[0] == FD_OP_SLOT:
-                    entry.arg = slots.get(value[1], 0)
-                elif value[0] == FD_OP_LEVELS:
-                    entry.arg = value[1]
+                kind, arg = value
+                entry.op = _OPS[kind]
+                entry.arg = 0
+                if kind == "levels":
+                    entry.arg = arg
+                elif kind == "slot" or kind == "topic":
+                    entry.arg = slots.get(arg, FD_NO_SLOT)
             h = fd_key_hash(entry.prefix, entry.len)
             while node.table[h]:
                 h = (h + 1) & 63
             node.n += 1
             node.table[h] = node.n
+            if key.isdecimal() and int(key) < FD_POSITIONS:
+                node.at[int(key)] = node.n
         return free_node
 
     def _topics(self, venue, list names):
@@ -204,11 +275,13 @@ cdef class Plan:
         for e, envelope in enumerate(venue.decode.envelopes):
             if envelope.topic is None:
                 continue
-            events = envelope.match == "events"
             for i, name in enumerate(names):
-                channel = venue.channels[name]
-                rows += [(p, i, e) for p in (channel.events if events else channel.topics)]
-            control = venue.decode.control_events if events else venue.decode.control_topics
+                rows += [(p, i, e) for p in getattr(venue.channels[name], envelope.match)]
+            control = {
+                "topics": venue.decode.control_topics,
+                "events": venue.decode.control_events,
+                "names": (),
+            }[envelope.match]
             rows += [(p, FD_CONTROL_TOPIC, e) for p in control]
         self.plan.topics = <fd_topic*>calloc(len(rows) + 1, sizeof(fd_topic))
         if self.plan.topics == NULL:
@@ -237,11 +310,14 @@ cdef class Plan:
     cdef void _blank(self, program_t* p):
         cdef int i
         p.symbol = p.id = p.trade_sequence = p.quote_sequence = p.next_funding = -1
-        p.first = p.current = p.previous = p.type = p.side.slot = p.only = -1
+        p.first = p.current = p.previous = p.type = p.side.slot = -1
+        p.foreign.slot = p.only.slot = p.replay_when.slot = -1
         p.rest_channel = -1
         p.price.slot = p.size.slot = -1
+        p.checksum.slot = p.checksum_slot = -1
+        p.level_price = p.level_size = p.level_count = p.level_id = p.level_side.slot = -1
         for i in range(3):
-            p.flags[i] = -1
+            p.flags[i].slot = -1
         for i in range(4):
             p.quote[i].slot = -1
         for i in range(DERIV_NUMBERS):
@@ -249,32 +325,34 @@ cdef class Plan:
         for i in range(GREEKS_NUMBERS):
             p.greeks[i].slot = -1
 
-    def _common(self, int index, channel, dict slots):
-        cdef program_t* p = &self.programs[index]
-        p.time_shift = _SHIFT[channel.time_unit]
-        for path in channel.time[:3]:
+    cdef _times(self, program_t* p, paths, unit, dict slots):
+        p.time_shift = _SHIFT[unit]
+        for path in paths[:3]:
             p.time[p.n_time] = slots[path]
             p.n_time += 1
 
-    def _program(self, int index, channel, dict slots):
+    def _program(self, int index, venue, channel, dict slots):
         cdef program_t* p = &self.programs[index]
         cdef int i
         self._blank(p)
-        self._common(index, channel, slots)
+        p.stream = index
+        self._times(p, channel.time, channel.time_unit, slots)
         p.symbol = slots.get(channel.symbol, -1)
-        trade = channel.trade or channel.liquidation
-        if trade is not None:
-            p.yields |= YIELDS_TRADE if channel.trade else YIELDS_LIQUIDATION
-            p.price = _field(trade.price, slots)
-            p.size = _field(trade.size, slots)
-            p.id = slots.get(trade.id, -1)
-            p.trade_sequence = slots.get(trade.sequence, -1)
-            p.block = trade.block
-            for i, path in enumerate((trade.flags.liquidation, trade.flags.block,
-                                      trade.flags.combo)):
-                p.flags[i] = slots.get(path, -1)
-            if trade.side is not None:
-                _side_rule(&p.side, trade.side, slots)
+        if channel.symbol_pattern is not None:
+            before, _, after = channel.symbol_pattern.partition("{symbol}")
+            _text(&p.symbol_prefix, before)
+            p.symbol_cut = 1
+            p.symbol_end = <uint8_t>ord(after[0]) if after else 0
+        if venue.decode.only is not None:
+            _filter(&p.foreign, venue.decode.only, slots)
+        if channel.only is not None:
+            _filter(&p.only, channel.only, slots)
+        if channel.trade is not None:
+            p.yields |= YIELDS_TRADE
+            self._trade_program(p, channel.trade, slots)
+        elif channel.liquidation is not None:
+            p.yields |= YIELDS_LIQUIDATION
+            self._trade_program(p, channel.liquidation, slots)
         if channel.quote is not None:
             p.yields |= YIELDS_QUOTE
             quote = channel.quote
@@ -282,54 +360,119 @@ cdef class Plan:
                                         quote.ask_size)):
                 p.quote[i] = _field(number, slots)
             p.quote_sequence = slots.get(quote.sequence, -1)
+            p.quote_optional = quote.optional
         if channel.book is not None:
             self._book_program(p, channel.book, slots)
+        if channel.checksum is not None:
+            p.yields |= YIELDS_CHECKSUM
+            p.checksum_slot = slots[channel.checksum.path]
         if channel.deriv is not None:
             p.yields |= YIELDS_DERIV
-            for i, name in enumerate(_DERIV):
+            for i, name in enumerate(key_trees.DERIV_FIELDS):
                 p.deriv[i] = _field(getattr(channel.deriv, name), slots)
-            p.next_funding = slots.get(channel.deriv.next_funding, -1)
+            time = channel.deriv.next_funding
+            p.next_funding = slots.get(key_trees.path_of(time), -1)
+            p.next_funding_shift = _SHIFT[
+                time.unit if isinstance(time, TimeField) else channel.time_unit]
         if channel.greeks is not None:
             p.yields |= YIELDS_GREEKS
-            for i, name in enumerate(_GREEKS):
+            for i, name in enumerate(key_trees.GREEKS_FIELDS):
                 p.greeks[i] = _field(getattr(channel.greeks, name), slots)
                 if name in _IVS:
                     p.greeks[i].zero_absent = 1
+
+    cdef _trade_program(self, program_t* p, trade, dict slots):
+        p.price = _field(trade.price, slots)
+        p.size = _field(trade.size, slots)
+        p.id = slots.get(trade.id, -1)
+        p.trade_sequence = slots.get(trade.sequence, -1)
+        p.block = trade.block
+        flags = (trade.flags.liquidation, trade.flags.block, trade.flags.combo)
+        cdef int i
+        for i in range(3):
+            if flags[i] is not None:
+                _filter(&p.flags[i], flags[i], slots)
+        if trade.side is not None:
+            _side_rule(&p.side, trade.side.path, trade.side.buy, trade.side.sell,
+                       trade.side.sign, slots)
+        if isinstance(trade.replay, RowFilter):
+            p.replay = REPLAY_FILTER
+            _filter(&p.replay_when, trade.replay, slots)
+        elif trade.replay == "rows":
+            p.replay = REPLAY_ROWS
+        elif trade.replay:
+            p.replay = REPLAY_ALWAYS
 
     cdef _book_program(self, program_t* p, book, dict slots):
         p.yields |= YIELDS_BOOK
         p.policy = _POLICY[book.policy]
         p.resync = _RESYNC[book.resync]
         p.rank = book.rank
+        p.snapshot_by = _SNAPSHOT[book.snapshot]
+        p.snapshot_reset = book.snapshot_reset
+        p.sides_optional = book.sides_optional
+        p.type_optional = book.type_optional
+        p.rows = book.rows
         p.first = slots.get(book.first, -1)
-        p.current = slots[book.current]
+        p.current = slots.get(book.current, -1)
         p.previous = slots.get(book.previous, -1)
         p.type = slots.get(book.type, -1)
-        _text(&p.snapshot_type, book.snapshot_type)
-        _text(&p.delta_type, book.delta_type)
+        _texts(&p.snapshot_type, book.snapshot_type)
+        _texts(&p.delta_type, book.delta_type)
+        _texts(&p.delete_type, book.delete_type)
         for value in book.snapshot_previous[:4]:
             p.snapshot_previous[p.n_snapshot_previous] = value
             p.n_snapshot_previous += 1
+        if book.depth is not None:
+            for value in sorted(book.depth.values):
+                p.depths[p.n_depths] = value
+                p.n_depths += 1
+        level = book.level
+        if book.rows:
+            p.level_price = slots[str(level.price)]
+            p.level_size = slots[str(level.size)]
+            p.level_count = -1 if level.count is None else slots[str(level.count)]
+            p.level_id = -1 if level.id is None else slots[level.id]
+            if level.side is not None:
+                _side_rule(&p.level_side, str(level.side.at), level.side.bid, level.side.ask,
+                           level.side.sign, slots)
+        if book.checksum is not None:
+            rule = book.checksum
+            p.checksum.used = 1
+            p.checksum.slot = slots.get(rule.path, -1)
+            p.checksum.is_signed = rule.signed
+            p.checksum.levels = rule.levels
+            p.checksum.order = (
+                CHECKSUM_INTERLEAVED if rule.order == "interleaved" else CHECKSUM_ASKS_THEN_BIDS)
+            p.checksum.join = <uint8_t>ord(rule.join) if rule.join else 0
+            p.checksum.digits_only = rule.digits_only
+            p.checksum.javascript = rule.number == "javascript"
+            p.checksum.negative_asks = rule.negative_asks
+            p.checksum.zero_is_none = rule.zero_is_none
 
     def _rest_program(self, int index, channel, dict slots):
         cdef program_t* p = &self.programs[index]
         rest = channel.book.rest
         self._blank(p)
-        p.time_shift = _SHIFT[channel.time_unit]
-        for path in rest.time[:3]:
-            p.time[p.n_time] = slots[path]
-            p.n_time += 1
+        p.stream = index
+        self._times(p, rest.time, channel.time_unit, slots)
         p.yields = YIELDS_BOOK
         p.policy = POLICY_NONE_FULL
         p.current = slots[rest.id]
         p.symbol = slots.get(rest.symbol, -1)
 
 
+cdef dict _OPS = {
+    "slot": FD_OP_SLOT, "levels": FD_OP_LEVELS, "each": FD_OP_EACH, "topic": FD_OP_TOPIC,
+    "payload": FD_OP_PAYLOAD,
+}
+
+
 cdef field_t _field(number, dict slots):
     cdef field_t f
     f.slot = -1
     f.shift = 0
-    f.zero_absent = 0
+    f.zero_absent = f.negative_absent = f.magnitude = 0
     if number is None:
         return f
     if isinstance(number, str):
@@ -338,6 +481,8 @@ cdef field_t _field(number, dict slots):
     f.slot = slots[number.path]
     f.shift = number.shift
     f.zero_absent = number.zero_absent
+    f.negative_absent = number.negative_absent
+    f.magnitude = number.magnitude
     return f
 
 
@@ -349,101 +494,53 @@ cdef _text(text_t* out, value):
     memcpy(out.text, <const char*>raw, len(raw))
 
 
-cdef _side_rule(side_rule_t* out, rule, dict slots):
-    out.slot = slots[rule.path]
-    for texts, value in ((rule.buy, 1), (rule.sell, -1)):
+cdef _engine_text(fd_text* out, str value):
+    raw = value.encode()
+    if len(raw) > FD_TEXT_MAX:
+        raise ConfigError([f"the text {value!r} is longer than {FD_TEXT_MAX} bytes"])
+    out.n = len(raw)
+    memcpy(out.text, <const char*>raw, len(raw))
+
+
+cdef _texts(texts_t* out, value):
+    for text in (value,) if isinstance(value, str) else value or ():
+        if out.n == TEXTS_MAX:
+            raise ConfigError([f"more than {TEXTS_MAX} texts: {value!r}"])
+        _text(&out.text[out.n], text)
+        out.n += 1
+
+
+cdef _filter(filter_t* out, rule, dict slots):
+    """A ``RowFilter``, or a path whose value has to be there."""
+    out.slot = slots[key_trees.path_of(rule)]
+    for text in rule.values if isinstance(rule, RowFilter) else ():
+        _text(&out.text[out.n], text)
+        out.n += 1
+
+
+cdef _side_rule(side_rule_t* out, path, positive, negative, sign, dict slots):
+    out.slot = slots[path]
+    out.sign = sign
+    for texts, value in ((positive, 1), (negative, -1)):
         for text in texts:
             if out.n == SIDE_TEXTS:
-                raise ConfigError([f"more than {SIDE_TEXTS} texts for the side at {rule.path!r}"])
+                raise ConfigError([f"more than {SIDE_TEXTS} texts for the side at {path!r}"])
             _text(&out.text[out.n], text)
             out.value[out.n] = value
             out.n += 1
-
-
-def _paths(record, names):
-    for name in names:
-        value = getattr(record, name)
-        if value is not None:
-            yield value if isinstance(value, str) else value.path
-
-
-def _channel_tree(name, channel, only):
-    tree = _Tree(f"channels.{name}")
-    tree.shapes = {
-        "object": FD_SHAPE_OBJECT,
-        "rows": FD_SHAPE_ROWS,
-        "either": FD_SHAPE_OBJECT | FD_SHAPE_ROWS,
-    }[channel.payload]
-    tree.level = (0, 1)
-    for path in (channel.symbol, only.path if only else None, *channel.time):
-        tree.slot(path)
-    trade = channel.trade or channel.liquidation
-    if trade is not None:
-        for path in _paths(trade, ("price", "size", "id", "sequence")):
-            tree.slot(path)
-        if trade.side is not None:
-            tree.slot(trade.side.path)
-        for path in _paths(trade.flags, ("liquidation", "block", "combo")):
-            tree.slot(path)
-    if channel.quote is not None:
-        for path in _paths(channel.quote,
-                           ("bid_price", "bid_size", "ask_price", "ask_size", "sequence")):
-            tree.slot(path)
-    if channel.book is not None:
-        for path in _paths(channel.book, ("current", "previous", "first", "type")):
-            tree.slot(path)
-        tree.leaf(channel.book.bids, FD_OP_LEVELS, 0)
-        tree.leaf(channel.book.asks, FD_OP_LEVELS, 1)
-        tree.level = (channel.book.level.price, channel.book.level.size)
-    if channel.deriv is not None:
-        for path in _paths(channel.deriv, (*_DERIV, "next_funding")):
-            tree.slot(path)
-    if channel.greeks is not None:
-        for path in _paths(channel.greeks, _GREEKS):
-            tree.slot(path)
-    tree.number(tree.root)
-    return tree
-
-
-def _rest_tree(name, book):
-    tree = _Tree(f"channels.{name}.book.rest")
-    tree.shapes = FD_SHAPE_OBJECT
-    tree.level = (0, 1)
-    for path in (book.rest.id, book.rest.symbol, *book.rest.time):
-        tree.slot(path)
-    tree.leaf(book.rest.bids, FD_OP_LEVELS, 0)
-    tree.leaf(book.rest.asks, FD_OP_LEVELS, 1)
-    tree.number(tree.root)
-    return tree
-
-
-def _envelope_tree(index, envelope):
-    tree = _Tree(f"decode.envelopes[{index}]")
-    tree.channel = envelope.channel
-    tree.root_is_payload = envelope.payload == ""
-    if envelope.topic is not None:
-        tree.leaf(envelope.topic, FD_OP_SLOT)
-    if envelope.payload:
-        tree.leaf(envelope.payload, FD_OP_PAYLOAD)
-    return tree
 
 
 def _count_nodes(members):
     return 1 + sum(_count_nodes(v) for v in members.values() if isinstance(v, dict))
 
 
-def _slot_paths(members):
+def _leaves(members, kind):
+    """Arguments of the leaves of a kind below a node."""
     for value in members.values():
         if isinstance(value, dict):
-            yield from _slot_paths(value)
-        elif value[0] == FD_OP_SLOT:
+            yield from _leaves(value, kind)
+        elif value[0] == kind:
             yield value[1]
-
-
-def _has_levels(members):
-    return any(
-        _has_levels(v) if isinstance(v, dict) else v[0] == FD_OP_LEVELS for v in members.values()
-    )
 
 
 def _split_pattern(pattern):

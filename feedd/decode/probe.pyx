@@ -56,6 +56,7 @@ cdef class _Probe:
         self.plan.n_channels = 1
         self.plan.channels[0].slots = <uint16_t>len(self.paths)
         self.plan.channels[0].shapes = FD_SHAPE_OBJECT | FD_SHAPE_ROWS
+        self.plan.channels[0].each_node = -1
         self.plan.channels[0].level.price = 0
         self.plan.channels[0].level.size = 1
         self.msg.plan = &self.plan

@@ -4,15 +4,15 @@ Absent is a missing key, null or an empty string; a value of the wrong shape mak
 a bad frame.
 """
 
-from libc.math cimport isinf
+from libc.math cimport fabs, isinf
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_FALSE, FD_NULL, FD_NUM, FD_PADDING, FD_STR, FD_TRUE, fd_dec, fd_msg, fd_scan_dec,
-    fd_text_u64, fd_to_double, fd_to_int, fd_to_u64, fd_unescape, fd_val,
+    fd_rfc3339, fd_text_u64, fd_to_double, fd_to_int, fd_to_u64, fd_unescape, fd_val,
 )
-from feedd.decode.plan cimport field_t, side_rule_t, text_t
+from feedd.decode.plan cimport TIME_RFC3339, field_t, filter_t, side_rule_t, text_t, texts_t
 
 
 cdef inline const uint8_t* text_of(
@@ -63,9 +63,9 @@ cdef inline int number_of(
     value = fd_to_double(d, f.shift, text, n, &cut)
     if isinf(value):
         return -1
-    if f.zero_absent and value == 0:
+    if (f.zero_absent and value == 0) or (f.negative_absent and value < 0):
         return 0
-    out[0] = value
+    out[0] = fabs(value) if f.magnitude else value
     inexact[0] |= cut
     return 1
 
@@ -98,6 +98,24 @@ cdef inline bint plain_of(
     return fd_text_u64(m.base + v.off, v.len, out)
 
 
+cdef inline int _text_time_of(
+    const fd_msg* m, const fd_val* v, int64_t* out
+) noexcept nogil:
+    cdef uint8_t scratch[128]
+    cdef const uint8_t* text
+    cdef uint32_t n
+    cdef int found
+    if v.type == FD_ABSENT or v.type == FD_NULL or (v.type == FD_STR and v.len == 0):
+        return 0
+    if v.type != FD_STR:
+        return -1
+    text = text_of(m, v, scratch, sizeof(scratch), &n)
+    if text == NULL:
+        return -1
+    found = fd_rfc3339(text, n, out)
+    return found if found else -1
+
+
 cdef inline int time_of(
     const fd_msg* m, const fd_val* row, int slot, int shift, int64_t* out
 ) noexcept nogil:
@@ -111,6 +129,8 @@ cdef inline int time_of(
     out[0] = 0
     if slot < 0:
         return 0
+    if shift == TIME_RFC3339:
+        return _text_time_of(m, &row[slot], out)
     if shift == 6 and plain_of(m, &row[slot], &plain) and plain < 9000000000000ULL:
         out[0] = <int64_t>plain * 1_000_000      # milliseconds, as almost every venue sends
         return 1
@@ -147,13 +167,39 @@ cdef inline bint is_text(const uint8_t* p, uint32_t n, const text_t* t) noexcept
     return n == t.n and memcmp(p, t.text, n) == 0
 
 
+cdef inline bint is_one_of(
+    const fd_msg* m, const fd_val* v, const text_t* texts, int n_texts
+) noexcept nogil:
+    """Is the value, numbers and literals as they are written, one of these texts?"""
+    cdef uint8_t scratch[192]
+    cdef const uint8_t* text
+    cdef uint32_t n
+    cdef int i
+    if v.type == FD_ABSENT or v.type == FD_NULL:
+        return False
+    text = text_of(m, v, scratch, sizeof(scratch), &n)
+    if text == NULL:
+        return False
+    for i in range(n_texts):
+        if is_text(text, n, &texts[i]):
+            return True
+    return False
+
+
+cdef inline bint is_in(
+    const fd_msg* m, const fd_val* row, int slot, const texts_t* texts
+) noexcept nogil:
+    return slot >= 0 and is_one_of(m, &row[slot], texts.text, texts.n)
+
+
 cdef inline int side_of(
     const fd_msg* m, const fd_val* row, const side_rule_t* rule, int* out
 ) noexcept nogil:
-    cdef uint8_t scratch[128]
+    cdef uint8_t scratch[192]
     cdef const fd_val* v
     cdef const uint8_t* text
     cdef uint32_t n
+    cdef fd_dec d
     cdef int i
     out[0] = 0
     if rule.slot < 0:
@@ -161,6 +207,11 @@ cdef inline int side_of(
     v = &row[rule.slot]
     if v.type == FD_ABSENT or v.type == FD_NULL:
         return 0
+    if rule.sign:
+        i = decimal_of(m, v, &d, &text, &n, scratch, sizeof(scratch))
+        if i == 1 and d.m:
+            out[0] = -1 if d.neg else 1
+        return i
     text = text_of(m, v, scratch, sizeof(scratch), &n)
     if text == NULL:
         return -1
@@ -172,33 +223,25 @@ cdef inline int side_of(
 
 
 cdef inline bint is_foreign(
-    const fd_msg* m, const fd_val* row, int slot, const text_t* texts, int n_texts
+    const fd_msg* m, const fd_val* row, const filter_t* rule
 ) noexcept nogil:
     """Does the row belong to a product that this venue file does not speak of?"""
-    cdef uint8_t scratch[128]
     cdef const fd_val* v
-    cdef const uint8_t* text
-    cdef uint32_t n
-    cdef int i
-    if slot < 0:
+    if rule.slot < 0:
         return False
-    v = &row[slot]
+    v = &row[rule.slot]
     if v.type == FD_ABSENT or v.type == FD_NULL:
         return False
-    text = text_of(m, v, scratch, sizeof(scratch), &n)
-    if text == NULL:
-        return True
-    for i in range(n_texts):
-        if is_text(text, n, &texts[i]):
-            return False
-    return True
+    return not is_one_of(m, v, rule.text, rule.n)
 
 
-cdef inline bint is_set(const fd_val* row, int slot) noexcept nogil:
-    """A flag: the value is there and is not null, false or an empty string."""
+cdef inline bint is_set(const fd_msg* m, const fd_val* row, const filter_t* rule) noexcept nogil:
+    """A flag: one of its texts, or without texts a value that is not null, false or ""."""
     cdef const fd_val* v
-    if slot < 0:
+    if rule.slot < 0:
         return False
-    v = &row[slot]
+    v = &row[rule.slot]
+    if rule.n:
+        return is_one_of(m, v, rule.text, rule.n)
     return not (v.type == FD_ABSENT or v.type == FD_NULL or v.type == FD_FALSE
                 or (v.type == FD_STR and v.len == 0))

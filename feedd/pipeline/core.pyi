@@ -88,6 +88,10 @@ class Pipeline:
     def resync(self, venue: int, symbol: str, ts_recv: int, reason: str = "operator") -> bool:
         """Start a book anew as if a message had been lost: one gap, then a fresh snapshot. False
         when there is no book yet. Needs ``commit``; KeyError for an unknown symbol."""
+    def line_forget(self, line: int) -> None:
+        """A connection of this number begins: its counter and its channel numbers start over."""
+    def set_depth(self, venue: int, symbol: str, depth: int) -> None:
+        """Levels a side that the venue keeps for us in the book of ``symbol``."""
     def line_down(self, venue: int, line: int, ts_recv: int, reason: str = "connection") -> int:
         """The connection is gone: every book it fed leaves LIVE; returns how many."""
     def status(

@@ -27,7 +27,8 @@ ctypedef struct instrument_t:
     int32_t venue
     uint32_t id               # FEEDD_NO_INSTRUMENT until the supervisor gave one
     int32_t row               # of board and books, -1 none
-    uint32_t depth
+    uint32_t depth            # of the shared book
+    uint32_t cut              # levels a side that the venue keeps for us, 0 unknown
     # book
     fb_book* book
     int32_t book_channel      # engine channel that owns the book, -1 none yet

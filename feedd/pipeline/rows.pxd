@@ -2,9 +2,9 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from feedd.decode.engine cimport fd_msg
+from feedd.decode.engine cimport fd_level, fd_msg
 from feedd.decode.plan cimport program_t
-from feedd.pipeline.books cimport update_t
+from feedd.pipeline.books cimport rowkey_t, update_t
 from feedd.pipeline.instrument cimport instrument_t
 from feedd.pipeline.output cimport Output
 
@@ -12,6 +12,7 @@ ctypedef struct row_t:
     instrument_t* x
     uint8_t yields               # kinds of this row; a kind without a value is not among them
     uint8_t bad_ts
+    uint8_t replay               # a trade of the past
     int64_t ts_event
     # trade
     double price, size
@@ -32,11 +33,15 @@ ctypedef struct row_t:
     uint8_t deriv_inexact
     double greeks[10]
     uint8_t greeks_inexact
-    # book
+    # book; with rows that are levels, this one
     update_t book
+    fd_level level
+    rowkey_t key
+    # a checksum in a message of its own
+    int64_t checksum
 
 # NULL, or why the row is not what the venue file promises.
 cdef const char* row_convert(
     const fd_msg* m, uint32_t index, const program_t* p, row_t* r) noexcept nogil
-cdef void row_publish(Output out, const program_t* p, row_t* r, int64_t ts_recv, int32_t channel,
-                      int line) noexcept nogil
+cdef void row_publish(
+    Output out, const program_t* p, row_t* r, int64_t ts_recv, int line) noexcept nogil

@@ -8,21 +8,23 @@ from libc.math cimport NAN, isnan
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from feedd.decode.engine cimport FD_ABSENT, FD_NUM, FD_STR, fd_levels, fd_msg, fd_text_u64, fd_val
-from feedd.decode.plan cimport (
-    DERIV_NUMBERS, GREEKS_NUMBERS, POLICY_NONE_FULL, POLICY_PREV_LINK, POLICY_PREV_LINK_REST,
-    YIELDS_BOOK, YIELDS_DERIV, YIELDS_GREEKS, YIELDS_LIQUIDATION, YIELDS_QUOTE,
-    YIELDS_TRADE, program_t,
+from feedd.decode.engine cimport (
+    FD_ABSENT, FD_NULL, FD_NUM, FD_STR, fd_msg, fd_text_u64, fd_val,
 )
+from feedd.decode.plan cimport (
+    DERIV_NUMBERS, GREEKS_NUMBERS, REPLAY_ALWAYS, REPLAY_FILTER, REPLAY_ROWS, YIELDS_BOOK,
+    YIELDS_CHECKSUM, YIELDS_DERIV, YIELDS_GREEKS, YIELDS_LIQUIDATION, YIELDS_QUOTE, YIELDS_TRADE,
+    program_t,
+)
+from feedd.pipeline.bookrow cimport book_convert
 from feedd.pipeline.convert cimport (
-    integer_of, is_foreign, is_set, is_text, number_of, sequence_of, side_of, text_of,
-    time_of,
+    integer_of, is_foreign, is_set, number_of, sequence_of, side_of, text_of, time_of,
 )
 from feedd.pipeline.instrument cimport ids_seen, instrument_t
 from feedd.pipeline.output cimport Output, stamp_t
 from feedd.shm.feedd cimport (
     FEEDD_BAD_TS, FEEDD_DERIV, FEEDD_GREEKS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_LIQUIDATION,
-    FEEDD_NO_SEQUENCE, FEEDD_QUOTE, FEEDD_TRADE, FEEDD_TRADE_BLOCK, FEEDD_TRADE_COMBO,
+    FEEDD_NO_SEQUENCE, FEEDD_QUOTE, FEEDD_REPLAY, FEEDD_TRADE, FEEDD_TRADE_BLOCK, FEEDD_TRADE_COMBO,
     FEEDD_TRADE_ID_CUT, FEEDD_TRADE_LIQUIDATION, feedd_board_row, feedd_put, feedd_record,
     feedd_seq_begin, feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64,
 )
@@ -56,7 +58,7 @@ cdef const char* row_convert(
     cdef const char* why
     cdef int i, found
     r.yields = p.yields
-    if is_foreign(m, row, p.only, p.only_text, p.n_only):
+    if is_foreign(m, row, &p.foreign) or (p.only.slot >= 0 and not is_set(m, row, &p.only)):
         r.yields = 0
         return NULL
     r.bad_ts = 0
@@ -77,9 +79,12 @@ cdef const char* row_convert(
         if why != NULL:
             return why
     if p.yields & YIELDS_BOOK:
-        why = _book(m, index, row, p, r)
+        why = book_convert(m, index, row, p, r)
         if why != NULL:
             return why
+    if p.yields & YIELDS_CHECKSUM:
+        if integer_of(m, row, p.checksum_slot, 0, &r.checksum) != 1:
+            return b"checksum is not a number"
     if p.yields & YIELDS_DERIV:
         why = _deriv(m, row, p, r)
         if why != NULL:
@@ -103,12 +108,14 @@ cdef const char* _trade(
     if sequence_of(m, row, p.trade_sequence, &r.trade_sequence) < 0:
         return b"trade sequence is not a number"
     r.trade_flags = FEEDD_TRADE_BLOCK if p.block else 0
-    if is_set(row, p.flags[0]):
+    if is_set(m, row, &p.flags[0]):
         r.trade_flags |= FEEDD_TRADE_LIQUIDATION
-    if is_set(row, p.flags[1]):
+    if is_set(m, row, &p.flags[1]):
         r.trade_flags |= FEEDD_TRADE_BLOCK
-    if is_set(row, p.flags[2]):
+    if is_set(m, row, &p.flags[2]):
         r.trade_flags |= FEEDD_TRADE_COMBO
+    r.replay = (p.replay == REPLAY_ALWAYS or (p.replay == REPLAY_ROWS and m.listed)
+                or (p.replay == REPLAY_FILTER and is_set(m, row, &p.replay_when)))
     return _trade_id(m, row, p, r)
 
 
@@ -127,7 +134,7 @@ cdef const char* _trade_id(
         return NULL
     v = &row[p.id]
     if v.type != FD_STR and v.type != FD_NUM:
-        if is_set(row, p.id):
+        if v.type != FD_ABSENT and v.type != FD_NULL:
             return b"trade id is neither text nor number"
         return NULL
     text = text_of(m, v, scratch, sizeof(scratch), &n)
@@ -158,6 +165,9 @@ cdef const char* _quote(
     for i in range(4):
         v = &row[p.quote[i].slot]
         if v.type == FD_ABSENT:
+            if p.quote_optional:
+                r.yields &= ~YIELDS_QUOTE
+                return NULL
             return b"quote without one of its four fields"
         found = number_of(m, row, p.quote[i], &r.quote[i], &r.quote_inexact)
         if found < 0:
@@ -171,62 +181,6 @@ cdef const char* _quote(
     if found < 0 or (found == 0 and p.quote_sequence >= 0):
         return b"quote without its sequence"
     r.has_quote_sequence = found
-    return NULL
-
-
-cdef const char* _book(
-    const fd_msg* m, uint32_t index, const fd_val* row, const program_t* p, row_t* r
-) noexcept nogil:
-    cdef const fd_levels* bids = &m.sides[index * 2]
-    cdef const fd_levels* asks = &m.sides[index * 2 + 1]
-    cdef uint8_t scratch[128]
-    cdef const uint8_t* text
-    cdef uint32_t n = 0
-    cdef int i, found
-    cdef bint is_delta = False
-    if bids.seen == 2 or asks.seen == 2:
-        return b"levels are not [price, size] lists"
-    if bids.seen == 0 and asks.seen == 0:
-        return b"book without bids and asks"
-    if sequence_of(m, row, p.current, &r.book.current) != 1:
-        return b"book without its sequence"
-    r.book.first = r.book.current
-    if p.first >= 0 and sequence_of(m, row, p.first, &r.book.first) != 1:
-        return b"book without its first sequence"
-    if r.book.first > r.book.current:
-        return b"book whose first sequence is above its last"
-    found = integer_of(m, row, p.previous, 0, &r.book.previous)
-    if found < 0:
-        return b"previous sequence is not a number"
-    r.book.has_previous = found
-    if not found:
-        r.book.previous = -1
-    r.book.snapshot = p.policy == POLICY_NONE_FULL
-    if p.policy == POLICY_PREV_LINK:
-        if p.type >= 0 and row[p.type].type == FD_STR:
-            text = text_of(m, &row[p.type], scratch, sizeof(scratch), &n)
-            if text == NULL:
-                return b"book type not in the venue file"
-            if p.snapshot_type.n and is_text(text, n, &p.snapshot_type):
-                r.book.snapshot = 1
-            elif p.delta_type.n and is_text(text, n, &p.delta_type):
-                is_delta = True
-            else:
-                return b"book type not in the venue file"
-        if not r.book.snapshot and not r.book.has_previous and not is_delta:
-            r.book.snapshot = 1
-        for i in range(p.n_snapshot_previous):
-            if r.book.has_previous and r.book.previous == p.snapshot_previous[i]:
-                r.book.snapshot = 1
-    if not r.book.snapshot and not r.book.has_previous and (
-            p.policy == POLICY_PREV_LINK or p.policy == POLICY_PREV_LINK_REST):
-        return b"delta without its previous sequence"
-    r.book.bids = m.levels + bids.start
-    r.book.asks = m.levels + asks.start
-    r.book.n_bid = bids.count
-    r.book.n_ask = asks.count
-    r.book.channel = m.channel
-    r.book.topic = m.topic_hash
     return NULL
 
 
@@ -244,7 +198,7 @@ cdef const char* _deriv(
             return b"derivative field is not a number"
         if found:
             r.deriv_mask |= 1 << i
-    found = integer_of(m, row, p.next_funding, p.time_shift, &r.next_funding)
+    found = time_of(m, row, p.next_funding, p.next_funding_shift, &r.next_funding)
     if found < 0:
         return b"next funding time is not a number"
     if found and r.next_funding != 0:
@@ -275,7 +229,7 @@ cdef const char* _greeks(
 # ---- publication -------------------------------------------------------------------------------
 
 cdef void row_publish(
-    Output out, const program_t* p, row_t* r, int64_t ts_recv, int32_t channel, int line
+    Output out, const program_t* p, row_t* r, int64_t ts_recv, int line
 ) noexcept nogil:
     """The records of a row but its book, each into the ring and the board."""
     cdef stamp_t s
@@ -287,10 +241,13 @@ cdef void row_publish(
     if r.bad_ts:
         out.c[FEEDD_C_bad_timestamps] += 1
     if r.yields & YIELDS_TRADE:
-        if r.has_id and ids_seen(r.x, channel, r.trade_id, r.id_numeric):
+        if r.has_id and ids_seen(r.x, p.stream, r.trade_id, r.id_numeric):
             out.c[FEEDD_C_duplicates] += 1
         else:
+            if r.replay:
+                s.flags |= FEEDD_REPLAY
             _put_trade(out, r, &s, FEEDD_TRADE)
+            s.flags &= ~FEEDD_REPLAY
             out.c[FEEDD_C_trades] += 1
     if r.yields & YIELDS_LIQUIDATION:
         _put_trade(out, r, &s, FEEDD_LIQUIDATION)

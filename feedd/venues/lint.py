@@ -12,9 +12,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from feedd.toml_lint import Issue, Problem, parse
-from feedd.venues.lint_paths import field_problems
+from feedd.venues.lint_books import book_problems
+from feedd.venues.lint_paths import MESSAGE_PATHS_MAX, field_problems, message_paths
 from feedd.venues.reference_lint import reference_problems
-from feedd.venues.schema import Book, Channel, Decode, Envelope, RestDepth, SideRule, Venue
+from feedd.venues.schema import (
+    Channel,
+    Decode,
+    Envelope,
+    FlagRule,
+    RowFilter,
+    SideRule,
+    Venue,
+)
 from feedd.venues.session_lint import session_problems
 from feedd.venues.templates import FACTS
 from feedd.venues.templates import holes as topic_holes
@@ -27,8 +36,8 @@ _TOPIC_MAX = 256
 _TEXT_MAX = 16
 _SIDE_TEXTS_MAX = 8
 _TIMES_MAX = 3
-_SNAPSHOT_PREVIOUS_MAX = 4
-_RECORDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks")
+_RECORDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks", "checksum")
+_LISTS = ("topics", "events", "names")
 _SYMBOL_HOLES = ("symbol", "symbol_lower")
 
 
@@ -80,7 +89,8 @@ def _topic_problems(venue: Venue) -> Iterator[Issue]:
         for topic in getattr(venue.decode, f"control_{kind}"):
             owners[kind, _shape(topic)] = f"decode.control_{kind}"
     for name, channel in venue.channels.items():
-        for kind, patterns in (("topics", channel.topics), ("events", channel.events)):
+        for kind in _LISTS:
+            patterns = getattr(channel, kind)
             for index, pattern in enumerate(patterns):
                 path = ("channels", name, kind, index)
                 for message in _pattern_problems(pattern, venue.decode.delimiters):
@@ -94,12 +104,21 @@ def _topic_problems(venue: Venue) -> Iterator[Issue]:
 
 def _symbol_problems(name: str, channel: Channel) -> Iterator[Issue]:
     """Without a path of its own the symbol comes from the topic."""
+    pattern = channel.symbol_pattern
+    if pattern is not None:
+        key = ("channels", name, "symbol_pattern")
+        if channel.symbol is None:
+            yield key, 'has no meaning without the key "symbol"'
+        if pattern.count("{symbol}") != 1:
+            yield key, "needs {symbol} once"
+        if len(pattern.partition("{symbol}")[0].encode()) > _TEXT_MAX:
+            yield key, f"at most {_TEXT_MAX} bytes before {{symbol}}"
     if channel.symbol is not None:
         return
     for index, topic in enumerate(channel.topics):
         if "{symbol}" not in topic:
-            key = ("channels", name, "topics", index)
-            yield key, f'"{topic}" needs {{symbol}}, because the channel has no key "symbol"'
+            place = ("channels", name, "topics", index)
+            yield place, f'"{topic}" needs {{symbol}}, because the channel has no key "symbol"'
     if channel.events:
         yield (
             ("channels", name, "events"),
@@ -147,9 +166,10 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
     decode = venue.decode
     if not decode.envelopes:
         yield ("decode", "envelopes"), "at least one envelope is needed"
-    for text in decode.only.values if decode.only else ():
-        if len(text.encode()) > _TEXT_MAX:
-            yield ("decode", "only", "values"), f'"{text}" is longer than {_TEXT_MAX} bytes'
+    if decode.only is not None:
+        yield from _filter_problems(("decode", "only"), decode.only)
+    if decode.learn is not None and not any(e.tagged or e.topic for e in decode.envelopes):
+        yield ("decode", "learn"), "no envelope has a topic that could be a number"
     for index, envelope in enumerate(decode.envelopes):
         path = ("decode", "envelopes", index)
         if (envelope.topic is None) == (envelope.channel is None):
@@ -157,6 +177,15 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
         if envelope.channel is not None and envelope.channel not in venue.channels:
             known = ", ".join(venue.channels)
             yield (*path, "channel"), f'no channel "{envelope.channel}"; there are {known}'
+        if envelope.when is not None:
+            if not envelope.when.path.startswith("@."):
+                yield (*path, "when", "path"), 'must start at the root of the message: "@."'
+            yield from _filter_problems((*path, "when"), envelope.when)
+        if envelope.bare_tags and not envelope.tagged:
+            yield (*path, "bare_tags"), "has no meaning without tagged = true"
+        for text in envelope.bare_tags:
+            if len(text.encode()) > _TEXT_MAX:
+                yield (*path, "bare_tags"), f'"{text}" is longer than {_TEXT_MAX} bytes'
         if envelope.topic is not None:
             if envelope.payload and _inside(envelope.topic, envelope.payload):
                 yield (*path, "topic"), f'lies inside the payload "{envelope.payload}"'
@@ -165,11 +194,29 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
     fixed = {envelope.channel for envelope in decode.envelopes}
     lists = {envelope.match for envelope in _topical(decode)}
     for name, channel in venue.channels.items():
-        offered = {kind for kind in ("topics", "events") if getattr(channel, kind)}
+        offered = {kind for kind in _LISTS if getattr(channel, kind)}
         for kind in sorted(offered - lists):
             yield ("channels", name, kind), f'no envelope has match = "{kind}"'
         if not offered and name not in fixed:
-            yield ("channels", name), 'never recognised: it needs the key "topics" or "events"'
+            yield (
+                ("channels", name),
+                'never recognised: it needs the key "topics", "events" or "names"',
+            )
+        alias = channel.same_stream_as
+        if alias is not None:
+            key = ("channels", name, "same_stream_as")
+            if alias not in venue.channels or alias == name:
+                known = ", ".join(other for other in venue.channels if other != name)
+                yield key, f'no other channel "{alias}"; there are {known}'
+            elif venue.channels[alias].same_stream_as is not None:
+                yield key, f'"{alias}" itself belongs to another channel'
+        if channel.checksum is not None:
+            book = venue.channels[alias].book if alias in venue.channels else None
+            if book is None or book.checksum is None:
+                yield (
+                    ("channels", name, "checksum"),
+                    'needs "same_stream_as" with a channel whose book has a checksum rule',
+                )
 
 
 def _inside(path: str, other: str) -> bool:
@@ -178,84 +225,11 @@ def _inside(path: str, other: str) -> bool:
 
 # ---- channels ------------------------------------------------------------------------------------
 
-_NEEDS: dict[str, tuple[str, ...]] = {
-    "none_full": (),
-    "prev_link": ("previous",),
-    "prev_link_rest": ("previous", "first", "rest"),
-    "range_plus_one_rest": ("first", "rest"),
-}
-_RESYNC = {
-    "none_full": "none",
-    "prev_link": "resubscribe",
-    "prev_link_rest": "rest",
-    "range_plus_one_rest": "rest",
-}
-
-
-def _book_problems(name: str, book: Book) -> Iterator[Issue]:
-    path = ("channels", name, "book")
-    needs = _NEEDS[book.policy]
-    for key in ("previous", "first", "rest"):
-        there = getattr(book, key) is not None
-        if there and key not in needs:
-            yield (*path, key), f'has no meaning with policy = "{book.policy}"'
-        elif not there and key in needs:
-            yield path, f'policy = "{book.policy}" needs the key "{key}"'
-    if book.resync != _RESYNC[book.policy]:
-        yield (
-            (*path, "resync"),
-            f'policy = "{book.policy}" needs resync = "{_RESYNC[book.policy]}"',
-        )
-    for key in ("type", "snapshot_type", "delta_type", "snapshot_previous"):
-        if getattr(book, key) and book.policy != "prev_link":
-            yield (*path, key), f'has no meaning with policy = "{book.policy}"'
-    if book.policy == "prev_link":
-        yield from _type_problems(path, book)
-    if len(book.snapshot_previous) > _SNAPSHOT_PREVIOUS_MAX:
-        yield (*path, "snapshot_previous"), f"at most {_SNAPSHOT_PREVIOUS_MAX} values"
-    for key in ("snapshot_type", "delta_type"):
-        if len((getattr(book, key) or "").encode()) > _TEXT_MAX:
-            yield (*path, key), f"at most {_TEXT_MAX} bytes"
-    if book.level.price == book.level.size:
-        yield (*path, "level"), "price and size are at the same position"
-    if book.bids == book.asks:
-        yield (*path, "asks"), "bids and asks are the same list"
-    if book.rest is not None:
-        yield from _rest_problems((*path, "rest"), book.rest)
-
-
-def _type_problems(path: tuple[str, ...], book: Book) -> Iterator[Issue]:
-    texts = [key for key in ("snapshot_type", "delta_type") if getattr(book, key) is not None]
-    if book.type is None:
-        for key in texts:
-            yield (*path, key), 'has no meaning without the key "type"'
-    elif not texts:
-        yield (*path, "type"), 'needs the key "snapshot_type" or "delta_type" beside it'
-    elif book.snapshot_type == book.delta_type:
-        yield (*path, "delta_type"), "is the same text as snapshot_type"
-
-
-def _rest_problems(path: tuple[str, ...], rest: RestDepth) -> Iterator[Issue]:
-    if "{symbol}" not in rest.url and "{symbol_lower}" not in rest.url:
-        yield (*path, "url"), "needs {symbol}"
-    for hole in _HOLE.findall(rest.url):
-        if hole not in (*_SYMBOL_HOLES, "limit"):
-            yield (
-                (*path, "url"),
-                f"unknown placeholder {{{hole}}}; known are {{symbol}} and {{limit}}",
-            )
-    if not rest.url.startswith("/"):
-        yield (*path, "url"), 'must start with "/": it is appended to rest_url'
-    if rest.limit < 1:
-        yield (*path, "limit"), "must be at least 1"
-    if rest.bids == rest.asks:
-        yield (*path, "asks"), "bids and asks are the same list"
-    if len(rest.time) > _TIMES_MAX:
-        yield (*path, "time"), f"at most {_TIMES_MAX} paths"
-
 
 def _side_problems(path: tuple[str, ...], side: SideRule) -> Iterator[Issue]:
-    for key in ("buy", "sell"):
+    if side.sign and (side.buy or side.sell):
+        yield (*path, "sign"), "the side is either a sign or a text"
+    for key in () if side.sign else ("buy", "sell"):
         if not getattr(side, key):
             yield (*path, key), "at least one text is needed"
     for text in sorted(set(side.buy) & set(side.sell)):
@@ -268,6 +242,19 @@ def _side_problems(path: tuple[str, ...], side: SideRule) -> Iterator[Issue]:
             yield path, f'"{text}" is longer than {_TEXT_MAX} bytes'
 
 
+def _filter_problems(path: tuple[str | int, ...], rule: RowFilter) -> Iterator[Issue]:
+    for text in rule.values:
+        if len(text.encode()) > _TEXT_MAX:
+            yield (*path, "values"), f'"{text}" is longer than {_TEXT_MAX} bytes'
+
+
+def _flag_problems(path: tuple[str, ...], flags: FlagRule) -> Iterator[Issue]:
+    for name in flags.__struct_fields__:
+        rule = getattr(flags, name)
+        if isinstance(rule, RowFilter):
+            yield from _filter_problems((*path, name), rule)
+
+
 def _channel_problems(name: str, channel: Channel) -> Iterator[Issue]:
     path = ("channels", name)
     if not any(getattr(channel, record) is not None for record in _RECORDS):
@@ -275,11 +262,17 @@ def _channel_problems(name: str, channel: Channel) -> Iterator[Issue]:
     if channel.trade is not None and channel.liquidation is not None:
         yield (*path, "liquidation"), 'a channel has either "trade" or "liquidation"'
     if channel.book is not None:
-        yield from _book_problems(name, channel.book)
+        yield from book_problems(name, channel)
+    if channel.only is not None:
+        yield from _filter_problems((*path, "only"), channel.only)
     for record in ("trade", "liquidation"):
         trade = getattr(channel, record)
         if trade is not None and trade.side is not None:
             yield from _side_problems((*path, record, "side"), trade.side)
+        if trade is not None:
+            yield from _flag_problems((*path, record, "flags"), trade.flags)
+            if isinstance(trade.replay, RowFilter):
+                yield from _filter_problems((*path, record, "replay"), trade.replay)
     for record in ("deriv", "greeks"):
         table = getattr(channel, record)
         if table is not None and all(getattr(table, f) is None for f in table.__struct_fields__):
@@ -304,6 +297,9 @@ def problems(venue: Venue) -> Iterator[Issue]:
         yield from _symbol_problems(name, channel)
         yield from _subscribe_problems(name, channel, venue.decode)
         yield from _channel_problems(name, channel)
+    paths = message_paths(venue)
+    if len(paths) > MESSAGE_PATHS_MAX:
+        yield ("decode",), f'{len(paths)} different "@." fields; at most {MESSAGE_PATHS_MAX}'
     for text in session_problems(venue.session, set(venue.channels)):
         key, _, message = text.partition(": ")
         yield key, message

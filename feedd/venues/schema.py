@@ -341,7 +341,12 @@ class Envelope(_Base, frozen=True, kw_only=True):
     """A message for which this does not hold is control, not data (an ack on a data channel)."""
     tagged: bool = False
     """The message is an array; a text where the payload should be is a tag that moves the payload
-    and all that is behind it up by one (Bitfinex: ``[17, "te", [...]]``)."""
+    and all that is behind it up by one (Bitfinex: ``[17, "te", [...]]``). The tag is appended to
+    the topic, behind the first of the delimiters."""
+    bare_tags: Annotated[tuple[str, ...], msgspec.Meta(max_length=4)] = ()
+    """Tags without a payload: signs of life, passed over."""
+    without_payload: Literal["malformed", "control"] = "malformed"
+    """What a message with a topic but without the payload is."""
 
 
 class Decode(_Base, frozen=True, kw_only=True):
@@ -369,8 +374,6 @@ class Channel(_Base, frozen=True, kw_only=True):
     events: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     """A third list of patterns, for venues with two forms of messages (see ``Envelope.match``)."""
-    tags: tuple[str, ...] = ()
-    """Tags of the message (see ``Envelope.tagged``); none: a message without a tag."""
     same_stream_as: str | None = None
     """The channel whose stream this one belongs to: its snapshots have a topic of their own."""
     subscribe: str | dict[str, Any] | None = None

@@ -87,22 +87,29 @@ static void build_plan(void) {
         add_key(2 + c, "delta", FD_OP_SLOT, slot++);
         add_key(2 + c, "gamma", FD_OP_SLOT, slot++);
         nodes[2 + c].slot_hi = nodes[c].slot_hi = slot;
-        channels[c] = (fd_channel){c, slot, FD_SHAPE_OBJECT | FD_SHAPE_ROWS, {0, 1}};
+        channels[c].node = c;
+        channels[c].each_node = -1;
+        channels[c].slots = slot;
+        channels[c].shapes = FD_SHAPE_OBJECT | FD_SHAPE_ROWS;
+        channels[c].level.size = 1;
     }
     const char *lists[][2] = {{"b", "a"}, {"bids", "asks"}};
     for (int i = 0; i < 2; i++)
         for (uint16_t side = 0; side < 2; side++) add_key(0, lists[i][side], FD_OP_LEVELS, side);
     nodes[0].has_levels = 1;
-    add_key(4, "stream", FD_OP_SLOT, 0);
+    add_key(4, "stream", FD_OP_TOPIC, FD_NO_SLOT);
     add_key(4, "data", FD_OP_PAYLOAD, 0);
     add_key(5, "params", FD_OP_NODE, 6);
-    add_key(6, "channel", FD_OP_SLOT, 0);
+    add_key(6, "channel", FD_OP_TOPIC, FD_NO_SLOT);
     add_key(6, "data", FD_OP_PAYLOAD, 0);
-    add_key(7, "e", FD_OP_SLOT, 0);
-    envelopes[0] = (fd_envelope){4, -1, 0};
-    envelopes[1] = (fd_envelope){5, -1, 0};
-    envelopes[2] = (fd_envelope){7, -1, 1};
-    envelopes[3] = (fd_envelope){8, 1, 1};
+    add_key(7, "e", FD_OP_TOPIC, FD_NO_SLOT);
+    nodes[6].has_topic = nodes[6].has_payload = 1;
+    const int32_t at[] = {4, 5, 7, 8};
+    for (int i = 0; i < 4; i++) {
+        envelopes[i].node = at[i];
+        envelopes[i].fixed = i == 3 ? 1 : -1;
+        envelopes[i].root_is_payload = i >= 2;
+    }
     add_topic(0, 0, "", "@depth", 0);
     add_topic(0, 0, "", "@depth@100ms", 0);
     add_topic(0, 1, "", "@trade", 0);

@@ -15,7 +15,7 @@ ALLOWED: dict[str, set[str]] = {
     "decode": {"shm", "venues"},
     "book": {"decode"},
     "venues": {"shm", "toml_lint", "toml_lines"},
-    "pipeline": {"shm", "decode", "book"},
+    "pipeline": {"shm", "decode", "book", "venues"},
     "capture": {"shm", "decode", "book", "venues", "pipeline"},
     "client": {"shm"},
     "reader": {"shm", "decode", "book", "venues", "pipeline"},

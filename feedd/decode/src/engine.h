@@ -1,8 +1,6 @@
 /* The decode engine: one JSON walker driven by a table (the plan), no code per venue.
  *
- * A plan is a set of *envelopes* (where the topic and the payload of a message are), *topics*
- * (patterns that tell channels apart) and one key table (*node*) per object of each channel. The
- * walker validates the whole message, also what it skips, and leaves spans in slots and levels in
+ * The walker validates the whole message, also what it skips, and leaves spans in slots and levels in
  * a flat array; nothing is handed on before the last byte was seen. Key order does not matter, the
  * last of duplicate keys wins, a payload that comes before its topic is walked afterwards.
  *
@@ -11,93 +9,7 @@
 #ifndef FEEDD_ENGINE_H
 #define FEEDD_ENGINE_H
 
-#include "levels.h"
-
-enum { FD_ABSENT, FD_NULL, FD_FALSE, FD_TRUE, FD_NUM, FD_STR, FD_OBJ, FD_ARR };
-enum { FD_OP_SKIP, FD_OP_SLOT, FD_OP_NODE, FD_OP_LEVELS, FD_OP_PAYLOAD };
-enum { FD_OK = 0, FD_BAD_JSON = 1, FD_BAD_SHAPE = 2 };
-enum { FD_SHAPE_OBJECT = 1, FD_SHAPE_ROWS = 2 };
-
-#define FD_NO_CHANNEL (-1)
-#define FD_CONTROL_TOPIC (-2)
-#define FD_TOPIC_ABSENT (-3)
-#define FD_SYMBOL_MAX 64
-#define FD_TOPIC_MAX 256
-#define FD_PLAN_DEPTH_MAX 8
-#define FD_KEY_TEXT_MAX 1536  /* a key of 128 characters, each written as two \uXXXX */
-
-typedef struct {
-    uint32_t off, len;  /* span in the message; strings without their quotes */
-    uint8_t type, escaped;
-} fd_val;
-
-typedef struct {
-    uint32_t start, count;
-    uint8_t seen;  /* the key was there with a well-formed list */
-} fd_levels;
-
-typedef struct {
-    const uint8_t *key;
-    uint32_t len;
-    uint64_t prefix;   /* first 8 bytes, zero padded */
-    uint8_t op;
-    uint16_t arg;      /* slot, node or side */
-} fd_key;
-
-typedef struct {
-    fd_key *keys;
-    uint16_t n;
-    uint16_t slot_lo, slot_hi;  /* slots that this object and the objects in it fill */
-    uint8_t has_levels;
-    uint8_t table[64];          /* hash -> index + 1; collisions walk on */
-} fd_node;
-
-typedef struct {
-    int32_t node;
-    uint16_t slots;
-    uint8_t shapes;
-    fd_level_shape level;
-} fd_channel;
-
-/* A topic pattern: literal, placeholder, literal, … ; a placeholder is a run of at least one
- * byte without a delimiter. */
-typedef struct {
-    const uint8_t *text[FD_PLAN_DEPTH_MAX];
-    uint16_t len[FD_PLAN_DEPTH_MAX];   /* literals */
-    int8_t symbol_at;                  /* which placeholder is the symbol, -1 none */
-    uint8_t holes;                     /* placeholders; literals = holes + 1 */
-    int32_t channel;                   /* index, or FD_CONTROL_TOPIC */
-    uint8_t envelope;
-} fd_topic;
-
-/* Where topic and payload are. Without a topic of its own (fixed >= 0) an envelope is the last
- * resort: the whole message is tried as that channel. */
-typedef struct {
-    int32_t node;
-    int32_t fixed;
-    uint8_t root_is_payload;
-} fd_envelope;
-
-typedef struct {
-    uint64_t hash;
-    uint32_t off, len;
-    int32_t channel;
-    uint16_t sym_off, sym_len;
-    uint8_t used, envelope;
-} fd_cached_topic;
-
-typedef struct {
-    fd_node *nodes;
-    fd_channel *channels;
-    fd_topic *topics;
-    fd_envelope *envelopes;
-    uint32_t n_nodes, n_channels, n_topics, n_envelopes;
-    uint8_t delimiter[256];
-    fd_cached_topic *cache;  /* every topic string seen: topic -> channel is looked up once */
-    uint32_t cache_mask, cache_n;
-    uint8_t *arena;
-    uint32_t arena_n, arena_cap;
-} fd_plan;
+#include "plan.h"
 
 typedef struct {
     const uint8_t *base;
@@ -109,129 +21,69 @@ typedef struct {
     uint64_t topic_hash;            /* tells streams of one channel apart */
     uint16_t sym_off, sym_len;      /* symbol inside the topic text (after unescaping) */
     uint8_t topic_text[FD_TOPIC_MAX];
-    fd_val payload;
+    fd_val payload, tag;
     uint8_t payload_walked;
+    uint8_t listed;                 /* the payload is a list of rows */
+    uint8_t bare;                   /* a tag without a payload */
+    uint32_t line;                  /* connection: learned topics are its own */
+    const fd_learned *learned;
+    uint32_t learned_mask;
+    uint32_t each_start;
+    fd_val env[FD_ENV_MAX];
+    fd_val parent[FD_PARENT_MAX];
     fd_val *slots;
     uint32_t rows, slots_cap;
     fd_levels *sides;
     uint32_t sides_cap;
     fd_level *levels;
     uint32_t n_levels, levels_cap;
+    fd_level *mixed;                /* room to part a list of both sides */
+    uint32_t mixed_cap;
     int shape_error;
     const char *error;
     uint8_t *copy;
     size_t copy_cap;
 } fd_msg;
 
-/* Hash of n bytes; reads nothing outside of them. */
-static inline uint64_t fd_hash_bytes(const uint8_t *p, size_t n) {
-    uint64_t h = 0x9e3779b97f4a7c15ull ^ n, tail;
-    if (n >= 8) {
-        for (size_t i = 0; i + 8 < n; i += 8) h = (h ^ fd_load64(p + i)) * 0xff51afd7ed558ccdull;
-        tail = fd_load64(p + n - 8); /* may overlap what was taken: no loop over single bytes */
-    } else if (n >= 4) {
-        uint32_t low, high;
-        memcpy(&low, p, 4);
-        memcpy(&high, p + n - 4, 4);
-        tail = (uint64_t)high << 32 | low;
-    } else {
-        tail = n ? (uint64_t)p[0] << 16 | (uint64_t)p[n >> 1] << 8 | p[n - 1] : 0;
-    }
-    h = (h ^ tail) * 0xff51afd7ed558ccdull;
-    return h ^ h >> 32;
-}
-
-static inline uint32_t fd_key_hash(uint64_t prefix, uint32_t len) {
-    return (uint32_t)(((prefix ^ (uint64_t)len << 56) * 0x9e3779b97f4a7c15ull) >> 58);
-}
-
-static inline const fd_key *fd_find(const fd_node *node, const uint8_t *k, uint32_t len) {
-    uint64_t prefix = fd_load64(k); /* k is in a message or a buffer with room behind it */
-    if (len < 8) prefix &= (1ull << 8 * len) - 1;
-    for (uint32_t h = fd_key_hash(prefix, len);; h = (h + 1) & 63) {
-        uint8_t i = node->table[h];
-        if (i == 0) return NULL;
-        const fd_key *e = &node->keys[i - 1];
-        if (e->prefix == prefix && e->len == len && (len <= 8 || !memcmp(e->key + 8, k + 8, len - 8)))
-            return e;
-    }
-}
-
-static inline void *fd_grow(void *old, uint32_t *cap, uint32_t need, size_t item) {
-    if (need <= *cap) return old;
-    uint32_t n = *cap ? *cap : 64;
-    while (n < need) n *= 2;
-    void *p = realloc(old, (size_t)n * item);
-    if (p != NULL) *cap = n;
-    return p;
-}
-
-static int fd_match(const fd_plan *plan, const fd_topic *t, const uint8_t *s, size_t n,
-                    uint16_t *sym_off, uint16_t *sym_len) {
-    size_t at = 0;
-    for (int i = 0;; i++) {
-        if (n - at < t->len[i] || memcmp(s + at, t->text[i], t->len[i])) return 0;
-        at += t->len[i];
-        if (i == t->holes) return at == n;
-        size_t from = at;
-        while (at < n && !plan->delimiter[s[at]]) at++;
-        if (at == from) return 0;
-        if (i == t->symbol_at) {
-            *sym_off = (uint16_t)from;
-            *sym_len = (uint16_t)(at - from);
-        }
-    }
-}
-
-/* Channel of a topic text: from the cache, else by the patterns (and then remembered). */
-static int fd_resolve(fd_plan *plan, int envelope, const uint8_t *s, size_t n, uint64_t hash,
-                      uint16_t *sym_off, uint16_t *sym_len) {
-    uint32_t i = (uint32_t)hash & plan->cache_mask;
-    for (; plan->cache[i].used; i = (i + 1) & plan->cache_mask) {
-        fd_cached_topic *c = &plan->cache[i];
-        if (c->hash == hash && c->len == n && c->envelope == envelope &&
-            !memcmp(plan->arena + c->off, s, n)) {
-            *sym_off = c->sym_off;
-            *sym_len = c->sym_len;
-            return c->channel;
-        }
-    }
-    int channel = FD_NO_CHANNEL;
-    *sym_off = *sym_len = 0;
-    for (uint32_t t = 0; t < plan->n_topics; t++) {
-        if (plan->topics[t].envelope == envelope &&
-            fd_match(plan, &plan->topics[t], s, n, sym_off, sym_len)) {
-            channel = plan->topics[t].channel;
-            break;
-        }
-    }
-    if (plan->cache_n * 2 < plan->cache_mask && plan->arena_n + n <= plan->arena_cap) {
-        fd_cached_topic *c = &plan->cache[i];
-        memcpy(plan->arena + plan->arena_n, s, n);
-        *c = (fd_cached_topic){hash, plan->arena_n, (uint32_t)n, channel, *sym_off, *sym_len, 1,
-                               (uint8_t)envelope};
-        plan->arena_n += (uint32_t)n;
-        plan->cache_n++;
-    }
-    return channel;
-}
-
 static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row);
+static const uint8_t *fd_array(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row);
 
 static inline void fd_shape(fd_msg *m, const char *why) {
     if (!m->shape_error) m->error = why;
     m->shape_error = 1;
 }
 
+/* Part a list of both sides into bids, then asks, each in the order of the list. */
+static int fd_part(fd_msg *m, uint32_t start, fd_levels *sides) {
+    const uint32_t n = m->n_levels - start;
+    fd_level *levels = m->levels + start;
+    uint32_t bids = 0, k = 0;
+    for (uint32_t i = 0; i < n; i++) bids += levels[i].side == 0;
+    sides[0] = (fd_levels){start, bids, 1};
+    sides[1] = (fd_levels){start + bids, n - bids, 1};
+    for (uint32_t i = 0; i < bids; i++) k += levels[i].side == 0;
+    if (k == bids) return 1;
+    void *grown = fd_grow(m->mixed, &m->mixed_cap, n, sizeof(fd_level));
+    if (grown == NULL) return 0;
+    m->mixed = (fd_level *)grown;
+    uint32_t bid = 0, ask = bids;
+    for (uint32_t i = 0; i < n; i++) m->mixed[levels[i].side ? ask++ : bid++] = levels[i];
+    memcpy(levels, m->mixed, n * sizeof(fd_level));
+    return 1;
+}
+
 static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, uint32_t row, int side) {
     const uint8_t *start = p;
-    const fd_level_shape shape = m->plan->channels[m->channel].level;
-    fd_levels *range = &m->sides[row * 2 + (uint32_t)side];
-    *range = (fd_levels){m->n_levels, 0, 0};
+    const fd_level_shape *shape = &m->plan->channels[m->channel].level;
+    const int mixed = side == FD_BOTH_SIDES;
+    fd_levels *range = &m->sides[row * 2 + (uint32_t)(mixed ? 0 : side)];
+    range[0] = (fd_levels){m->n_levels, 0, 0};
+    if (mixed) range[1] = range[0];
     if (*p != '[') goto not_levels;
     p = fd_ws(p + 1);
     if (*p == ']') {
-        range->seen = 1;
+        range[0].seen = 1;
+        if (mixed) range[1].seen = 1;
         return p + 1;
     }
     for (;;) {
@@ -240,8 +92,12 @@ static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, uint32_t row, i
             if (grown == NULL) return NULL;
             m->levels = (fd_level *)grown;
         }
-        if (*p != '[') goto not_levels;
-        p = fd_level_array(p + 1, shape, &m->levels[m->n_levels], m->depth + 2);
+        if (shape->general) {
+            p = fd_level_general(p, shape, &m->levels[m->n_levels], m->depth + 1);
+        } else {
+            if (*p != '[') goto not_levels;
+            p = fd_level_array(p + 1, *shape, &m->levels[m->n_levels], m->depth + 2);
+        }
         if (p == NULL) goto not_levels;
         m->n_levels++;
         p = fd_ws(p);
@@ -249,11 +105,13 @@ static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, uint32_t row, i
         if (*p != ',') goto not_levels;
         p = fd_ws(p + 1);
     }
+    if (mixed) return fd_part(m, range[0].start, range) ? p + 1 : NULL;
     range->count = m->n_levels - range->start;
     range->seen = 1;
     return p + 1;
 not_levels: /* not what the venue file promises; a later duplicate of the key may still be */
     m->n_levels = range->start;
+    range->count = 0;
     p = fd_skip(start, m->depth);
     if (p != NULL && start[0] == 'n') return p;  /* null: as if it were not there */
     range->seen = 2;
@@ -297,31 +155,69 @@ static int fd_add_row(fd_msg *m) {
     return 1;
 }
 
-/* Forget what an object filled: at its start, and when a duplicate of its key comes. */
-static inline void fd_clear(fd_msg *m, const fd_node *node, uint32_t row) {
-    const uint32_t slots = m->plan->channels[m->channel].slots;
-    for (uint32_t k = node->slot_lo; k < node->slot_hi; k++)
-        m->slots[row * slots + k].type = FD_ABSENT;
+/* The values that an object in this place fills. */
+static inline fd_val *fd_bank(fd_msg *m, uint32_t row) {
+    if (row == FD_IN_ENVELOPE) return m->env;
+    if (row == FD_IN_PARENT) return m->parent;
+    return m->slots + (size_t)row * m->plan->channels[m->channel].slots;
+}
+
+/* Values of the message have one number in all envelopes, so those of a node are no range. */
+static void fd_clear_env(fd_msg *m, const fd_node *node) {
+    for (uint32_t i = 0; i < node->n; i++) {
+        const fd_key *e = &node->keys[i];
+        if (e->op == FD_OP_NODE) fd_clear_env(m, &m->plan->nodes[e->arg]);
+        else if ((e->op == FD_OP_SLOT || e->op == FD_OP_TOPIC) && e->arg != FD_NO_SLOT)
+            m->env[e->arg] = (fd_val){0};
+    }
+}
+
+/* Forget what an object or array filled: at its start, and when a duplicate of its key comes. */
+static inline void fd_clear(fd_msg *m, const fd_node *node, uint32_t row, uint8_t type) {
+    if (row == FD_IN_ENVELOPE) {
+        fd_clear_env(m, node);
+        return;
+    }
+    fd_val *bank = fd_bank(m, row);
+    for (uint32_t k = node->slot_lo; k < node->slot_hi; k++) bank[k] = (fd_val){0, 0, type, 0};
     if (node->has_levels) memset(&m->sides[row * 2], 0, 2 * sizeof(fd_levels));
 }
 
-/* The payload of a channel: one object, or a list of them. */
-static const uint8_t *fd_payload(fd_msg *m, const uint8_t *p) {
+static inline int fd_is_container(const uint8_t *p, const fd_node *node) {
+    return *p == '{' || (*p == '[' && node->positional);
+}
+
+static inline const uint8_t *fd_container(fd_msg *m, const uint8_t *p, const fd_node *node,
+                                          uint32_t row) {
+    return *p == '{' ? fd_object(m, p, node, row) : fd_array(m, p, node, row);
+}
+
+/* One row of the payload at p, or with nested rows the row around them. */
+static const uint8_t *fd_one_row(fd_msg *m, const uint8_t *p) {
     const fd_channel *channel = &m->plan->channels[m->channel];
     const fd_node *node = &m->plan->nodes[channel->node];
-    m->rows = 0;
-    m->n_levels = 0;
-    m->shape_error = 0;
-    if (*p == '{' && channel->shapes & FD_SHAPE_OBJECT) {
+    const uint8_t blank = *p == '[' ? FD_NULL : FD_ABSENT;
+    if (channel->each_node < 0) {
         if (!fd_add_row(m)) return NULL;
-        fd_clear(m, node, 0);
-        return fd_object(m, p, node, 0);
+        fd_clear(m, node, m->rows - 1, blank);
+        return fd_container(m, p, node, m->rows - 1);
     }
-    if (*p != '[' || !(channel->shapes & FD_SHAPE_ROWS)) {
-        fd_shape(m, "the payload is neither an object nor a list as the venue file says");
-        return fd_skip(p, m->depth);
+    const uint32_t start = m->each_start = m->rows;
+    for (uint32_t k = 0; k < channel->n_parent; k++) m->parent[k] = (fd_val){0, 0, blank, 0};
+    if ((p = fd_container(m, p, node, FD_IN_PARENT)) == NULL) return NULL;
+    for (uint32_t r = start; r < m->rows; r++) {
+        memcpy(m->slots + (size_t)r * channel->slots + channel->parent_base, m->parent,
+               channel->n_parent * sizeof(fd_val));
     }
+    return p;
+}
+
+/* A list of rows at p (its bracket), of the payload or nested ones. */
+static const uint8_t *fd_rows(fd_msg *m, const uint8_t *p, int nested) {
+    const fd_channel *channel = &m->plan->channels[m->channel];
+    const fd_node *node = &m->plan->nodes[nested ? channel->each_node : channel->node];
     const uint8_t *start = p;
+    if (m->depth == FD_DEPTH_MAX) return NULL;
     m->depth++;
     p = fd_ws(p + 1);
     if (*p == ']') {
@@ -329,14 +225,19 @@ static const uint8_t *fd_payload(fd_msg *m, const uint8_t *p) {
         return p + 1;
     }
     for (;;) {
-        if (*p != '{') {
+        if (!fd_is_container(p, node)) {
             fd_shape(m, "a row of the payload is not an object");
             m->depth--;
             return fd_skip(start, m->depth);
         }
-        if (!fd_add_row(m)) return NULL;
-        fd_clear(m, node, m->rows - 1);
-        if ((p = fd_object(m, p, node, m->rows - 1)) == NULL) return NULL;
+        if (nested) {
+            if (!fd_add_row(m)) return NULL;
+            fd_clear(m, node, m->rows - 1, *p == '[' ? FD_NULL : FD_ABSENT);
+            p = fd_container(m, p, node, m->rows - 1);
+        } else {
+            p = fd_one_row(m, p);
+        }
+        if (p == NULL) return NULL;
         p = fd_ws(p);
         if (*p == ']') break;
         if (*p != ',') return NULL;
@@ -346,23 +247,175 @@ static const uint8_t *fd_payload(fd_msg *m, const uint8_t *p) {
     return p + 1;
 }
 
+/* The payload of a channel: one row, a list of them, or a single value. */
+static const uint8_t *fd_payload(fd_msg *m, const uint8_t *p) {
+    const fd_channel *channel = &m->plan->channels[m->channel];
+    const fd_node *node = &m->plan->nodes[channel->node];
+    m->rows = 0;
+    m->n_levels = 0;
+    m->shape_error = 0;
+    m->listed = 0;
+    if (channel->shapes & FD_SHAPE_VALUE) {
+        if (!fd_add_row(m)) return NULL;
+        fd_clear(m, node, 0, FD_ABSENT);
+        return fd_slot_value(m, p, &m->slots[channel->value_slot]);
+    }
+    if (*p == '{' && channel->shapes & FD_SHAPE_OBJECT) return fd_one_row(m, p);
+    if (*p == '[') {
+        const int alone = node->positional && channel->shapes & FD_SHAPE_OBJECT;
+        const uint8_t first = *fd_ws(p + 1);
+        if (channel->shapes & FD_SHAPE_ROWS &&
+            (!alone || first == '[' || first == '{' || first == ']')) {
+            m->listed = 1;
+            return fd_rows(m, p, 0);
+        }
+        if (alone) return fd_one_row(m, p);
+    }
+    fd_shape(m, "the payload is neither an object nor a list as the venue file says");
+    return fd_skip(p, m->depth);
+}
+
+static const fd_learned *fd_find_learned(const fd_msg *m, uint64_t id) {
+    if (m->learned == NULL) return NULL;
+    uint32_t i = (uint32_t)((id * 0x9e3779b97f4a7c15ull) >> 32) & m->learned_mask;
+    for (; m->learned[i].len; i = (i + 1) & m->learned_mask)
+        if (m->learned[i].id == id && m->learned[i].line == m->line) return &m->learned[i];
+    return NULL;
+}
+
 /* The topic of the message is known: which channel is it? */
 static void fd_topic_known(fd_msg *m) {
     size_t n = m->topic.len;
+    uint64_t id;
+    const fd_envelope *envelope = &m->plan->envelopes[m->envelope];
     m->channel = FD_NO_CHANNEL;
     m->sym_len = 0;
-    if (m->topic.type != FD_STR || n > FD_TOPIC_MAX) return;
-    if (m->topic.escaped) n = fd_unescape(m->base + m->topic.off, n, m->topic_text);
-    else memcpy(m->topic_text, m->base + m->topic.off, n);
+    if (m->topic.type == FD_STR && n <= FD_TOPIC_MAX) {
+        if (m->topic.escaped) n = fd_unescape(m->base + m->topic.off, n, m->topic_text);
+        else memcpy(m->topic_text, m->base + m->topic.off, n);
+    } else if (m->topic.type == FD_NUM && fd_text_u64(m->base + m->topic.off, n, &id)) {
+        const fd_learned *known = fd_find_learned(m, id);
+        if (known == NULL) return;
+        n = known->len;
+        memcpy(m->topic_text, known->text, n);
+    } else {
+        return;
+    }
+    if (envelope->tagged) {
+        const size_t tag = m->tag.type == FD_STR && !m->tag.escaped ? m->tag.len : 0;
+        if (n + 1 + tag > FD_TOPIC_MAX) return;
+        m->topic_text[n++] = envelope->separator;
+        memcpy(m->topic_text + n, m->base + m->tag.off, tag);
+        n += tag;
+    }
     m->topic_hash = fd_hash_bytes(m->topic_text, n) + (uint64_t)m->envelope;
     m->channel = fd_resolve(m->plan, m->envelope, m->topic_text, n, m->topic_hash, &m->sym_off,
                             &m->sym_len);
 }
 
+/* Is the value one of these texts? Numbers and literals as they are written. */
+static int fd_is_one_of(const fd_msg *m, const fd_val *v, const fd_text *texts, uint32_t n) {
+    uint8_t scratch[FD_TEXT_MAX * 6 + FD_PADDING];
+    const uint8_t *text = m->base + v->off;
+    size_t len = v->len;
+    if (v->type == FD_ABSENT || v->type == FD_NULL) return 0;
+    if (v->escaped) {
+        if (len > FD_TEXT_MAX * 6) return 0;
+        len = fd_unescape(text, len, scratch);
+        text = scratch;
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (texts[i].n == len && !memcmp(texts[i].text, text, len)) return 1;
+    return 0;
+}
+
+/* The value at p of a member that the plan names. */
+static inline const uint8_t *fd_member(fd_msg *m, const uint8_t *p, const fd_key *e,
+                                       const fd_node *owner, uint32_t row) {
+    switch (e->op) {
+        case FD_OP_SLOT:
+            return fd_slot_value(m, p, fd_bank(m, row) + e->arg);
+        case FD_OP_NODE: {
+            const fd_node *child = &m->plan->nodes[e->arg];
+            const int inside = fd_is_container(p, child);
+            if (inside || !owner->positional)
+                fd_clear(m, child, row, *p == '[' && inside ? FD_NULL : FD_ABSENT);
+            if (row == FD_IN_ENVELOPE) { /* again: what the first one said is void */
+                if (child->has_topic) {
+                    m->topic.type = FD_ABSENT;
+                    m->channel = FD_TOPIC_ABSENT;
+                    m->payload_walked = 0;
+                }
+                if (child->has_payload) m->payload.type = FD_ABSENT;
+            }
+            return inside ? fd_container(m, p, child, row) : fd_skip(p, m->depth);
+        }
+        case FD_OP_LEVELS:
+            return fd_level_list(m, p, row, e->arg);
+        case FD_OP_TOPIC:
+            p = fd_slot_value(m, p, &m->topic);
+            if (e->arg != FD_NO_SLOT) m->env[e->arg] = m->topic;
+            if (p != NULL && !m->plan->envelopes[m->envelope].tagged) {
+                fd_topic_known(m);
+                m->payload_walked = 0;
+            }
+            return p;
+        case FD_OP_PAYLOAD:
+            m->payload.type = FD_OBJ;
+            m->payload.off = (uint32_t)(p - m->base);
+            m->payload.len = (uint32_t)m->depth; /* nesting, for a walk later on */
+            m->payload_walked = m->channel >= 0;
+            return m->channel >= 0 ? fd_payload(m, p) : fd_skip(p, m->depth);
+        case FD_OP_EACH:
+            m->rows = m->each_start;
+            if (*p == '[') return fd_rows(m, p, 1);
+            if (*p != 'n') fd_shape(m, "nested rows are not a list");
+            return fd_skip(p, m->depth);
+        default:
+            return fd_skip(p, m->depth);
+    }
+}
+
+/* One array, its bracket at p, whose elements `node` names by position. */
+static const uint8_t *fd_array(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row) {
+    const fd_envelope *envelope = &m->plan->envelopes[m->envelope];
+    const int tagged = row == FD_IN_ENVELOPE && node->has_payload && envelope->tagged;
+    if (m->depth == FD_DEPTH_MAX) return NULL;
+    m->depth++;
+    p = fd_ws(p + 1);
+    if (*p == ']') {
+        m->depth--;
+        return p + 1;
+    }
+    for (uint32_t i = 0;; i++) {
+        const fd_key *e = i < FD_POSITIONS && node->at[i] ? &node->keys[node->at[i] - 1] : NULL;
+        if (e == NULL) {
+            p = fd_skip(p, m->depth);
+        } else if (tagged && e->op == FD_OP_PAYLOAD && !m->bare) {
+            if (*p == '"' && m->tag.type == FD_ABSENT) {
+                if ((p = fd_slot_value(m, p, &m->tag)) == NULL) return NULL;
+                m->bare = (uint8_t)fd_is_one_of(m, &m->tag, envelope->bare, envelope->n_bare);
+                i -= !m->bare;
+            } else {
+                fd_topic_known(m);
+                p = fd_member(m, p, e, node, row);
+            }
+        } else {
+            p = fd_member(m, p, e, node, row);
+        }
+        if (p == NULL) return NULL;
+        p = fd_ws(p);
+        if (*p == ']') break;
+        if (*p != ',') return NULL;
+        p = fd_ws(p + 1);
+    }
+    m->depth--;
+    return p + 1;
+}
+
 /* One object, its brace at p, with the key table of `node`. */
 static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row) {
     uint8_t key_buf[FD_KEY_TEXT_MAX];
-    const int in_row = row != UINT32_MAX;
     if (m->depth == FD_DEPTH_MAX) return NULL;
     m->depth++;
     p = fd_ws(p + 1);
@@ -385,44 +438,7 @@ static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node
             k = key_buf;
         }
         const fd_key *e = len == UINT32_MAX ? NULL : fd_find(node, k, len);
-        switch (e == NULL ? FD_OP_SKIP : e->op) {
-            case FD_OP_SLOT:
-                if (in_row) {
-                    fd_val *v = &m->slots[row * m->plan->channels[m->channel].slots + e->arg];
-                    p = fd_slot_value(m, p, v);
-                } else {
-                    p = fd_slot_value(m, p, &m->topic);
-                    if (p != NULL) {
-                        fd_topic_known(m);
-                        m->payload_walked = 0;
-                    }
-                }
-                break;
-            case FD_OP_NODE: {
-                const fd_node *child = &m->plan->nodes[e->arg];
-                if (in_row) {
-                    fd_clear(m, child, row);
-                } else { /* an envelope object again: what the first one said is void */
-                    m->topic.type = m->payload.type = FD_ABSENT;
-                    m->channel = FD_TOPIC_ABSENT;
-                    m->payload_walked = 0;
-                }
-                p = *p == '{' ? fd_object(m, p, child, row) : fd_skip(p, m->depth);
-                break;
-            }
-            case FD_OP_LEVELS:
-                p = fd_level_list(m, p, row, e->arg);
-                break;
-            case FD_OP_PAYLOAD:
-                m->payload.type = FD_OBJ;
-                m->payload.off = (uint32_t)(p - m->base);
-                m->payload.len = (uint32_t)m->depth; /* nesting, for a walk later on */
-                m->payload_walked = m->channel >= 0;
-                p = m->channel >= 0 ? fd_payload(m, p) : fd_skip(p, m->depth);
-                break;
-            default:
-                p = fd_skip(p, m->depth);
-        }
+        p = e == NULL ? fd_skip(p, m->depth) : fd_member(m, p, e, node, row);
         if (p == NULL) return NULL;
         p = fd_ws(p);
         if (*p == '}') break;
@@ -433,6 +449,15 @@ static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node
     return p + 1;
 }
 
+/* What the message says of all rows goes into each of them. */
+static void fd_spread(fd_msg *m) {
+    const fd_channel *channel = &m->plan->channels[m->channel];
+    for (uint32_t r = 0; r < m->rows && channel->n_env; r++) {
+        fd_val *to = m->slots + (size_t)r * channel->slots + channel->env_base;
+        for (uint32_t k = 0; k < channel->n_env; k++) to[k] = m->env[channel->env[k]];
+    }
+}
+
 /* Walk the message as envelope i says. Returns FD_OK or FD_BAD_JSON; m->channel tells the rest. */
 static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
     const fd_envelope *envelope = &m->plan->envelopes[i];
@@ -440,32 +465,46 @@ static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
     m->envelope = i;
     m->depth = 0;
     m->channel = FD_TOPIC_ABSENT;
-    m->topic.type = m->payload.type = FD_ABSENT;
+    m->topic.type = m->payload.type = m->tag.type = FD_ABSENT;
     m->topic_hash = 0;
     m->sym_len = 0;
     m->payload_walked = 0;
+    m->bare = 0;
     m->rows = 0;
     m->n_levels = 0;
     m->shape_error = 0;
+    m->listed = 0;
     const fd_node *node = &m->plan->nodes[envelope->node];
     const uint8_t *root = p;
-    p = *p == '{' ? fd_object(m, p, node, UINT32_MAX) : fd_skip(p, 0);
+    memset(m->env, 0, m->plan->n_env * sizeof(fd_val));
+    p = fd_is_container(p, node) ? fd_container(m, p, node, FD_IN_ENVELOPE) : fd_skip(p, 0);
     if (p == NULL || fd_ws(p) != m->base + n) return FD_BAD_JSON;
     if (*root == '[' && envelope->root_is_payload && *(p = fd_ws(root + 1)) == '{') {
         m->depth = 1;  /* a bare list of events: its first one tells what they are */
-        fd_object(m, p, node, UINT32_MAX);
+        fd_object(m, p, node, FD_IN_ENVELOPE);
     }
     if (envelope->fixed >= 0 && *fd_ws(m->base) == '{') m->channel = envelope->fixed;
-    if (m->channel < 0) return FD_OK;
+    if (m->bare) m->channel = FD_NO_CHANNEL;
+    if (m->channel >= 0 && envelope->n_when &&
+        !fd_is_one_of(m, &m->env[envelope->when], envelope->when_text, envelope->n_when)) {
+        m->channel = FD_CONTROL_TOPIC;
+        m->shape_error = 0;
+    }
+    if (m->channel < 0) {
+        m->shape_error = 0;
+        return FD_OK;
+    }
     if (envelope->root_is_payload) {
         m->depth = 0;
         fd_payload(m, fd_ws(m->base));
     } else if (m->payload.type == FD_ABSENT) {
-        fd_shape(m, "the message has a topic but no payload");
+        if (envelope->missing_is_control) m->channel = FD_CONTROL_TOPIC;
+        else fd_shape(m, "the message has a topic but no payload");
     } else if (!m->payload_walked) {
         m->depth = (int)m->payload.len;
         fd_payload(m, m->base + m->payload.off);
     }
+    if (m->channel >= 0) fd_spread(m);
     return FD_OK;
 }
 
@@ -493,11 +532,14 @@ static int fd_decode_as(fd_msg *m, const uint8_t *base, size_t n, int channel) {
     m->topic_hash = 0;
     m->sym_len = 0;
     m->depth = 0;
+    m->envelope = 0;
+    memset(m->env, 0, sizeof m->env);
     const uint8_t *p = fd_payload(m, fd_ws(base));
     if (p == NULL || fd_ws(p) != base + n) {
         m->error = "not valid JSON";
         return FD_BAD_JSON;
     }
+    fd_spread(m);
     return m->shape_error ? FD_BAD_SHAPE : FD_OK;
 }
 

@@ -52,7 +52,8 @@
     X(streams_subscribed, "gauge: streams subscribed and acknowledged") \
     X(books_live, "gauge: books in state live") \
     X(books_total, "gauge: books known") \
-    X(requests_dropped, "requests to the supervisor dropped because the list was full")
+    X(requests_dropped, "requests to the supervisor dropped because the list was full") \
+    X(control_unread, "control messages that do not say what the venue file promises")
 
 enum feedd_counter {
 #define FEEDD_COUNTER_ENUM(name, help) FEEDD_C_##name,

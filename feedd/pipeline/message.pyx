@@ -1,0 +1,559 @@
+"""One message in, records out: the hot path of the pipeline.
+
+A message is decoded and validated to its last byte, every row of it is converted, and only then do
+sequence rules, books, ring and board see anything of it.
+"""
+
+from collections import namedtuple
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free, realloc
+from libc.string cimport memcmp, memcpy, memset
+
+from feedd.decode.engine cimport (
+    FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_decode, fd_text_u64, fd_val,
+)
+from feedd.decode.plan cimport (
+    SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, Plan, program_t,
+)
+from feedd.pipeline.books cimport REQUEST_UNKNOWN, Books
+from feedd.pipeline.connections cimport SEQUENCE_GAP, SEQUENCE_OLD, Connections
+from feedd.pipeline.convert cimport text_of
+from feedd.pipeline.gather cimport gather, gather_free
+from feedd.pipeline.instrument cimport (
+    instrument_t, table_add, table_find, table_free, table_new, table_t,
+)
+from feedd.pipeline.output cimport EVENT_BAD_FRAME, EVENT_GAP, Output, stamp_t
+from feedd.pipeline.rows cimport row_convert, row_publish, row_t
+from feedd.shm.board cimport BoardWriter
+from feedd.shm.books cimport BooksWriter
+from feedd.shm.counters cimport CountersWriter
+from feedd.shm.feedd cimport (
+    FEEDD_BAD_TS, FEEDD_BOOK_GAP, FEEDD_BOOK_LIVE, FEEDD_LAST, FEEDD_NO_INSTRUMENT,
+    FEEDD_NO_SEQUENCE, FEEDD_STAGE_BOOK, FEEDD_STAGE_DECODE, FEEDD_STAGE_PUBLISH,
+    FEEDD_STAGE_TOTAL, FEEDD_STAGE_VENUE, FEEDD_STATUS, feedd_board_reset, feedd_book,
+    feedd_book_reset, feedd_commit_at, feedd_put, feedd_record,
+)
+from feedd.shm.ring cimport RingWriter
+
+
+cdef extern from "feedd/counters.h" nogil:
+    enum:
+        FEEDD_C_frames
+        FEEDD_C_bytes
+        FEEDD_C_commits
+        FEEDD_C_bad_frames
+        FEEDD_C_ignored_frames
+        FEEDD_C_control_frames
+        FEEDD_C_control_unread
+        FEEDD_C_duplicates
+        FEEDD_C_gaps
+        FEEDD_C_unknown_symbols
+        FEEDD_C_unknown_symbol_events
+        FEEDD_C_statuses
+        FEEDD_C_events
+        FEEDD_C_last_data_ns
+
+cdef extern from "<time.h>" nogil:
+    ctypedef int64_t time_t
+    cdef struct timespec:
+        time_t tv_sec
+        long tv_nsec
+    enum:
+        CLOCK_REALTIME
+    int clock_gettime(int clock, timespec* out)
+
+from feedd.pipeline import control
+
+BadFrame = namedtuple("BadFrame", "venue line reason sample")
+
+cdef int BAD_SAMPLES = 16
+cdef int BAD_SAMPLE_BYTES = 200
+cdef uint32_t SYMBOLS_MAX = 200_000
+cdef int64_t EARLIEST_NS = 1_230_768_000_000_000_000    # 2009: before it no coin was traded
+cdef uint64_t SAMPLE_EVERY = 64       # messages; stage times of the others are not taken
+
+
+cdef inline int64_t _now() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_REALTIME, &t)
+    return t.tv_sec * 1_000_000_000 + t.tv_nsec
+
+
+cdef inline const uint8_t* _cut(
+    const program_t* p, const uint8_t* text, uint32_t* n
+) noexcept nogil:
+    """The symbol inside "ob.BTC_USDT.50"; NULL when the text is not of that form."""
+    cdef uint32_t start = p.symbol_prefix.n
+    cdef uint32_t i
+    if text == NULL or n[0] <= start or memcmp(text, p.symbol_prefix.text, start) != 0:
+        return NULL
+    i = start
+    while i < n[0] and not (p.symbol_end and text[i] == p.symbol_end):
+        i += 1
+    if p.symbol_end and i == n[0]:
+        return NULL
+    n[0] = i - start
+    return text + start
+
+
+cdef class Messages:
+    def __cinit__(self, *args, **kwargs):
+        memset(&self.m, 0, sizeof(self.m))
+        self.rows = NULL
+        self._plans = []
+        self._bad = []
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(self.n_venues):
+            table_free(self.venues[i].table)
+        free(self.m.slots)
+        free(self.m.sides)
+        free(self.m.levels)
+        free(self.m.mixed)
+        free(self.m.copy)
+        gather_free(&self.gathered)
+        free(self.rows)
+
+    def __init__(self, RingWriter ring not None, BoardWriter board=None, BooksWriter books=None,
+                 CountersWriter counters=None, int reader=0):
+        self.out = Output(ring, board, books, counters, reader)
+        self.books = Books(self.out)
+        self.connections = Connections()
+        self.c = self.out.c
+
+    # ---- set-up --------------------------------------------------------------------------------
+
+    def add_venue(self, Plan plan not None):
+        if self.n_venues == VENUES_MAX:
+            raise ValueError(f"a pipeline holds at most {VENUES_MAX} venues")
+        cdef venue_t* v = &self.venues[self.n_venues]
+        v.table = table_new()
+        if v.table == NULL:
+            raise MemoryError
+        v.plan = &plan.plan
+        v.programs = plan.programs
+        v.future_ns_max = plan.future_ns_max
+        v.upper_case = plan.upper_case
+        v.counts = plan.has_connection_sequence
+        v.first = plan.connection_first
+        v.listens = plan.learn is not None or bool(plan.depth_rules)
+        self._plans.append(plan)
+        self.n_venues += 1
+        return self.n_venues - 1
+
+    def add_instrument(self, int venue, str symbol, uint32_t instrument_id, int row=-1,
+                       uint32_t depth=1024):
+        cdef bytes raw = symbol.encode()
+        cdef table_t* table = self._table(venue)
+        cdef instrument_t* x = table_find(table, <const uint8_t*><const char*>raw, len(raw))
+        if x == NULL:
+            x = table_add(table, <const uint8_t*><const char*>raw, len(raw), venue)
+        if x == NULL:
+            raise MemoryError
+        self._name(x, instrument_id, row, depth)
+
+    cdef _name(self, instrument_t* x, uint32_t instrument_id, int row, uint32_t depth):
+        """Give an instrument its id and its rows, fresh ones: a predecessor's values are old."""
+        cdef feedd_book* book
+        x.id = instrument_id
+        x.depth = depth
+        if row < 0:
+            return
+        x.row = row
+        if self.out.row(x) != NULL:
+            feedd_board_reset(self.out.row(x), instrument_id)
+        if self.out.books is not None:
+            book = self.out.books.block(<uint32_t>row)
+            if book != NULL:
+                x.depth = self.out.books.depth(<uint32_t>row)
+                feedd_book_reset(book, instrument_id, x.depth)
+
+    def on_unknown(self, callback):
+        self._on_unknown = callback
+
+    # ---- messages ------------------------------------------------------------------------------
+
+    def on_message(self, int venue, bytes data not None, int64_t ts_recv, int line=0):
+        if not 0 <= venue < self.n_venues:
+            raise ValueError(f"no venue {venue}")
+        return self.process(venue, <const uint8_t*><const char*>data, len(data), ts_recv, line)
+
+    def feed_many(self, int venue, list messages, int64_t ts_recv):
+        cdef int n = 0
+        cdef bytes data
+        if not 0 <= venue < self.n_venues:
+            raise ValueError(f"no venue {venue}")
+        for data in messages:
+            n += self.process(
+                venue, <const uint8_t*><const char*>data, len(data), ts_recv, 0) == RESULT_DATA
+            self.publish(ts_recv)
+        return n
+
+    cdef int process(
+        self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line
+    ) noexcept nogil:
+        cdef int result = self._process(venue, p, n, ts_recv, line)
+        self.last_recv = ts_recv
+        self.c[FEEDD_C_frames] += 1
+        self.c[FEEDD_C_bytes] += n
+        if result == RESULT_DATA:
+            self.c[FEEDD_C_last_data_ns] = ts_recv
+        elif result == RESULT_CONTROL:
+            self.c[FEEDD_C_control_frames] += 1
+        elif result == RESULT_IGNORED:
+            self.c[FEEDD_C_ignored_frames] += 1
+        return result
+
+    cdef int _process(
+        self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line
+    ) noexcept nogil:
+        cdef const venue_t* v = &self.venues[venue]
+        cdef const uint8_t* copy
+        cdef const char* why
+        cdef const program_t* program
+        cdef row_t* r
+        cdef uint32_t i
+        cdef int status
+        cdef bint fallback
+        cdef bint sampled = self.sampled % SAMPLE_EVERY == 0
+        cdef int64_t started = _now() if sampled else 0
+        cdef int64_t decoded
+        self.sampled += 1
+        self.m.plan = v.plan
+        self.m.line = line
+        self.m.learned = self.connections.learned
+        self.m.learned_mask = self.connections.learned_mask
+        copy = fd_copy(&self.m, p, n)
+        if copy == NULL:
+            return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
+        status = fd_decode(&self.m, copy, n)
+        if status == FD_BAD_JSON:
+            return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
+        if v.counts and not self._counted(venue, ts_recv, line):
+            return RESULT_IGNORED
+        if self.m.channel < 0:
+            return (RESULT_IGNORED if self.m.channel == FD_NO_CHANNEL
+                    else self._control(venue, p, n, line))
+        fallback = v.plan.envelopes[self.m.envelope].fixed >= 0
+        if status != FD_OK:
+            if fallback:
+                return RESULT_CONTROL
+            return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
+        program = &v.programs[self.m.channel]
+        if self.m.rows == 0 and program.snapshot_by == SNAPSHOT_ROWS and self.m.listed:
+            return self._empty_snapshot(venue, program, ts_recv, line)
+        if not self._room(self.m.rows):
+            return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
+        for i in range(self.m.rows):
+            why = row_convert(&self.m, i, program, &self.rows[i])
+            if why != NULL:
+                if fallback:
+                    return RESULT_CONTROL
+                return self._bad_frame(venue, ts_recv, line, why, p, n)
+            if self.rows[i].yields == 0:
+                continue
+            self.rows[i].x = self._instrument(venue, i, program)
+            if self.rows[i].x == NULL:
+                if fallback:
+                    return RESULT_CONTROL
+                return self._bad_frame(venue, ts_recv, line, b"row without a symbol", p, n)
+        if sampled:
+            decoded = _now()
+            self.out.observe(FEEDD_STAGE_DECODE, decoded - started)
+        for i in range(self.m.rows):
+            r = &self.rows[i]
+            if r.yields == 0:
+                continue
+            if r.x.id == FEEDD_NO_INSTRUMENT:
+                self._unknown(venue, r.x)
+                if r.x.id == FEEDD_NO_INSTRUMENT:
+                    self.c[FEEDD_C_unknown_symbol_events] += 1
+                    continue
+            if (program.rows and r.yields & YIELDS_BOOK
+                    and not gather(&self.gathered, self.rows, self.m.rows, i)):
+                r.yields &= ~YIELDS_BOOK
+                self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
+            self._apply(v, program, r, ts_recv, line)
+        if sampled:
+            self.out.observe(FEEDD_STAGE_BOOK, _now() - decoded)
+            if self.m.rows and self.rows[0].ts_event and ts_recv:
+                self.out.observe(FEEDD_STAGE_VENUE, ts_recv - self.rows[0].ts_event)
+        return RESULT_DATA
+
+    cdef void _apply(
+        self, const venue_t* v, const program_t* program, row_t* r, int64_t ts_recv, int line
+    ) noexcept nogil:
+        r.x.last_data = ts_recv
+        r.bad_ts = r.bad_ts or (
+            r.ts_event != 0 and ts_recv != 0
+            and (r.ts_event > ts_recv + v.future_ns_max or r.ts_event < EARLIEST_NS))
+        if r.yields & YIELDS_BOOK:
+            r.book.stamp.ts_event = r.ts_event
+            r.book.stamp.ts_recv = ts_recv
+            r.book.stamp.sequence = r.book.current
+            r.book.stamp.line = line
+            r.book.stamp.flags = FEEDD_BAD_TS if r.bad_ts else 0
+            self.books.update(r.x, program, &r.book)
+        if r.yields & ~YIELDS_BOOK:
+            row_publish(self.out, program, r, ts_recv, line)
+
+    cdef int _empty_snapshot(
+        self, int venue, const program_t* program, int64_t ts_recv, int line
+    ) noexcept nogil:
+        """A list of no rows where rows are levels: a book without levels, named by its topic."""
+        cdef const venue_t* v = &self.venues[venue]
+        cdef row_t* r
+        if not program.yields & YIELDS_BOOK or program.symbol >= 0 or not self._room(1):
+            return RESULT_DATA
+        r = &self.rows[0]
+        memset(r, 0, sizeof(row_t))
+        r.x = self._instrument(venue, 0, program)
+        if r.x == NULL:
+            return RESULT_DATA
+        if r.x.id == FEEDD_NO_INSTRUMENT:
+            self._unknown(venue, r.x)
+            if r.x.id == FEEDD_NO_INSTRUMENT:
+                return RESULT_DATA
+        r.yields = YIELDS_BOOK
+        r.book.first = r.book.current = FEEDD_NO_SEQUENCE
+        r.book.previous = -1
+        r.book.snapshot = 1
+        r.book.channel = program.stream
+        r.book.topic = 0 if program.one_stream else self.m.topic_hash
+        self._apply(v, program, r, ts_recv, line)
+        return RESULT_DATA
+
+    cdef bint _counted(self, int venue, int64_t ts_recv, int line) noexcept nogil:
+        """The connection's counter in this message; False: the message was there before."""
+        cdef const fd_val* v = &self.m.env[0]
+        cdef uint64_t number = 0
+        cdef uint64_t expected = 0
+        cdef int found
+        if (v.type != FD_NUM and v.type != FD_STR) or not fd_text_u64(
+                self.m.base + v.off, v.len, &number):
+            return True
+        found = self.connections.sequence(line, number, self.venues[venue].first, &expected)
+        if found == SEQUENCE_OLD:
+            self.c[FEEDD_C_duplicates] += 1
+            return False
+        if found == SEQUENCE_GAP:
+            self._connection_gap(venue, line, ts_recv, expected, number)
+        return True
+
+    cdef int _control(self, int venue, const uint8_t* p, size_t n, int line) noexcept nogil:
+        """Acks say what channel numbers mean and how deep a book is."""
+        if self.venues[venue].listens:
+            with gil:
+                try:
+                    self._heard(venue, p[:n], line)
+                except Exception:       # a control message may say anything
+                    self.c[FEEDD_C_control_unread] += 1
+        return RESULT_CONTROL
+
+    cdef _heard(self, int venue, message, int line):
+        plan = self._plans[venue]
+        for number, topic in control.learned(plan.learn, message):
+            self.connections.learn(line, number, topic)
+        for symbol, depth in control.depths(plan.depth_rules, message):
+            self.set_depth(venue, symbol, depth)
+
+    def line_forget(self, int line):
+        self.connections.forget(line)
+
+    cdef bint _room(self, uint32_t rows) noexcept nogil:
+        cdef uint32_t cap = self.cap_rows
+        cdef void* grown
+        if rows <= cap:
+            return True
+        while cap < rows:
+            cap = cap * 2 if cap else 16
+        grown = realloc(self.rows, cap * sizeof(row_t))
+        if grown == NULL:
+            return False
+        self.rows = <row_t*>grown
+        self.cap_rows = cap
+        return True
+
+    cdef instrument_t* _instrument(
+        self, int venue, uint32_t row, const program_t* p
+    ) noexcept nogil:
+        """The instrument of a row, by the row's symbol or the topic's; NULL without a symbol."""
+        cdef uint8_t scratch[256]
+        cdef const fd_val* v
+        cdef const uint8_t* text
+        cdef uint32_t n, i
+        cdef table_t* table = self.venues[venue].table
+        cdef instrument_t* x
+        if p.symbol >= 0:
+            v = self.m.slots + row * self.m.plan.channels[self.m.channel].slots + p.symbol
+            if v.type != FD_STR:
+                return NULL
+            text = text_of(&self.m, v, scratch, sizeof(scratch), &n)
+            if p.symbol_cut:
+                text = _cut(p, text, &n)
+        else:
+            n = self.m.sym_len
+            text = self.m.topic_text + self.m.sym_off
+            if self.venues[venue].upper_case:
+                for i in range(n if n < sizeof(scratch) else sizeof(scratch)):
+                    scratch[i] = text[i] - 32 if b"a" <= text[i] <= b"z" else text[i]
+                text = scratch
+        if text == NULL or n == 0 or n > 64:
+            return NULL
+        x = table_find(table, text, n)
+        if x == NULL and table.n < SYMBOLS_MAX:
+            x = table_add(table, text, n, venue)
+        return x
+
+    cdef void _unknown(self, int venue, instrument_t* x) noexcept nogil:
+        """A symbol without an id: ask once; the callback may name it at once."""
+        if x.wanted:
+            return
+        self.c[FEEDD_C_unknown_symbols] += 1
+        x.wanted = 1
+        with gil:
+            if self._on_unknown is None:
+                self.books.ask(x, REQUEST_UNKNOWN, 0)
+                return
+            try:
+                named = self._on_unknown(venue, x.symbol[:x.symbol_n].decode())
+                if named is None:
+                    self.books.ask(x, REQUEST_UNKNOWN, 0)
+                else:
+                    x.wanted = 0
+                    self._name(x, named[0], named[1], named[2])
+            except Exception:
+                self.books.ask(x, REQUEST_UNKNOWN, 0)
+
+    cdef int _bad_frame(
+        self, int venue, int64_t ts_recv, int line, const char* why, const uint8_t* p, size_t n
+    ) noexcept nogil:
+        cdef stamp_t s
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.sequence = FEEDD_NO_SEQUENCE
+        s.line = line
+        self.c[FEEDD_C_bad_frames] += 1
+        self.out.status(NULL, &s, EVENT_BAD_FRAME, 0, 0, 0, why)
+        with gil:
+            if len(self._bad) < BAD_SAMPLES:
+                self._bad.append(BadFrame(
+                    venue, line, why.decode(),
+                    <bytes>p[:n if n < <size_t>BAD_SAMPLE_BYTES else BAD_SAMPLE_BYTES]))
+        return RESULT_BAD
+
+    # ---- publication ---------------------------------------------------------------------------
+
+    cdef void publish(self, int64_t now_ns) noexcept nogil:
+        cdef bint sampled = self.c[FEEDD_C_commits] % SAMPLE_EVERY == 0
+        if self.out.w.next == self.out.w.committed:
+            return
+        feedd_commit_at(self.out.w, now_ns)
+        self.c[FEEDD_C_commits] += 1
+        if self.last_recv:  # a commit of statuses or of a REST snapshot answers no frame
+            self.out.observe(FEEDD_STAGE_TOTAL, now_ns - self.last_recv)
+            self.last_recv = 0
+        if sampled:
+            self.out.observe(FEEDD_STAGE_PUBLISH, _now() - now_ns)
+        if self.out.w.next - self.out.refreshed_at > self.out.w.mask >> 4:
+            self._refresh(16)
+
+    def commit(self):
+        cdef int64_t now = _now()
+        self.publish(now)
+        return self.out.w.next
+
+    cdef void _refresh(self, uint32_t budget) noexcept nogil:
+        """Deep tiers: those that the ring is about to leave behind always, others on a budget."""
+        cdef table_t* table
+        cdef instrument_t* x
+        cdef uint64_t head = self.out.w.next
+        cdef uint64_t lag_max = self.out.w.mask >> 2
+        cdef int v
+        cdef uint32_t i
+        self.out.refreshed_at = head
+        for v in range(self.n_venues):
+            table = self.venues[v].table
+            for i in range(table.n):
+                x = table.items[i]
+                if not x.deep_dirty:
+                    continue
+                if head - x.deep_pos > lag_max:
+                    self.out.deep(x)
+                elif budget:
+                    budget -= 1
+                    self.out.deep(x)
+
+    def tick(self, uint32_t budget=16):
+        self._refresh(budget)
+
+    def flush(self):
+        self._refresh(<uint32_t>-1)
+
+    def status(self, int32_t code, int64_t ts_recv, *, uint8_t scope, int line=0, str text="",
+               int64_t arg0=0, int64_t arg1=0, uint8_t state=0):
+        cdef feedd_record r
+        cdef bytes raw = text.encode()[:40]
+        cdef stamp_t s
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.sequence = FEEDD_NO_SEQUENCE
+        s.line = line
+        self.out.header(&r, FEEDD_STATUS, NULL, &s)
+        r.flags |= FEEDD_LAST
+        r.p.status.scope = scope
+        r.p.status.state = state
+        r.p.status.code = code
+        r.p.status.since = ts_recv
+        r.p.status.arg0 = arg0
+        r.p.status.arg1 = arg1
+        memcpy(r.p.status.text, <const char*>raw, len(raw))
+        feedd_put(self.out.w, &r)
+        self.c[FEEDD_C_statuses] += 1
+        self.c[FEEDD_C_events] += 1
+
+    # ---- instruments and connections ------------------------------------------------------------
+
+    cdef table_t* _table(self, int venue) except NULL:
+        if not 0 <= venue < self.n_venues:
+            raise ValueError(f"no venue {venue}")
+        return self.venues[venue].table
+
+    cdef const program_t* _book_program(self, const instrument_t* x) noexcept nogil:
+        if x.book_channel < 0:
+            return NULL
+        return &self.venues[x.venue].programs[x.book_channel]
+
+    cdef void _connection_gap(
+        self, int venue, int line, int64_t ts_recv, uint64_t expected, uint64_t got
+    ) noexcept nogil:
+        """Something of this connection is missing, of which instrument is unknown: one gap, and
+        every book that it feeds leaves live."""
+        cdef table_t* table = self.venues[venue].table
+        cdef instrument_t* x
+        cdef stamp_t s
+        cdef uint32_t i
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.sequence = FEEDD_NO_SEQUENCE
+        s.line = line
+        self.c[FEEDD_C_gaps] += 1
+        self.out.status(NULL, &s, EVENT_GAP, 0, expected, got, b"connection sequence")
+        for i in range(table.n):
+            x = table.items[i]
+            if x.book_channel >= 0 and x.line == line and x.state == FEEDD_BOOK_LIVE:
+                self.out.set_state(x, &s, FEEDD_BOOK_GAP)
+                x.has_chain = 0
+                x.wanted = 0
+                self.books._resync(x, self._book_program(x), &s)
+
+    def set_depth(self, int venue, str symbol, uint32_t depth):
+        cdef bytes raw = symbol.encode()
+        cdef table_t* table = self._table(venue)
+        cdef instrument_t* x = table_find(table, <const uint8_t*><const char*>raw, len(raw))
+        if x == NULL and table.n < SYMBOLS_MAX:
+            x = table_add(table, <const uint8_t*><const char*>raw, len(raw), venue)
+        if x != NULL:
+            x.cut = depth
