@@ -157,9 +157,19 @@ def events(lines: Iterable[Mapping[str, Any]], event: str) -> list[str]:
 
 
 def losses(lines: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-    """What was declared lost or wrong, in order: what, where, which numbers show it."""
+    """What was declared lost or wrong, in order: what, where, which numbers show it.
+
+    Checksums are 32 bits, which some venues write with a sign.
+    """
     return [
-        (line["event"], line["instrument"], line["expected"], line["got"])
+        (
+            line["event"],
+            line["instrument"],
+            *(
+                number if number is None or line["event"] == "gap" else number % 2**32
+                for number in (line["expected"], line["got"])
+            ),
+        )
         for line in lines
         if line["kind"] == "status" and line["event"] in LOSSES
     ]

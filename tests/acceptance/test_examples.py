@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,7 @@ KINDS = {
     "kraken": {"trade", "quote"},  # the examples' books were shortened: their checksums fail
     "okx": {"trade", "quote", "book", "deriv", "greeks", "liquidation"},
 }
-FIRST = ("deribit", "binance_spot", "binance_usdm")
+FIRST = ("deribit",)
 ODD = {"coinbase_exchange": 1}  # one example holds a size that is none: "0.-10000"
 
 
@@ -41,9 +42,11 @@ def _is_current(venue: str, row: dict[str, Any]) -> bool:
     """Whether a message has a form that the venue still sends (or one of another protocol)."""
     raw = row["raw"]
     if venue == "binance_options":  # the old API named its streams in capitals
-        return '"stream":"BTC' not in raw and '"stream":"DOGE' not in raw
+        return re.search('"stream":"[A-Z]', raw) is None
     if venue.startswith("bybit_"):
-        return not ("orderbook.1." in raw and '"delta"' in raw)
+        is_option = re.search('-[CP](-USDT)?"', raw) is not None
+        is_old = "orderbook.1." in raw and '"delta"' in raw
+        return is_option == (venue == "bybit_option") and not is_old
     return True
 
 

@@ -451,6 +451,13 @@ class TestCoinbase:
         assert result.records[1]["ts_event"] is None
         assert result.records[1]["asks"] == [(Decimal(3), Decimal(0))]
 
+    def test_a_crossed_book_is_a_gap_after_its_line(self) -> None:
+        book = {"type": "snapshot", "product_id": "A", "bids": [["1", "5"]], "asks": [["2", "5"]]}
+        change = {"type": "l2update", "product_id": "A", "changes": [["buy", "2", "1"]]}
+        result = run("coinbase_exchange", book, change, change, book)
+        assert said(result) == ["snapshot", "delta", "gap", "snapshot"]
+        assert gaps(result) == [("gap", "coinbase_exchange:A", None, None)]
+
     def test_the_exchange_quotes_only_with_sizes(self) -> None:
         ticker = {"type": "ticker", "product_id": "A", "best_bid": "1", "best_ask": "2"}
         assert said(run("coinbase_exchange", ticker)) == []

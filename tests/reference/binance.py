@@ -6,7 +6,7 @@ import re
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from .book import SPOT, USDM, Book, Update, on_ranged, on_window
+from .book import SPOT, USDM, Book, Update, on_ranged, on_window, owns
 from .fields import (
     BadMessage,
     Record,
@@ -25,6 +25,7 @@ from .strict_json import BadJson, loads
 from .venue import Venue
 
 WINDOW_STREAM = re.compile(r"(?P<symbol>[^@]+)@depth(5|10|20)(@.*)?$")
+DEPTH_RANK, WINDOW_RANK = 1, 7  # an instrument's whole book takes over from its windows
 FAMILY = {"binance_usdm": 1, "binance_coinm": 2}  # "st": both come on all-market streams
 
 
@@ -87,11 +88,14 @@ class Binance(Venue):
         kind = event.get("e")
         window = WINDOW_STREAM.match(stream)
         if window and (kind == "depthUpdate" or "lastUpdateId" in event):
-            return self._window(window["symbol"].upper(), event, ts_recv)
+            return self._window(stream, window["symbol"].upper(), event, ts_recv)
         if kind == "depthUpdate":
             return self._depth(event, ts_recv)
-        if kind in ("trade", "aggTrade"):
-            return [self._trade(event, "t" if kind == "trade" else "a", kind, ts_recv)]
+        if kind in ("trade", "aggTrade", "blockTrade"):
+            trade = self._trade(event, "a" if kind == "aggTrade" else "t", kind, ts_recv)
+            if kind == "blockTrade":
+                trade["flags"].add("block")
+            return [trade]
         if kind == "bookTicker" or (kind is None and {"u", "s", "b", "B", "a", "A"} <= set(event)):
             return self._quote(event, ts_recv)
         if kind == "markPriceUpdate" and not self.is_spot:
@@ -105,7 +109,9 @@ class Binance(Venue):
             raise BadMessage("no symbol")
         return f"{self.name}:{event['s']}"
 
-    def _window(self, symbol: str, event: dict[str, Any], ts_recv: int | None) -> list[Record]:
+    def _window(
+        self, stream: str, symbol: str, event: dict[str, Any], ts_recv: int | None
+    ) -> list[Record]:
         name = f"{self.name}:{event.get('s', symbol)}"
         spot_form = "lastUpdateId" in event
         ts_event = ns_of_ms(event.get("T", event.get("E")))
@@ -115,7 +121,8 @@ class Binance(Venue):
             asks=levels(event.get("asks" if spot_form else "a"), 0, 1),
             source=(ts_event, ts_recv),
         )
-        out = on_window(self.books.setdefault(name, Book()), update)
+        book = self.books.setdefault(name, Book())
+        out = on_window(book, update) if owns(book, WINDOW_RANK, stream) else []
         return book_records(name, out, ts_event, ts_recv)
 
     def _depth(self, event: dict[str, Any], ts_recv: int | None) -> list[Record]:
@@ -130,6 +137,8 @@ class Binance(Venue):
             source=(ts_event, ts_recv),
         )
         book = self.books.setdefault(name, Book())
+        if not owns(book, DEPTH_RANK, ""):
+            return []
         out = on_ranged(book, update, self.rule, self.snapshots.get(name, []))
         return book_records(name, out, ts_event, ts_recv)
 

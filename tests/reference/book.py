@@ -110,6 +110,16 @@ def on_unnumbered(book: Book, update: Update, is_snapshot: bool) -> Output:
     return book.apply(update) if book.state == "live" else []
 
 
+def on_trusted(book: Book, update: Update, is_snapshot: bool) -> Output:
+    """Like ``on_unnumbered``, for books whose only proof is that they never cross."""
+    out = on_unnumbered(book, update, is_snapshot)
+    bid, ask = book.best()
+    if book.state == "live" and bid is not None and ask is not None and bid[0] >= ask[0]:
+        book.state = "gap"
+        out.append(("gap", None, None))
+    return out
+
+
 def check(book: Book, out: Output, expected: int | None, got: int) -> Output:
     """Replace the lines of a message by one ``checksum`` when the venue's number differs.
 

@@ -21,6 +21,8 @@ Exchange:
 * ``ticker`` yields a quote only with sizes (older ones have prices alone).
 * Nothing numbers ``l2update``: a snapshot starts the book, what comes before it is passed over. A
   time before 1970 ("0001-01-01…") is none.
+
+Both: a book that is crossed after a message has lost something: its line, then a gap.
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .book import Book, Update, on_unnumbered
+from .book import Book, Update, on_trusted
 from .fields import (
     BadMessage,
     Record,
@@ -141,7 +143,7 @@ class Coinbase(Venue):
         def apply() -> list[Record]:
             book = self.books.setdefault(name, Book())
             self.conn_of[name] = self.conn
-            out = on_unnumbered(book, update, is_snapshot)
+            out = on_trusted(book, update, is_snapshot)
             return book_records(name, out, ts_event, ts_recv)
 
         return apply
@@ -196,7 +198,7 @@ class CoinbaseExchange(Venue):
                 if change[0] not in sides:
                     raise BadMessage("a change without a side")
                 sides[change[0]].append(level)
-        out = on_unnumbered(self.books.setdefault(name, Book()), update, is_snapshot)
+        out = on_trusted(self.books.setdefault(name, Book()), update, is_snapshot)
         return book_records(name, out, ts_event, ts_recv)
 
     def _trade(self, value: Row, is_past: bool, ts_recv: int | None) -> Record:
