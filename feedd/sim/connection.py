@@ -105,6 +105,10 @@ class Connection(WSListener):
         """The frame text of a stream's message on this connection."""
         return body
 
+    def stamped(self, events: str) -> str:
+        """The journal events of the message just framed, where a connection numbers frames."""
+        return events
+
     def announce(self, event: str) -> None:
         """Tell the client of one of ``notices`` (a shutdown, an upgrade)."""
 

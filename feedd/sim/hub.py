@@ -80,6 +80,7 @@ class Hub:
             return
         stream.attempted += 1
         frame = connection.frame(stream.name, body).encode()
+        events = connection.stamped(events)
         events = "" if events == UNKNOWN else f',"events":[{events}]'
         if greeting:
             events = f',"greeting":true{events}'

@@ -66,9 +66,14 @@ class TextMarket(Market):
         return [(prices[tick], sizes[lots]) for tick, lots in levels]
 
     def book_event(
-        self, action: str, sequence: int | None, bids: list[Level], asks: list[Level], ts_ms: int,
+        self,
+        action: str,
+        sequence: int | str | None,
+        bids: list[Level],
+        asks: list[Level],
+        ts_ms: int,
         extra_ns: int = 0,
-    ) -> str:  # fmt: skip
+    ) -> str:
         """The journal event of a book message; empty without a journal."""
         if not self.hub.journal.enabled:
             return ""

@@ -10,6 +10,8 @@ from feedd.sim.exchange_bitget import BitgetFuturesExchange, BitgetSpotExchange
 from feedd.sim.exchange_deribit import DeribitExchange
 from feedd.sim.exchange_gate import GateFuturesExchange, GateSpotExchange
 from feedd.sim.exchange_kraken_futures import KrakenFuturesExchange
+from feedd.sim.session_coinbase import CoinbaseExchange
+from feedd.sim.session_coinbase_exchange import FeedExchange
 from feedd.sim.session_kraken import KrakenExchange
 from feedd.sim.session_okx import OkxExchange
 
@@ -24,6 +26,8 @@ EXCHANGES: dict[str, type[Exchange]] = {
         bybit.LinearExchange,
         bybit.InverseExchange,
         bybit.OptionExchange,
+        CoinbaseExchange,
+        FeedExchange,
         KrakenExchange,
         KrakenFuturesExchange,
         BitgetSpotExchange,
