@@ -1,15 +1,28 @@
-"""Binance spot and USD-M futures as simulated venues."""
+"""Binance spot, USD-M and COIN-M futures as simulated venues."""
 
 from __future__ import annotations
 
 from functools import partial
+from urllib.parse import urlsplit
 
-from feedd.sim.exchange import Exchange, World
+from feedd.sim.connection import Connection
+from feedd.sim.exchange import Exchange, RestAnswer, RestRequest, World
 from feedd.sim.hub import Stream
-from feedd.sim.instruments import SPOT, USDM, Spec, spot_specs, usdm_specs
+from feedd.sim.instruments import (
+    COINM,
+    SPOT,
+    USDM,
+    Spec,
+    quarterly_expiry,
+    spot_specs,
+    usdm_specs,
+)
 from feedd.sim.market import Market, Timer
+from feedd.sim.market_coinm import CoinmMarket, pair
 from feedd.sim.market_spot import SpotMarket
 from feedd.sim.market_usdm import UsdmMarket
+from feedd.sim.rest_binance import TOO_MANY, BinanceRest
+from feedd.sim.session_binance import BinanceConnection
 
 
 class SpotExchange(Exchange):
@@ -36,8 +49,8 @@ class UsdmExchange(Exchange):
     def __init__(self, world: World) -> None:
         super().__init__(world)
         self._arrays = {
-            1_000: self.hub.stream(USDM, "!markPrice@arr@1s", "*"),
-            3_000: self.hub.stream(USDM, "!markPrice@arr", "*"),
+            1_000: self.hub.stream(self.name, "!markPrice@arr@1s", "*"),
+            3_000: self.hub.stream(self.name, "!markPrice@arr", "*"),
         }
 
     @classmethod
@@ -58,3 +71,71 @@ class UsdmExchange(Exchange):
         if stream.subs and len(marks) == len(markets):
             body = "[" + ",".join([mark[0] for mark in marks]) + "]"
             self.hub.publish(stream, body, ",".join([mark[1] for mark in marks]))
+
+
+class CoinmExchange(UsdmExchange):
+    """Binance COIN-M futures."""
+
+    name = COINM
+    connects = (300, 300.0)
+
+    def __init__(self, world: World) -> None:
+        super().__init__(world)
+        self._door = BinanceRest("/dapi/v1", self.markets, world)
+        self._indices: dict[str, list[Stream]] = {}
+        for market in self.markets.values():
+            name = pair(market.spec)
+            if name not in self._indices:
+                names = [f"{name.lower()}@indexPrice", f"{name.lower()}@indexPrice@1s"]
+                self._indices[name] = [self.hub.stream(COINM, each, name) for each in names]
+
+    @classmethod
+    def specs(cls, epoch_ms: int) -> list[Spec]:
+        expiry = quarterly_expiry(epoch_ms)
+        return [
+            Spec(COINM, "BTCUSD_PERP", "perpetual", "BTC", "USD", "BTC", 1, 1, 0, 1,
+                 923_000, 380, 0.5, 900, "100"),
+            Spec(COINM, "ETHUSD_PERP", "perpetual", "ETH", "USD", "ETH", 2, 1, 0, 1,
+                 310_500, 320, 0.3, 4_000, "10"),
+            Spec(COINM, f"BTCUSD_{expiry:%y%m%d}", "future", "BTC", "USD", "BTC", 1, 1, 0, 1,
+                 925_000, 260, 0.2, 300, "100", expiry_ms=int(expiry.timestamp()) * 1_000),
+        ]  # fmt: skip
+
+    def market(self, spec: Spec) -> Market:
+        config = self.config
+        return CoinmMarket(spec, self.hub, self.time, config.seed, config.one_sided)
+
+    def connection(self, path: str) -> Connection | None:
+        segments = [segment for segment in urlsplit(path).path.split("/") if segment]
+        if segments[:1] not in (["ws"], ["stream"]):
+            return None
+        return BinanceConnection(self.hub, self.config, path, None, COINM)
+
+    def timers(self) -> list[Timer]:
+        return [*super().timers(), (1_000, self._send_indices)]
+
+    def _send_indices(self) -> None:
+        """Prices of the pairs; feedd has no record for what is no instrument of the venue."""
+        for name, streams in self._indices.items():
+            market = next(m for m in self.markets.values() if pair(m.spec) == name)
+            middle = (market.ladder.best_bid + market.ladder.best_ask) // 2
+            for stream in streams:
+                stream.count += 1
+                if stream.subs:
+                    body = (
+                        f'{{"e":"indexPriceUpdate","E":{self.time.now_ms},"i":"{name}",'
+                        f'"p":"{market.price_text(middle)}"}}'
+                    )
+                    self.hub.publish(stream, body, "")
+
+    def rest_symbol(self, request: RestRequest) -> str:
+        return request.query.get("symbol", "")
+
+    def rest_refusal(self, status: int) -> str:
+        return TOO_MANY
+
+    def rest(self, request: RestRequest) -> RestAnswer | None:
+        return self._door.answer(request, self._info)
+
+    def _info(self) -> dict[str, object]:
+        return {"symbols": [market.reference() for market in self.markets.values()]}

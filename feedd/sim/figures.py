@@ -18,8 +18,8 @@ RATE_DECIMALS = 8
 GREEK_DECIMALS = 5
 OPTION_MARK_DECIMALS = 6
 IV_DECIMALS = 4
-NO_BID_IV_SPAN = 5
-"""So many updates long, of every three times as many, an option has no bid volatility."""
+NO_BID_IV_MS = 1_000
+"""So long, of every three times as long, an option has no bid volatility."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,6 @@ class Figures:
         self._rate = rng.randrange(-5_000, 30_000)
         self._open_lots = rng.randrange(100_000, 9_000_000)
         self._iv = 5_000 + rng.randrange(1_500)
-        self._updates = 0
         self.mark = self.index = self.settlement = ""
         self.last = ""
         """Price of the last trade; empty before the first (``note_trade``)."""
@@ -92,7 +91,6 @@ class Figures:
 
     def update(self) -> None:
         """Move every number by a little."""
-        self._updates += 1
         spec = self._market.spec
         self.open_interest = self._market.size_text(self._open_lots)
         if spec.kind == "option":
@@ -141,6 +139,6 @@ class Figures:
         self.underlying = fixed(cents, 2)
         self.settlement = self.index
         self.mark_iv = trimmed(self._iv, IV_DECIMALS)
-        no_bid = self._updates // NO_BID_IV_SPAN % 3 == 1
+        no_bid = market.time.now_ms // NO_BID_IV_MS % 3 == 1
         self.bid_iv = "" if no_bid else trimmed(self._iv - 130 - int(rnd() * 90), IV_DECIMALS)
         self.ask_iv = trimmed(self._iv + 120 + int(rnd() * 90), IV_DECIMALS)

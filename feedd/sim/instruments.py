@@ -8,6 +8,8 @@ from dataclasses import dataclass
 DERIBIT = "deribit"
 USDM = "binance_usdm"
 SPOT = "binance_spot"
+COINM = "binance_coinm"
+OPTIONS = "binance_options"
 RECORDED = (DERIBIT, USDM, SPOT)
 """Venues whose recordings can be played."""
 

@@ -1,4 +1,4 @@
-"""What both Binance venues send about an instrument, whatever the form of each message."""
+"""What the Binance venues send about an instrument, whatever the form of each message."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from feedd.sim.text import FixedText, fixed
 PARTIAL_DEPTHS = (5, 10, 20)
 
 
-class BinanceMarket(Market):
-    """Streams both venues have: depth, partial depth, bookTicker, trade, aggTrade."""
+class BinanceBook(Market):
+    """Streams that all venues have: depth, partial depth, bookTicker."""
 
     depth_names: ClassVar[dict[int, tuple[str, ...]]] = {}
     first_sequence = 0
@@ -41,8 +41,6 @@ class BinanceMarket(Market):
             ]
             self._windows.append((self.window(interval), plain, tops))
         self._tickers = [self._stream("bookTicker")]
-        self._trades = self._stream("trade")
-        self._agg_trades = self._stream("aggTrade")
 
     def _stream(self, suffix: str) -> Stream:
         return self.hub.stream(self.spec.venue, f"{self._low}@{suffix}", self.spec.symbol)
@@ -165,6 +163,34 @@ class BinanceMarket(Market):
         for stream in self._tickers:
             self.hub.publish(stream, body, event)
 
+    def filters(self) -> list[dict[str, object]]:
+        """PRICE_FILTER and LOT_SIZE of the reference data."""
+        spec = self.spec
+        tick, step = self.prices[1], self.sizes[1]
+        return [
+            {
+                "filterType": "PRICE_FILTER",
+                "minPrice": tick,
+                "maxPrice": fixed(10**6 * 10**spec.price_decimals, spec.price_decimals),
+                "tickSize": tick,
+            },
+            {
+                "filterType": "LOT_SIZE",
+                "minQty": step,
+                "maxQty": fixed(9000 * 10**spec.size_decimals, spec.size_decimals),
+                "stepSize": step,
+            },
+        ]
+
+
+class BinanceMarket(BinanceBook):
+    """With the trade and aggTrade streams of spot and futures."""
+
+    def __init__(self, spec: Spec, hub: Hub, time: VenueTime, seed: int, one_sided: bool) -> None:
+        super().__init__(spec, hub, time, seed, one_sided)
+        self._trades = self._stream("trade")
+        self._agg_trades = self._stream("aggTrade")
+
     @abstractmethod
     def trade_body(self, price: str, size: str, buy: bool) -> str:
         """The ``trade`` with id ``self.trade_id``."""
@@ -201,22 +227,3 @@ class BinanceMarket(Market):
         return events.trade(
             self.spec.name, price, size, buy, str(trade_id), "null", self.time.now_ms
         )
-
-    def filters(self) -> list[dict[str, object]]:
-        """PRICE_FILTER and LOT_SIZE of the reference data."""
-        spec = self.spec
-        tick, step = self.prices[1], self.sizes[1]
-        return [
-            {
-                "filterType": "PRICE_FILTER",
-                "minPrice": tick,
-                "maxPrice": fixed(10**6 * 10**spec.price_decimals, spec.price_decimals),
-                "tickSize": tick,
-            },
-            {
-                "filterType": "LOT_SIZE",
-                "minQty": step,
-                "maxQty": fixed(9000 * 10**spec.size_decimals, spec.size_decimals),
-                "stepSize": step,
-            },
-        ]

@@ -1,4 +1,4 @@
-"""Binance USD-M futures' own message forms: 2026 fields, mark prices, liquidations."""
+"""Binance futures' message forms: 2026 fields, linked numbers, mark prices, liquidations."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import ClassVar
 
 from feedd.sim import events
 from feedd.sim.hub import Hub
-from feedd.sim.instruments import USDM, Spec
+from feedd.sim.instruments import Spec
 from feedd.sim.ladder import Window
 from feedd.sim.market import Fill, Timer, VenueTime
-from feedd.sim.market_binance import BinanceMarket
+from feedd.sim.market_binance import BinanceBook, BinanceMarket
 from feedd.sim.text import fixed
 
 FUNDING_MS = 8 * 3_600_000
@@ -18,30 +18,12 @@ FAST_DEPTH_MS = 30
 """Spacing of the undocumented ``@depth@0ms``."""
 
 
-class UsdmMarket(BinanceMarket):
-    """Binance USD-M futures: update ids jump, ``pu`` links a message to the one before."""
+class LinkedMarket(BinanceBook):
+    """Update ids jump, ``pu`` links a message to the one before."""
 
-    depth_names: ClassVar[dict[int, tuple[str, ...]]] = {
-        FAST_DEPTH_MS: ("@0ms",),
-        100: ("@100ms",),
-        250: ("", "@250ms"),
-        500: ("@500ms",),
-    }
     first_sequence = 9_600_000_000_000
-
-    def __init__(self, spec: Spec, hub: Hub, time: VenueTime, seed: int, one_sided: bool) -> None:
-        super().__init__(spec, hub, time, seed, one_sided)
-        self._tickers.append(hub.stream(USDM, "!bookTicker", "*"))
-        self._mark_1s = [self._stream("markPrice@1s")]
-        self._mark_3s = [self._stream("markPrice")]
-        self._force = [self._stream("forceOrder"), hub.stream(USDM, "!forceOrder@arr", "*")]
-        self._premium = self.rng.randrange(-3_000, 3_000)
-        self._funding = self.rng.randrange(-5_000, 30_000)
-        self._liquidated_ms = time.now_ms
-        self.mark: tuple[str, str] = ("", "")
-
-    def timers(self) -> list[Timer]:
-        return [*super().timers(), (1_000, self._second), (3_000, self._three_seconds)]
+    tail: str = ""
+    """Members that end every event of the product."""
 
     def advance(self, changes: int) -> None:
         rnd = self._rnd
@@ -55,7 +37,7 @@ class UsdmMarket(BinanceMarket):
         now, symbol = self.time.now_ms, self.spec.symbol
         return (
             f'{{"e":"depthUpdate","E":{now + 1},"T":{now},"s":"{symbol}","U":{first},'
-            f'"u":{self.sequence},"pu":{window.prev},"b":{bids},"a":{asks},"ps":"{symbol}","st":1}}'
+            f'"u":{self.sequence},"pu":{window.prev},"b":{bids},"a":{asks}{self.tail}}}'
         )
 
     def partial_body(self, window: Window, first: int, bids: str, asks: str) -> str:
@@ -74,16 +56,49 @@ class UsdmMarket(BinanceMarket):
     def ticker_body(self, bid: str, bid_size: str, ask: str, ask_size: str) -> str:
         now, symbol = self.time.now_ms, self.spec.symbol
         return (
-            f'{{"e":"bookTicker","u":{self.sequence},"s":"{symbol}","ps":"{symbol}","b":"{bid}",'
-            f'"B":"{bid_size}","a":"{ask}","A":"{ask_size}","T":{now},"E":{now + 1},"st":1}}'
+            f'{{"e":"bookTicker","u":{self.sequence},"s":"{symbol}","b":"{bid}",'
+            f'"B":"{bid_size}","a":"{ask}","A":"{ask_size}","T":{now},"E":{now + 1}{self.tail}}}'
         )
+
+
+class UsdmMarket(LinkedMarket, BinanceMarket):
+    """A USD-M future; COIN-M futures differ in little."""
+
+    depth_names: ClassVar[dict[int, tuple[str, ...]]] = {
+        FAST_DEPTH_MS: ("@0ms",),
+        100: ("@100ms",),
+        250: ("", "@250ms"),
+        500: ("@500ms",),
+    }
+    product: ClassVar[int] = 1
+    """``st``: 1 for USD-M, 2 for COIN-M."""
+
+    def __init__(self, spec: Spec, hub: Hub, time: VenueTime, seed: int, one_sided: bool) -> None:
+        super().__init__(spec, hub, time, seed, one_sided)
+        self.tail = f',"ps":"{self.pair}","st":{self.product}'
+        self._tickers.append(hub.stream(spec.venue, "!bookTicker", "*"))
+        self._mark_1s = [self._stream("markPrice@1s")]
+        self._mark_3s = [self._stream("markPrice")]
+        self._force = [self._stream("forceOrder"), hub.stream(spec.venue, "!forceOrder@arr", "*")]
+        self._premium = self.rng.randrange(-3_000, 3_000)
+        self._funding = self.rng.randrange(-5_000, 30_000)
+        self._liquidated_ms = time.now_ms
+        self.mark: tuple[str, str] = ("", "")
+
+    @property
+    def pair(self) -> str:
+        """The pair that the contract is one of: the symbol itself for a USD-M perpetual."""
+        return self.spec.symbol
+
+    def timers(self) -> list[Timer]:
+        return [*super().timers(), (1_000, self._second), (3_000, self._three_seconds)]
 
     def trade_body(self, price: str, size: str, buy: bool) -> str:
         maker = "false" if buy else "true"
         now = self.time.now_ms
         return (
             f'{{"e":"trade","E":{now + 1},"T":{now},"s":"{self.spec.symbol}","t":{self.trade_id},'
-            f'"p":"{price}","q":"{size}","X":"MARKET","m":{maker},"st":1}}'
+            f'"p":"{price}","q":"{size}","X":"MARKET","m":{maker}{self.tail}}}'
         )
 
     def agg_body(self, price: str, size: str, buy: bool, first: int, last: int) -> str:
@@ -92,7 +107,7 @@ class UsdmMarket(BinanceMarket):
         return (
             f'{{"e":"aggTrade","E":{now + 1},"a":{self.agg_id},"s":"{self.spec.symbol}",'
             f'"p":"{price}","q":"{size}","f":{first},"l":{last},"T":{now},"m":{maker},'
-            f'"nq":"{size}","st":1}}'
+            f'"nq":"{size}"{self.tail}}}'
         )
 
     def on_trades(self, buy: bool, fills: list[Fill]) -> None:
@@ -108,7 +123,7 @@ class UsdmMarket(BinanceMarket):
         body = (
             f'{{"e":"forceOrder","E":{now + 2},"o":{{"s":"{self.spec.symbol}","S":"{side}",'
             f'"o":"LIMIT","f":"IOC","q":"{size}","p":"{limit}","ap":"{price}","X":"FILLED",'
-            f'"l":"{size}","z":"{size}","T":{now}}},"st":1}}'
+            f'"l":"{size}","z":"{size}","T":{now}}}{self.tail}}}'
         )
         event = events.liquidation(self.spec.name, price, size, buy, now)
         for stream in self._force:
@@ -133,10 +148,14 @@ class UsdmMarket(BinanceMarket):
         }
         average = fixed(mark - index // 90_000, MARK_DECIMALS)
         funding_ms = (now // FUNDING_MS + 1) * FUNDING_MS
+        if spec.kind != "perpetual":
+            # A dated contract has no funding: r is empty, T is 0.
+            del values["funding_rate"]
+            funding_ms = 0
         body = (
             f'{{"e":"markPriceUpdate","E":{now},"s":"{spec.symbol}","p":"{values["mark"]}",'
             f'"ap":"{average}","P":"{values["settlement"]}","i":"{values["index"]}",'
-            f'"r":"{values["funding_rate"]}","T":{funding_ms},"ps":"{spec.symbol}","st":1}}'
+            f'"r":"{values.get("funding_rate", "")}","T":{funding_ms}{self.tail}}}'
         )
         self.mark = (body, events.values("deriv", spec.name, now, values, funding_ms))
         for stream in self._mark_1s:

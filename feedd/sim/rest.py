@@ -14,7 +14,7 @@ from feedd.sim.config import SimConfig
 from feedd.sim.exchange import RestRequest
 from feedd.sim.faults import Rule
 from feedd.sim.hub import Hub
-from feedd.sim.instruments import DERIBIT, SPOT, USDM
+from feedd.sim.instruments import COINM, DERIBIT, OPTIONS, SPOT, USDM
 from feedd.sim.source import RefusalError, Source
 
 USDM_LIMITS = (5, 10, 20, 50, 100, 500, 1_000)
@@ -239,7 +239,7 @@ class Rest:
 
     def remember(self) -> None:
         """Keep a snapshot of every Binance book from before the first tick, for ``stale``."""
-        for venue in (USDM, SPOT):
+        for venue in (USDM, SPOT, COINM, OPTIONS):
             for symbol in self.source.symbols(venue):
                 try:
                     self._first[venue, symbol] = self.source.binance_depth(venue, symbol, 1_000)

@@ -29,7 +29,8 @@ from feedd.sim.rest import Rest
 from feedd.sim.session_binance import BinanceConnection
 from feedd.sim.session_deribit import DeribitConnection
 from feedd.sim.session_limits import Limit
-from feedd.sim.source import Source, SyntheticSource
+from feedd.sim.source import Source
+from feedd.sim.synthetic import SyntheticSource
 
 PACE_S = 0.001
 TIMER_S = 0.05

@@ -1,4 +1,4 @@
-"""Binance's WebSocket streams: spot and USD-M, combined and raw."""
+"""Binance's WebSocket streams: spot, futures and options, combined and raw."""
 
 from __future__ import annotations
 
@@ -12,25 +12,30 @@ from feedd.clock import monotonic_ns, now_ns
 from feedd.sim.config import SimConfig
 from feedd.sim.connection import SECOND, Connection
 from feedd.sim.hub import Hub
-from feedd.sim.instruments import SPOT, USDM
+from feedd.sim.instruments import COINM, OPTIONS, SPOT, USDM
 from feedd.sim.source import Source
 
-MAX_STREAMS = 1_024
-MESSAGES_PER_S = {SPOT: 5, USDM: 10}
-PING_S = {SPOT: 20.0, USDM: 180.0}
-PONG_TIMEOUT_S = {SPOT: 60.0, USDM: 600.0}
-PUBLIC = ("bookTicker", "depth", "rpiDepth")
-"""USD-M stream kinds of the /public route; all others belong to /market."""
+MAX_STREAMS = {SPOT: 1_024, USDM: 1_024, COINM: 1_024, OPTIONS: 200}
+MESSAGES_PER_S = {SPOT: 5, USDM: 10, COINM: 10, OPTIONS: 10}
+PING_S = {SPOT: 20.0, USDM: 180.0, COINM: 180.0, OPTIONS: 300.0}
+PONG_TIMEOUT_S = {SPOT: 60.0, USDM: 600.0, COINM: 600.0, OPTIONS: 900.0}
+PUBLIC = {
+    USDM: ("bookTicker", "depth", "rpiDepth"),
+    OPTIONS: ("bookTicker", "depth", "optionTrade", "optionTicker"),
+}
+"""Stream kinds of the /public route, where there are routes; all others belong to /market."""
 UNDOCUMENTED = "trade"
 """Served on both routes: no document says where it belongs."""
 
 
 class BinanceConnection(Connection):
-    """One Binance client. ``route`` is public or market on USD-M, empty on spot."""
+    """One Binance client. ``route`` is public or market where there are routes, else empty."""
 
     notices: ClassVar[frozenset[str]] = frozenset({"serverShutdown"})
 
-    def __init__(self, hub: Hub, config: SimConfig, path: str, source: Source, venue: str) -> None:
+    def __init__(
+        self, hub: Hub, config: SimConfig, path: str, source: Source | None, venue: str
+    ) -> None:
         super().__init__(hub, config, path)
         self.venue = venue
         parts = urlsplit(path)
@@ -106,8 +111,9 @@ class BinanceConnection(Connection):
                 del self.subscriptions[name]
             self._reply(None, ident)
             self.note_unsubscribed(gone)
-        elif len(self.subscriptions.keys() | set(names)) > MAX_STREAMS:
-            self._fail(2, f"Invalid request: more than {MAX_STREAMS} streams", ident)
+        elif len(self.subscriptions.keys() | set(names)) > MAX_STREAMS[self.venue]:
+            most = MAX_STREAMS[self.venue]
+            self._fail(2, f"Invalid request: more than {most} streams", ident)
         else:
             self._reply(None, ident)
             self._add(names)
@@ -119,15 +125,17 @@ class BinanceConnection(Connection):
             if self._routed(name):
                 self.hub.subscribe(self, name)
         self.note_subscribed(list(names))
-        self._source.subscribed()
+        if self._source is not None:
+            self._source.subscribed()
 
     def _routed(self, name: str) -> bool:
-        if self.venue != USDM or not self.route:
+        kinds = PUBLIC.get(self.venue)
+        if kinds is None or not self.route:
             return True
         kind = name.split("@")[1] if "@" in name and not name.startswith("!") else name.strip("!")
-        if kind == UNDOCUMENTED:
+        if self.venue == USDM and kind == UNDOCUMENTED:
             return True
-        public = any(kind == known or kind.rstrip("0123456789") == known for known in PUBLIC)
+        public = any(kind == known or kind.rstrip("0123456789") == known for known in kinds)
         return public == (self.route == "public")
 
     def _set_property(self, params: object, ident: object) -> None:

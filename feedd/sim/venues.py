@@ -5,38 +5,41 @@ from __future__ import annotations
 from feedd.errors import StartError
 from feedd.sim import session_bybit as bybit
 from feedd.sim.exchange import Exchange
-from feedd.sim.exchange_binance import SpotExchange, UsdmExchange
+from feedd.sim.exchange_binance import CoinmExchange, SpotExchange, UsdmExchange
+from feedd.sim.exchange_binance_options import OptionsExchange
 from feedd.sim.exchange_bitget import BitgetFuturesExchange, BitgetSpotExchange
 from feedd.sim.exchange_deribit import DeribitExchange
 from feedd.sim.exchange_gate import GateFuturesExchange, GateSpotExchange
 from feedd.sim.exchange_kraken_futures import KrakenFuturesExchange
+from feedd.sim.instruments import RECORDED
 from feedd.sim.session_coinbase import CoinbaseExchange
 from feedd.sim.session_coinbase_exchange import FeedExchange
 from feedd.sim.session_kraken import KrakenExchange
 from feedd.sim.session_okx import OkxExchange
 
-EXCHANGES: dict[str, type[Exchange]] = {
-    exchange.name: exchange
-    for exchange in (
-        DeribitExchange,
-        UsdmExchange,
-        SpotExchange,
-        OkxExchange,
-        bybit.SpotExchange,
-        bybit.LinearExchange,
-        bybit.InverseExchange,
-        bybit.OptionExchange,
-        CoinbaseExchange,
-        FeedExchange,
-        KrakenExchange,
-        KrakenFuturesExchange,
-        BitgetSpotExchange,
-        BitgetFuturesExchange,
-        GateSpotExchange,
-        GateFuturesExchange,
-    )
-}
-DEFAULT = (DeribitExchange.name, UsdmExchange.name, SpotExchange.name)
+_CLASSES: tuple[type[Exchange], ...] = (
+    DeribitExchange,
+    UsdmExchange,
+    SpotExchange,
+    CoinmExchange,
+    OptionsExchange,
+    OkxExchange,
+    bybit.SpotExchange,
+    bybit.LinearExchange,
+    bybit.InverseExchange,
+    bybit.OptionExchange,
+    CoinbaseExchange,
+    FeedExchange,
+    KrakenExchange,
+    KrakenFuturesExchange,
+    BitgetSpotExchange,
+    BitgetFuturesExchange,
+    GateSpotExchange,
+    GateFuturesExchange,
+)
+EXCHANGES: dict[str, type[Exchange]] = {exchange.name: exchange for exchange in _CLASSES}
+DEFAULT = RECORDED
+"""The usual three."""
 ALL = "all"
 
 

@@ -151,6 +151,8 @@ def _values(record: Row) -> dict[str, Any]:
     for key, value in record.items():
         if key in _NOT_VALUES or value is None:
             continue
+        if key == "sequence" and record["kind"] == "trade" and _numbered_by_id(record):
+            continue
         if key in ("bids", "asks"):
             # The order within a message is no matter but for one price that comes twice.
             levels = [(Decimal(str(p)), Decimal(str(s))) for p, s in value]
@@ -163,6 +165,11 @@ def _values(record: Row) -> dict[str, Any]:
         else:
             values[key] = Decimal(str(value))
     return values
+
+
+def _numbered_by_id(trade: Row) -> bool:
+    """Binance numbers trades by their id; the reference repeats it as the sequence."""
+    return str(trade["instrument"]).startswith("binance_")
 
 
 def kinds(events: Iterable[Row]) -> set[str]:

@@ -122,7 +122,7 @@ async def test_too_many_requests_end_the_connection(venue: SimHandle) -> None:
 
 
 async def test_pings_must_be_answered_and_life_is_limited() -> None:
-    with start_sim(rate=300, ping_s=0.1, pong_timeout_s=0.2, max_life_s=0.8) as sim:
+    with start_sim(rate=300, ping_s=0.1, pong_timeout_s=0.4, max_life_s=1.2) as sim:
         async with connect(sim, "/stream", autoping=False) as client:
             pings = []
             while True:
