@@ -57,6 +57,7 @@ class Figures:
         self._rate = rng.randrange(-5_000, 30_000)
         self._open_lots = rng.randrange(100_000, 9_000_000)
         self._iv = 5_000 + rng.randrange(1_500)
+        self._updates = 0
         self.mark = self.index = self.settlement = ""
         self.last = ""
         """Price of the last trade; empty before the first (``note_trade``)."""
@@ -91,6 +92,7 @@ class Figures:
 
     def update(self) -> None:
         """Move every number by a little."""
+        self._updates += 1
         spec = self._market.spec
         self.open_interest = self._market.size_text(self._open_lots)
         if spec.kind == "option":
