@@ -7,7 +7,7 @@ SOURCES := $(shell find feedd \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \
 	setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build wheel bench model stress tsan autobahn fuzz asan clean
+.PHONY: help demo test check build docs wheel bench model stress tsan autobahn fuzz asan clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -32,6 +32,10 @@ check: $(STAMP) ## ruff, mypy, cython-lint, stubs, import direction
 	@$(BIN)/mypy --scripts-are-modules tools/*
 	@$(BIN)/python tests/typing/check_stubs.py
 	@$(BIN)/python -m pytest -q tests/typing
+
+docs: $(STAMP) ## the reference pages that are made from the code
+	@$(BIN)/feedd metrics > docs/metrics.md
+	@$(BIN)/feedd config explain --markdown > docs/configuration.md
 
 wheel: $(STAMP) ## a wheel in dist/
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "completion": ("feedd.control.completion", "completion"),
-    "config": ("feedd.supervisor.commands", "config"),
+    "config": ("feedd.supervisor.config_command", "config"),
     "ctl": ("feedd.control.command", "ctl"),
     "decode": ("feedd.capture.command", "decode"),
     "demo": ("feedd.demo.command", "demo"),

@@ -19,7 +19,7 @@ from msgspec import inspect
 
 from feedd.toml_lines import KeyPath, key_lines
 
-__all__ = ["Document", "Issue", "Problem", "check", "parse", "read"]
+__all__ = ["Document", "Issue", "Problem", "check", "expected_text", "parse", "read"]
 
 T = TypeVar("T")
 Issue = tuple[KeyPath | str, str]
@@ -151,13 +151,14 @@ def _choices(kind: inspect.Type) -> tuple[Any, ...] | None:
     return None
 
 
-def _expected(kind: inspect.Type) -> str:
+def expected_text(kind: inspect.Type) -> str:
+    """What a value of this type looks like, in words."""
     kind = _plain(kind)
     choices = _choices(kind)
     if choices is not None:
         return _quoted(choices) if len(choices) == 1 else f"one of {_quoted(choices)}"
     if isinstance(kind, inspect.UnionType):
-        options = [_expected(t) for t in kind.types if not isinstance(t, inspect.NoneType)]
+        options = [expected_text(t) for t in kind.types if not isinstance(t, inspect.NoneType)]
         return " or ".join(dict.fromkeys(options))
     if isinstance(kind, inspect.IntType):
         return "a whole number" + _bounds(kind.ge, kind.gt, kind.le, kind.lt)
@@ -171,7 +172,7 @@ def _expected(kind: inspect.Type) -> str:
         return "text"
     item = getattr(kind, "item_type", None)
     if isinstance(item, inspect.Type):
-        return f"a list (each element {_expected(item)})"
+        return f"a list (each element {expected_text(item)})"
     return type(kind).__name__.removesuffix("Type").lower()
 
 
@@ -272,7 +273,7 @@ class _Walk:
         if isinstance(kind, inspect.UnionType):
             return self.union(value, kind, path, outer)
         if not _fits(kind, value):
-            message = f"expected {_expected(kind)}, got {_shown(value)}"
+            message = f"expected {expected_text(kind)}, got {_shown(value)}"
             return self.wrong(path, message, kind, value)
         if isinstance(kind, inspect.StructType):
             return self.struct(value, kind, path, outer)
@@ -309,7 +310,7 @@ class _Walk:
                 built[field.name] = self.walk(inner, field.type, (*path, key), kind)
         for name, field in fields.items():
             if field.required and field.name not in built:
-                message = f'the key "{name}" is missing: {_expected(field.type)}'
+                message = f'the key "{name}" is missing: {expected_text(field.type)}'
                 self.issues.append((path, message))
                 self.mended.add((*path, name))
                 built[field.name] = _stand_in(field.type)
@@ -324,7 +325,7 @@ class _Walk:
     ) -> Any:
         options = [option for option in kind.types if _fits(option, value)]
         if not options:
-            message = f"expected {_expected(kind)}, got {_shown(value)}"
+            message = f"expected {expected_text(kind)}, got {_shown(value)}"
             return self.wrong(path, message, kind, value)
         tries = []
         for option in options:
@@ -381,14 +382,14 @@ def _scalar(value: Any, kind: inspect.Type) -> Iterator[str]:
         if value not in choices:
             near = difflib.get_close_matches(str(value), [str(c) for c in choices], 1)
             hint = f'; did you mean "{near[0]}"?' if near else ""
-            yield f"expected {_expected(kind)}, got {_shown(value)}{hint}"
+            yield f"expected {expected_text(kind)}, got {_shown(value)}{hint}"
     elif isinstance(kind, (inspect.IntType, inspect.FloatType)):
         low = kind.ge is not None and not value >= kind.ge
         low = low or (kind.gt is not None and not value > kind.gt)
         high = kind.le is not None and not value <= kind.le
         high = high or (kind.lt is not None and not value < kind.lt)
         if low or high:
-            yield f"expected {_expected(kind)}, got {value}"
+            yield f"expected {expected_text(kind)}, got {value}"
     elif isinstance(kind, inspect.StrType):
         yield from _length(value, kind, "character")
         if kind.pattern is not None and re.search(kind.pattern, value) is None:

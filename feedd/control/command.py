@@ -122,6 +122,37 @@ def snapshot(ctx: click.Context, instrument: str, depth: int) -> None:
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
 
 
+@ctl.command()
+@click.pass_context
+def config(ctx: click.Context) -> None:
+    """The configuration in force, defaults included, as JSON."""
+    found = _ask(ctx, "config")
+    if found is not None:
+        click.echo(orjson.dumps(found["config"], option=orjson.OPT_INDENT_2).decode())
+
+
+@ctl.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would change, or why not.")
+@click.pass_context
+def reload(ctx: click.Context, dry_run: bool) -> None:
+    """Take over the changed configuration file without touching streams: all of it, or nothing.
+
+    Ends with 1 and every reason when the daemon stays as it was.
+    """
+    found = _ask(ctx, "reload", dry_run=dry_run)
+    if found is None:
+        return
+    for change in found["changes"]:
+        old, new = (orjson.dumps(change[key]).decode() for key in ("old", "new"))
+        click.echo(f"{change['key']}: {old} -> {new}")
+    if not found["changes"]:
+        click.echo("nothing changed")
+    elif found["applied"]:
+        click.echo(f"reloaded, generation {found['generation']}")
+    else:
+        click.echo("a reload would be accepted")
+
+
 @ctl.command("log-level")
 @click.argument("level", type=click.Choice(["debug", "info", "warning", "error"]))
 @click.pass_context

@@ -90,9 +90,21 @@ class Rotate(Command, frozen=True, kw_only=True):
     line: _Line
 
 
+class ShowConfig(Command, frozen=True, kw_only=True):
+    """The configuration in force, defaults included."""
+
+
+class Reload(Command, frozen=True, kw_only=True):
+    """Read the configuration file again and take it over, all or nothing."""
+
+    dry_run: bool = False
+
+
 COMMANDS: dict[str, tuple[type[Command], Role]] = {
     "status": (Status, Role.READ),
     "snapshot": (Snapshot, Role.READ),
+    "config": (ShowConfig, Role.READ),
+    "reload": (Reload, Role.OPERATE),
     "log-level": (LogLevel, Role.OPERATE),
     "resync": (Resync, Role.OPERATE),
     "restart": (Restart, Role.OPERATE),

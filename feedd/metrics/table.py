@@ -201,6 +201,20 @@ _LISTED = (
         _fact("feedd_ready"),
     ),
     Metric("feedd_instruments", "gauge", "Instruments with an id.", ("venue",), _instruments),
+    Metric(
+        "feedd_config_generation",
+        "gauge",
+        "Configurations taken over since the start; 1 is the one it started with.",
+        (),
+        _fact("feedd_config_generation"),
+    ),
+    Metric(
+        "feedd_config_reloads",
+        "counter",
+        "Reloads asked for, by result: applied, unchanged, refused.",
+        ("result",),
+        _fact("feedd_config_reloads"),
+    ),
     # readers, as their supervisor sees them
     Metric(
         "feedd_reader_up",

@@ -12,12 +12,12 @@ import picows
 
 from feedd.clock import monotonic_ns, now_ns
 from feedd.decode.assembler import Assembler
+from feedd.logs import RateLimit
 from feedd.pipeline.core import Pipeline
 from feedd.reader.connect import ConnectError, open_line
 from feedd.reader.counts import LINE_STATES, ReaderCounts
 from feedd.reader.feed import PipelineSink
 from feedd.reader.line import Line
-from feedd.reader.logs import RateLimit
 from feedd.reader.plan import Line as LinePlan
 from feedd.reader.session import Action, Activity, Do, LineSession, State
 from feedd.reader.topics import TopicState

@@ -26,10 +26,10 @@ from feedd import venues
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.decode.plan import compile_plan
 from feedd.errors import FeeddError
+from feedd.logs import RateLimit, flush_suppressed, setup_logging
 from feedd.pipeline.core import Pipeline, Request
 from feedd.reader.connection import Connection
 from feedd.reader.counts import ReaderCounts
-from feedd.reader.logs import RateLimit, setup_logging
 from feedd.reader.net import tls_context
 from feedd.reader.pipe import Pipe
 from feedd.reader.plan import ReaderPlan
@@ -180,6 +180,7 @@ class ReaderProcess:
             gc.collect(1)
 
     def _count(self) -> None:
+        flush_suppressed()
         active = 0
         for connection in self.connections.values():
             connection.count()
@@ -266,8 +267,8 @@ class ReaderProcess:
             self.pipeline.commit()
         elif op == "rotate":
             self.connections[message["line"]].rotate("an operator asked for it")
-        elif op == "log_level":
-            logging.getLogger().setLevel(message["level"].upper())
+        elif op == "log":
+            setup_logging(message["level"], message["format"], self.plan.reader)
         elif op == "stop":
             self._stop.set()
 

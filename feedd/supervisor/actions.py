@@ -45,6 +45,8 @@ class Actions:
             "resync": self.resync,
             "restart": self.restart,
             "rotate": self.rotate,
+            "config": self.config,
+            "reload": self.reload,
         }
 
     async def status(self, _: Command) -> dict[str, Any]:
@@ -89,6 +91,17 @@ class Actions:
             "processes": processes,
         }
 
+    async def config(self, _: Command) -> dict[str, Any]:
+        supervisor = self._supervisor
+        return {
+            "generation": supervisor.reloader.generation,
+            "config": msgspec.to_builtins(supervisor.config),
+        }
+
+    async def reload(self, command: Command) -> dict[str, Any]:
+        assert isinstance(command, protocol.Reload)  # noqa: S101 - the table says so
+        return await self._supervisor.reloader.reload(dry_run=command.dry_run)
+
     async def snapshot(self, command: Command) -> dict[str, Any]:
         assert isinstance(command, protocol.Snapshot)  # noqa: S101 - the table says so
         return await asyncio.to_thread(
@@ -97,7 +110,7 @@ class Actions:
 
     async def log_level(self, command: Command) -> dict[str, Any]:
         assert isinstance(command, protocol.LogLevel)  # noqa: S101 - the table says so
-        self._supervisor.set_log_level(command.level)
+        self._supervisor.set_log(command.level, self._supervisor.config.log.format)
         return {"level": command.level}
 
     async def resync(self, command: Command) -> dict[str, Any]:
@@ -152,7 +165,8 @@ def _list(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers)) or "none"
 
 
-def with_log_level(handle: ReaderHandle, level: str) -> None:
+def with_log(handle: ReaderHandle, level: str, form: str) -> None:
     """Tell the process that runs, and the next one of this reader."""
-    handle.send({"op": "log_level", "level": level})
-    handle.update_plan(msgspec.structs.replace(handle.plan, log_level=level))
+    handle.send({"op": "log", "level": level, "format": form})
+    plan = msgspec.structs.replace(handle.plan, log_level=level, log_format=form)
+    handle.update_plan(plan)

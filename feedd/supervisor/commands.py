@@ -1,4 +1,4 @@
-"""The daemon's commands: ``run``, ``status``, ``config check``. Thin."""
+"""The daemon's commands: ``run``, ``status``, ``metrics``. Thin."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from feedd.supervisor.config import load_config
 from feedd.supervisor.run import run_daemon
 from feedd.supervisor.status import collect, healthy, render
 
-__all__ = ["config", "metrics", "run", "status"]
+__all__ = ["metrics", "run", "status"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _CONFIG = click.option(
@@ -34,11 +34,11 @@ _CONFIG = click.option(
 @_CONFIG
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM."""
-    from feedd.reader.logs import setup_logging
+    from feedd.logs import setup_logging
 
     loaded = load_config(path)
     setup_logging(os.environ.get("FEEDD_LOG_LEVEL", loaded.log.level), loaded.log.format)
-    sys.exit(run_daemon(loaded))
+    sys.exit(run_daemon(loaded, path))
 
 
 @click.command()
@@ -69,16 +69,3 @@ def metrics() -> None:
     from feedd.metrics.document import markdown
 
     click.echo(markdown(), nl=False)
-
-
-@click.group()
-def config() -> None:
-    """Look at a configuration."""
-
-
-@config.command()
-@_CONFIG
-def check(path: Path) -> None:
-    """List every mistake of a configuration; exit with 78 when there is one."""
-    loaded = load_config(path)
-    click.echo(f"{path}: no mistakes found ({', '.join(loaded.venues)})")

@@ -59,13 +59,17 @@ class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Instance(_Base, frozen=True, kw_only=True):
+    """What makes this daemon different from others on the machine."""
+
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,32}$")] = "default"
+    """Letters, digits, ``_`` and ``-``; makes the default directories."""
     directory: str | None = None
     """Where the shared memory lies; default: $RUNTIME_DIRECTORY or /dev/shm/feedd-<uid>/<name>."""
     group: str | None = None
-    """Group whose members may read."""
+    """Group whose members may read; default: the daemon's own group."""
     state_directory: str | None = None
-    """Where instrument ids are kept; default: $STATE_DIRECTORY or ~/.local/state/feedd/<name>."""
+    """Where instrument ids and connection permits are kept; default: $STATE_DIRECTORY or
+    ~/.local/state/feedd/<name>."""
 
     @property
     def path(self) -> Path:
@@ -83,23 +87,31 @@ class Instance(_Base, frozen=True, kw_only=True):
 
 
 class Readers(_Base, frozen=True, kw_only=True):
+    """The processes that hold the connections."""
+
     count: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    """Processes; each has one thread, one ring, one board."""
     cores: tuple[Annotated[int, msgspec.Meta(ge=0, le=4095)], ...] = ()
     """One core per reader, in this order; empty: not pinned."""
     busy_poll: bool = False
     """Never sleep in the kernel: lower latency for a whole core per reader."""
     ring_slots: Annotated[int, msgspec.Meta(ge=RING_SLOTS_MIN, le=1 << 26)] = RING_SLOTS_DEFAULT
+    """Slots of 128 bytes in each ring; a power of two."""
 
 
 class VenueConfig(_Base, frozen=True, kw_only=True):
+    """What to subscribe at one venue; the names are those of ``feedd venues``."""
+
     instruments: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], ...]
     """The venue's own symbols; ``*`` stands for any text, over the reference data."""
     channels: tuple[str, ...]
+    """Channels of the venue file, for every instrument that has them."""
     options: dict[str, str] = {}
     """Placeholders of topics: ``interval = "raw"``, or for one channel ``"book.interval"``."""
     endpoint: str | None = None
     """Replaces scheme, host and port of every WebSocket address of the venue."""
     rest_endpoint: str | None = None
+    """The same for REST addresses."""
     ca_file: str | None = None
     """Certificate authority to trust for this venue, instead of the system's."""
     reference: bool = True
@@ -113,7 +125,10 @@ class VenueConfig(_Base, frozen=True, kw_only=True):
 
 
 class Zmq(_Base, frozen=True, kw_only=True):
+    """Health, status and instruments over ZeroMQ."""
+
     enabled: bool = True
+    """Whether anything is published."""
     bind: str | None = None
     """``ipc://`` address of the broadcast; default: ``pub`` in the instance directory."""
     send_hwm: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)] = 10_000
@@ -121,7 +136,10 @@ class Zmq(_Base, frozen=True, kw_only=True):
 
 
 class Metrics(_Base, frozen=True, kw_only=True):
+    """The endpoint for Prometheus; what it serves is in docs/metrics.md."""
+
     enabled: bool = False
+    """Whether it is open. Anybody who can connect can read it."""
     bind: str = "127.0.0.1:9464"
     """Host and port of the Prometheus endpoint; port 0: any free one, named in the log."""
 
@@ -132,7 +150,10 @@ class Metrics(_Base, frozen=True, kw_only=True):
 
 
 class Control(_Base, frozen=True, kw_only=True):
+    """The socket of ``feedd ctl``: ``control`` in the instance's directory."""
+
     enabled: bool = True
+    """Whether it is open, for the daemon's user and group."""
     operate_users: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
     """Users that may give every command, besides root and the daemon's own user."""
     operate_groups: tuple[Annotated[str, msgspec.Meta(min_length=1)], ...] = ()
@@ -140,8 +161,12 @@ class Control(_Base, frozen=True, kw_only=True):
 
 
 class Log(_Base, frozen=True, kw_only=True):
+    """Log lines on stderr."""
+
     level: Literal["debug", "info", "warning", "error"] = "info"
+    """Lines below it are left out; FEEDD_LOG_LEVEL overrules it at the start."""
     format: Literal["text", "json"] = "text"
+    """``text`` has journald's priorities when stderr is the journal."""
 
 
 class Config(_Base, frozen=True, kw_only=True):

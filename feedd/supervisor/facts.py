@@ -53,6 +53,9 @@ def facts_of(supervisor: Supervisor, processes: dict[str, dict[str, Any]]) -> Fa
             if r.heartbeat_ns
         ],
     }
+    reloader = supervisor.reloader
+    facts["feedd_config_generation"] = [((), float(reloader.generation))]
+    facts["feedd_config_reloads"] = [((k,), float(n)) for k, n in reloader.results.items()]
     if supervisor.permits is not None:
         facts["feedd_permits_waiting"] = [
             ((name,), float(supervisor.permits.waiting(name))) for name in supervisor.venues

@@ -6,8 +6,10 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from feedd.control.protocol import SOCKET_NAME
+from feedd.errors import StartError
 from feedd.metrics.sample import Facts, Sampler
 from feedd.supervisor.actions import Actions
+from feedd.supervisor.config import Control, Metrics
 from feedd.supervisor.control import ControlServer
 from feedd.supervisor.facts import facts_of, pids_of, venue_of_lines
 from feedd.supervisor.figures import ProcessFigures
@@ -41,11 +43,30 @@ class Operations:
             await self.control.start(gid)
         settings = self._supervisor.config.metrics
         if settings.enabled:
-            from feedd.metrics.server import MetricsServer  # prometheus_client: only where wanted
+            self.metrics = await self._open_metrics(settings)
 
-            sampler = Sampler(self._supervisor.directory, venue_of_lines(self._supervisor))
-            self.metrics = MetricsServer(sampler, self.facts)
-            await self.metrics.start(*settings.address)
+    async def _open_metrics(self, settings: Metrics) -> MetricsServer:
+        from feedd.metrics.server import MetricsServer  # prometheus_client: only where wanted
+
+        sampler = Sampler(self._supervisor.directory, venue_of_lines(self._supervisor))
+        server = MetricsServer(sampler, self.facts)
+        try:
+            await server.start(*settings.address)
+        except StartError:
+            await server.close()
+            raise
+        return server
+
+    async def change_metrics(self, settings: Metrics) -> None:
+        """Open the new endpoint, then close the old one; ``StartError`` leaves the old one open."""
+        old = self.metrics
+        self.metrics = await self._open_metrics(settings) if settings.enabled else None
+        if old is not None:
+            await old.close()
+
+    def change_roles(self, settings: Control) -> None:
+        if self.control is not None:
+            self.control.set_roles(Roles(settings.operate_users, settings.operate_groups))
 
     async def facts(self) -> Facts:
         """What the supervisor knows; /proc is read in a thread."""

@@ -7,6 +7,7 @@ lock, instrument ids, connection permits, REST budgets. Everything runs in one e
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import grp
 import logging
@@ -18,10 +19,11 @@ from typing import Any
 
 from feedd import venues
 from feedd.clock import monotonic_ns, now_ns
-from feedd.errors import Exit, ShmError, StartError, VenueError
+from feedd.errors import Exit, FeeddError, ShmError, StartError, VenueError
+from feedd.logs import flush_suppressed, setup_logging
 from feedd.reader.plan import ReaderPlan
 from feedd.shm.directory import Lock, create_directory, lock_path
-from feedd.supervisor.actions import with_log_level
+from feedd.supervisor.actions import with_log
 from feedd.supervisor.broadcast import Broadcast
 from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import Config
@@ -33,6 +35,7 @@ from feedd.supervisor.plan import make_plan
 from feedd.supervisor.process import ReaderHandle, ReaderState
 from feedd.supervisor.reference import choose, fetch_reference, rest_base
 from feedd.supervisor.registry import Registry
+from feedd.supervisor.reloading import Reloader
 from feedd.supervisor.segments import prepare_segments
 from feedd.supervisor.service import Service
 from feedd.supervisor.statusfeed import StatusFeed
@@ -65,7 +68,8 @@ def choose_cores(config: Config) -> list[int | None]:
 class Supervisor:
     """One daemon. ``run`` returns the exit status."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, path: Path | None = None) -> None:
+        """``path`` is the file that ``config`` came from, to be read again at a reload."""
         self.config = config
         self.directory = config.instance.path
         self._stop = asyncio.Event()
@@ -84,15 +88,18 @@ class Supervisor:
         self.started_ns = now_ns()
         self.service = Service(self.directory, self.readers)
         self.operations = Operations(self)
+        self.reloader = Reloader(self, path)
+        self._terminal = has_terminal()
         self._failure: BaseException | None = None
 
     # -- life ----------------------------------------------------------------------------------
 
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                loop.add_signal_handler(number, self._on_stop_signal)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_stop_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
         gid = _gid(self.config.instance.group)
         create_directory(self.directory, gid)
         state = self.config.instance.state_path
@@ -134,6 +141,17 @@ class Supervisor:
         if self._stop_count > 1:
             for reader in self.readers.values():
                 reader.kill()
+
+    def _on_hangup(self) -> None:
+        """SIGHUP asks for a reload, unless it says that our terminal was closed."""
+        if self._terminal and not has_terminal():
+            self._on_stop_signal()
+        elif self.service.ready:
+            self._spawn(self._reload())
+
+    async def _reload(self) -> None:
+        with contextlib.suppress(FeeddError):  # said in the log
+            await self.reloader.reload()
 
     async def _start(self, state: Path, gid: int | None) -> None:
         config = self.config
@@ -254,11 +272,11 @@ class Supervisor:
         place = self._placed.get(name)
         return None if place is None else place[0]
 
-    def set_log_level(self, level: str) -> None:
+    def set_log(self, level: str, form: str) -> None:
         """For this process, the readers that run and those that will."""
-        logging.getLogger().setLevel(level.upper())
+        setup_logging(level, form)
         for reader in self.readers.values():
-            with_log_level(reader, level)
+            with_log(reader, level, form)
 
     # -- what readers ask for --------------------------------------------------------------------
 
@@ -372,6 +390,7 @@ class Supervisor:
         assert self.registry is not None  # noqa: S101 - made before the readers
         while True:
             self.registry.heartbeat(monotonic_ns())
+            flush_suppressed()
             for reader in self.readers.values():
                 self._health(reader)
             await asyncio.sleep(HEALTH_S)
@@ -410,11 +429,20 @@ class Supervisor:
                 self.broadcast.send(f"status.{event}", message, keep=False)
 
 
+def has_terminal() -> bool:
+    """True while this process has a controlling terminal that somebody still holds."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
+
+
 def _gid(group: str | None) -> int | None:
     return None if group is None else grp.getgrnam(group).gr_gid
 
 
-def run_daemon(config: Config) -> int:
+def run_daemon(config: Config, path: Path | None = None) -> int:
     """Run until SIGTERM; returns the exit status. Raises ``FeeddError`` when it cannot start."""
     os.umask(0o027)
-    return asyncio.run(Supervisor(config).run())
+    return asyncio.run(Supervisor(config, path).run())

@@ -60,7 +60,7 @@ def test_every_counter_of_the_segment_is_exported() -> None:
 
 def test_the_document_is_current() -> None:
     said = (ROOT / "docs/metrics.md").read_text()
-    assert said == markdown(), "run: feedd metrics > docs/metrics.md"
+    assert said == markdown(), "run: make docs"
 
 
 def test_numbers_come_out_as_they_are_in_memory(instance: Any) -> None:

@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from feedd.errors import ConfigError
-from feedd.supervisor.commands import config as config_command
 from feedd.supervisor.config import load_config, override_url
+from feedd.supervisor.config_command import config as config_command
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -31,7 +31,10 @@ def load(tmp_path: Path, text: str) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("name", ["feedd.toml", "minimal.toml"])
+@pytest.mark.parametrize(
+    "name",
+    ["feedd.toml", "minimal.toml", "deribit-options-desk.toml", "multi-venue-perpetuals.toml"],
+)
 def test_the_shipped_files_are_right(name: str) -> None:
     assert load_config(ROOT / "conf" / name).venues
 

@@ -313,15 +313,6 @@ def test_a_signal_ends_a_start_that_waits_for_a_venue(
     assert "stopped before the start was complete" in daemon.log()
 
 
-def test_a_closed_terminal_ends_the_daemon_in_order(sim: SimHandle, make_daemon: Make) -> None:
-    daemon = make_daemon(sim, venues=USDM).wait_live()
-    assert "feedd.reader 0: binance_usdm line" in daemon.log()
-    daemon.process.send_signal(signal.SIGHUP)
-    assert daemon.process.wait(10) == 0
-    assert daemon.status()["readers"][0]["state"] == "closed"
-    assert "WARNING" not in daemon.log()
-
-
 def test_books_of_a_killed_daemon_are_not_shown_as_live(sim: SimHandle, make_daemon: Make) -> None:
     daemon = make_daemon(sim, venues=USDM).wait_live()
     books = daemon.status()["readers"][0]["books"]

@@ -1,0 +1,90 @@
+"""Take over a changed configuration while streams go on: all of it, or nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from feedd.errors import ConfigError
+from feedd.supervisor.config import Config, load_config
+from feedd.supervisor.reload import Change, changes, refusals
+
+if TYPE_CHECKING:
+    from feedd.supervisor.run import Supervisor
+
+__all__ = ["RefusedError", "Reloader"]
+
+log = logging.getLogger("feedd.supervisor")
+
+
+class RefusedError(ConfigError):
+    """The new configuration is not taken; the daemon goes on with the old one."""
+
+
+class Reloader:
+    """``reload`` reads the file again. One reload at a time."""
+
+    def __init__(self, supervisor: Supervisor, path: Path | None) -> None:
+        self._supervisor = supervisor
+        self._path = path
+        self._lock = asyncio.Lock()
+        self.generation = 1
+        self.results = {"applied": 0, "unchanged": 0, "refused": 0}
+
+    async def reload(self, *, dry_run: bool = False) -> dict[str, Any]:
+        """What was, or would be, changed. Raises ``ConfigError`` with every reason against it."""
+        async with self._lock:
+            if dry_run:
+                _, found = await self._look()
+                return self._report(found, applied=False)
+            notifier = self._supervisor.service.notifier
+            notifier.reloading()
+            try:
+                new, found = await self._look()
+                if found:
+                    await self._apply(new, found)
+            except Exception as exc:
+                self.results["refused"] += 1
+                first = exc.problems[0] if isinstance(exc, ConfigError) else str(exc)
+                log.error("reload refused, the configuration stays as it was: %s", first)
+                notifier.ready(f"reload refused: {first}")
+                raise
+            self.results["applied" if found else "unchanged"] += 1
+            notifier.ready(f"reloaded: {len(found)} keys changed")
+            for change in found:
+                log.info("reload: %s", change)
+            if not found:
+                log.info("reload: nothing changed")
+            return self._report(found, applied=bool(found))
+
+    async def _look(self) -> tuple[Config, list[Change]]:
+        if self._path is None:
+            raise RefusedError("this daemon was not started from a file")
+        new = await asyncio.to_thread(load_config, self._path)
+        found = changes(self._supervisor.config, new)
+        problems = refusals(found)
+        if problems:
+            raise RefusedError(["the daemon must be restarted for some of this", *problems])
+        return new, found
+
+    async def _apply(self, new: Config, found: list[Change]) -> None:
+        """First what may fail, with a way back; then what cannot."""
+        supervisor = self._supervisor
+        keys = {change.key.partition(".")[0] for change in found}
+        if "metrics" in keys:
+            await supervisor.operations.change_metrics(new.metrics)
+        if "control" in keys:
+            supervisor.operations.change_roles(new.control)
+        if "log" in keys:
+            supervisor.set_log(new.log.level, new.log.format)
+        supervisor.config = new
+        self.generation += 1
+
+    def _report(self, found: list[Change], *, applied: bool) -> dict[str, Any]:
+        return {
+            "applied": applied,
+            "generation": self.generation,
+            "changes": [{"key": c.key, "old": c.old, "new": c.new} for c in found],
+        }
