@@ -224,7 +224,7 @@ class LineSession:
         if beat.trigger is not None and matches(message, beat.trigger):
             self.counts.heartbeats_answered += 1
             self._window.note(now)  # never delayed: unanswered means the end of the connection
-            return [Action(Do.SEND, self.subscriptions.reply(now))]
+            return [Action(Do.SEND, self.subscriptions.reply(now, message))]
         if any(all(matches(message, match) for match in form) for form in beat.reply_when):
             self._ponged(self._pulse.app)
             return []

@@ -8,7 +8,7 @@ still settles its request.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
@@ -17,7 +17,7 @@ from feedd.clock import SECOND_NS, now_ns
 from feedd.reader.answers import Answers
 from feedd.reader.topics import Ledger, Outcome, Request, SendWindow, Topic, TopicState, Wanted
 from feedd.venues.session_schema import Session
-from feedd.venues.templates import fill_template, placeholders
+from feedd.venues.templates import echoes, fill_template, placeholders
 
 __all__ = ["Subscriptions"]
 
@@ -146,9 +146,10 @@ class Subscriptions:
         template = self._venue.heartbeat.arm
         return None if template is None else self._request(now, "arm", template, ())
 
-    def reply(self, now: int) -> bytes:
-        """The answer to a heartbeat of the venue."""
-        return self._request(now, "reply", self._venue.heartbeat.reply or {}, ())
+    def reply(self, now: int, trigger: Any) -> bytes:
+        """The answer to ``trigger``, a heartbeat of the venue."""
+        template = self._venue.heartbeat.reply or {}
+        return self._request(now, "reply", template, (), echoes(template, trigger))
 
     def ping(self) -> bytes:
         """A ping in the venue's own form."""
@@ -248,10 +249,15 @@ class Subscriptions:
         }
 
     def _request(
-        self, now: int, kind: str, template: dict[str, Any], topics: tuple[Topic, ...]
+        self,
+        now: int,
+        kind: str,
+        template: dict[str, Any],
+        topics: tuple[Topic, ...],
+        more: Mapping[str, Any] | None = None,
     ) -> bytes:
         number = self._take_id()
-        values = self._values(number)
+        values = self._values(number) | dict(more or {})
         if topics:
             values |= self._stream_values(topics)
         message = fill_template(template, values)

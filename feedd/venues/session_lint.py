@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from feedd.venues.session_schema import Ack, Heartbeat, Session, Subscribe
-from feedd.venues.templates import placeholders
+from feedd.venues.templates import TRIGGER, placeholders
 
 __all__ = ["session_problems"]
 
@@ -146,10 +146,11 @@ def _heartbeat(beat: Heartbeat) -> Iterator[str]:
         yield f"{where}.silence_max_s: needed where nothing is pinged"
     if beat.arm is not None:
         yield from _template(f"{where}.arm", beat.arm, COMMON, frozenset({"id"}))
-    for key in ("reply", "payload"):
-        value = getattr(beat, key)
-        if isinstance(value, dict):
-            yield from _template(f"{where}.{key}", value, COMMON)
+    if beat.reply is not None:
+        echoed = {name for name in placeholders(beat.reply) if name.startswith(TRIGGER)}
+        yield from _template(f"{where}.reply", beat.reply, COMMON | echoed)
+    if isinstance(beat.payload, dict):
+        yield from _template(f"{where}.payload", beat.payload, COMMON)
     if beat.pong_timeout_s >= beat.ping_interval_s:
         yield f"{where}.pong_timeout_s: must be less than ping_interval_s"
     for text in sorted(beat.control_texts):

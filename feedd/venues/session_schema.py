@@ -182,7 +182,8 @@ class Heartbeat(_Base, frozen=True, kw_only=True):
     ``client_text``: the venue wants ``payload`` (a text, not JSON) and answers ``reply_text``.
     ``client_json``: the venue wants the message ``payload``; ``reply`` describes its answers.
     ``request_response``: ``arm`` asks the venue for heartbeats, every message that ``trigger``
-    describes is answered with ``reply``.
+    describes is answered with ``reply``, where ``{trigger.PATH}`` is the value that the message has
+    at the path (a number that must come back).
     ``subscribe_channel``: the venue's heartbeats are a channel that ``subscribe.opening`` asks for.
     """
 

@@ -18,8 +18,10 @@ from typing import Any
 __all__ = [
     "FACTS",
     "SPREAD",
+    "TRIGGER",
     "arg_key",
     "covers",
+    "echoes",
     "fill_template",
     "fill_topic",
     "holes",
@@ -29,6 +31,7 @@ __all__ = [
 ]
 
 SPREAD = "*"
+TRIGGER = "trigger."
 FACTS = tuple(
     name + case
     for name in ("base", "quote", "settle", "underlying", "kind")
@@ -96,6 +99,13 @@ def placeholders(template: Any) -> set[str]:
     if isinstance(template, str) and template[:1] == "{" and template[-1:] == "}":
         return {template[1:-1]}
     return set()
+
+
+def echoes(template: Any, message: Any) -> dict[str, Any]:
+    """Values of the placeholders ``{trigger.PATH}`` of a template: what ``message`` has there,
+    null where it has nothing."""
+    names = [name for name in placeholders(template) if name.startswith(TRIGGER)]
+    return {name: path_get(message, name.removeprefix(TRIGGER)) for name in names}
 
 
 def holes(topic: Any) -> list[str]:

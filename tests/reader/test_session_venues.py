@@ -223,6 +223,7 @@ NOTICES = [
     ("gate_futures", {"channel": "futures.system", "result": {"type": "upgrade"}}, Do.CLOSE),
     ("kraken", {"channel": "status", "data": [{"system": "maintenance"}]}, Do.DISTRUST),
     ("binance_coinm", {"stream": "!serverShutdown", "data": {}}, Do.CLOSE),
+    ("bitstamp", {"event": "bts:request_reconnect", "channel": "", "data": ""}, Do.CLOSE),
 ]
 
 
@@ -283,6 +284,15 @@ def test_exact_requests() -> None:
     play.run(2)
     play._do(play.line.resubscribe(play.now, ["book:tSYM:P0:F0:100"]))
     assert play.sent[-1][1] == {"event": "unsubscribe", "chanId": 1000}
+
+
+def test_a_heartbeat_gets_its_number_back() -> None:
+    play = Play("crypto_com", symbols(1))
+    play.run(2)
+    for number in (1587523073344, "{topics}", None):
+        play.say({"id": number, "method": "public/heartbeat", "code": 0})
+        assert play.sent[-1][1] == {"id": number, "method": "public/respond-heartbeat"}
+    assert play.line.counts.heartbeats_answered == 3
 
 
 def test_a_stream_whose_payload_is_a_list_stands_alone() -> None:

@@ -210,6 +210,28 @@ def _deribit(m: Any, s: Script) -> list[Any]:
     return [{"jsonrpc": "2.0", "id": m["id"], "result": result, "usIn": 1, "usOut": 2}]
 
 
+def _crypto_com(m: Any, s: Script) -> list[Any]:
+    head = {"id": m["id"], "method": m["method"]}
+    if m["method"] == "public/respond-heartbeat":
+        return []
+    wrong = [topic for topic in m["params"]["channels"] if bad(topic)]
+    if wrong:
+        text = {"message": "Unknown symbol", "original": str(m)}
+        return [{**head, "code": 40003, **text}]
+    return [{**head, "code": 0}]
+
+
+def _bitstamp(m: Any, s: Script) -> list[Any]:
+    if m["event"] == "bts:heartbeat":
+        return [{"event": "bts:heartbeat", "channel": "", "data": {"status": "success"}}]
+    channel = m["data"]["channel"]
+    if bad(channel):
+        error = {"code": None, "message": "Bad subscription string."}
+        return [{"event": "bts:error", "channel": "", "data": error}]
+    return [{"event": m["event"].replace("scribe", "scription_succeeded"), "channel": channel,
+             "data": {}}]  # fmt: skip
+
+
 def _gate_arg(prefix: str) -> Callable[[str], Any]:
     return lambda symbol: {"channel": f"{prefix}.obu", "payload": f"ob.{symbol}.50"}
 
@@ -245,4 +267,6 @@ SCRIPTS: dict[str, Callable[[], Script]] = {
     "binance_coinm": lambda: Script("{}@depth@100ms".format, _binance),
     "binance_options": lambda: Script("{}@depth@100ms".format, _binance),
     "deribit": lambda: Script("book.{}.100ms".format, _deribit),
+    "crypto_com": lambda: Script("book.{}.50".format, _crypto_com),
+    "bitstamp": lambda: Script("order_book_{}".format, _bitstamp),
 }

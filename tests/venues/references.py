@@ -17,7 +17,7 @@ NAMES = (
     "deribit", "binance_spot", "binance_usdm", "binance_coinm", "binance_options", "okx",
     "bybit_spot", "bybit_linear", "bybit_inverse", "bybit_option", "coinbase", "coinbase_exchange",
     "kraken", "kraken_futures", "bitget_spot", "bitget_futures", "gate", "gate_futures",
-    "hyperliquid", "bitmex", "bitfinex",
+    "hyperliquid", "bitmex", "bitfinex", "crypto_com", "bitstamp",
 )  # fmt: skip
 
 
