@@ -94,6 +94,14 @@ class Pipeline:
         """Levels a side that the venue keeps for us in the book of ``symbol``."""
     def line_down(self, venue: int, line: int, ts_recv: int, reason: str = "connection") -> int:
         """The connection is gone: every book it fed leaves LIVE; returns how many."""
+    def line_carries(self, venue: int, line: int, symbol: str) -> None:
+        """The connection is subscribed to the stream of a live book: the book stays live without
+        the others. For sequences that show by themselves whether something is missing."""
+    def line_moved(self, venue: int, old: int, new: int) -> int:
+        """Connection ``new`` carries everything that ``old`` did; returns how many books moved.
+        They stay as they are: the sequence shows whether something is missing."""
+    def carried(self, venue: int, symbol: str, line: int) -> bool:
+        """Whether this connection is one of those that feed the instrument's book."""
     def status(
         self,
         code: int,

@@ -147,6 +147,34 @@ cdef class Pipeline(Messages):
             x.wanted = 0
         return n
 
+    def line_carries(self, int venue, int line, str symbol):
+        cdef bytes raw = symbol.encode()
+        cdef instrument_t* x = table_find(
+            self._table(venue), <const uint8_t*><const char*>raw, len(raw))
+        if x != NULL and x.state == FEEDD_BOOK_LIVE:
+            x.lines |= line_bit(line)
+
+    def line_moved(self, int venue, int old, int new):
+        cdef table_t* table = self._table(venue)
+        cdef instrument_t* x
+        cdef uint32_t i
+        cdef int n = 0
+        for i in range(table.n):
+            x = table.items[i]
+            if x.book_channel < 0 or (x.line != old and not x.lines & line_bit(old)):
+                continue
+            x.lines = (x.lines & ~line_bit(old)) | line_bit(new)
+            if x.line == old:
+                x.line = new
+            n += 1
+        return n
+
+    def carried(self, int venue, str symbol, int line):
+        cdef bytes raw = symbol.encode()
+        cdef instrument_t* x = table_find(
+            self._table(venue), <const uint8_t*><const char*>raw, len(raw))
+        return x != NULL and x.lines & line_bit(line) != 0
+
     def take_requests(self):
         cdef uint32_t i
         cdef instrument_t* x

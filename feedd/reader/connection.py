@@ -6,6 +6,7 @@ import asyncio
 import logging
 import random
 import ssl
+from collections.abc import Iterable
 from typing import Protocol
 
 import picows
@@ -15,10 +16,11 @@ from feedd.decode.assembler import Assembler
 from feedd.logs import RateLimit
 from feedd.pipeline.core import Pipeline
 from feedd.reader.connect import ConnectError, open_line
-from feedd.reader.counts import LINE_STATES, ReaderCounts
+from feedd.reader.counts import CONNECTION_FIELDS, LINE_STATES, ReaderCounts
 from feedd.reader.feed import PipelineSink
 from feedd.reader.line import Line
 from feedd.reader.plan import Line as LinePlan
+from feedd.reader.plan import Stream
 from feedd.reader.session import Action, Activity, Do, LineSession, State
 from feedd.reader.topics import TopicState
 from feedd.records import Event, Scope
@@ -37,6 +39,8 @@ class Host(Protocol):
 
     def ask_permit(self, connection: Connection) -> None: ...
 
+    def replace(self, connection: Connection, reason: str) -> None: ...
+
 
 class Connection:
     """One line of one venue; runs in the reader's event loop."""
@@ -48,7 +52,7 @@ class Connection:
         self.venue = venue
         self.handle = handle
         self.plan = plan
-        self.topics = {(s.channel, s.symbol): s.topic for s in plan.streams}
+        self.streams = {stream.topic: stream for stream in plan.streams}
         self.session = LineSession(
             venue.session,
             [stream.wanted for stream in plan.streams],
@@ -77,6 +81,8 @@ class Connection:
             ),
             0,
         )
+        self._inherited: dict[str, int] = {}
+        self._sums: dict[str, int] = {}
         self._told = dict.fromkeys(
             (
                 "connects",
@@ -91,19 +97,38 @@ class Connection:
         )
 
     @property
+    def number(self) -> int:
+        return self.plan.number
+
+    @property
     def name(self) -> str:
         return f"{self.venue.name} line {self.plan.number} ({self.plan.endpoint})"
 
     # -- what the owner calls ------------------------------------------------------------------
 
-    def start(self) -> None:
-        self._do(self.session.start(monotonic_ns()))
+    def start(self, delay_s: float = 0.0) -> None:
+        self._do(self.session.start(monotonic_ns(), delay_s))
 
     def permit(self) -> None:
         self._do(self.session.permit(monotonic_ns()))
 
-    def resubscribe(self, topics: list[str]) -> None:
-        self._do(self.session.resubscribe(monotonic_ns(), topics))
+    def resubscribe_stream(self, channel: str, symbol: str) -> None:
+        """Start the stream of one channel of one instrument anew."""
+        for stream in self.streams.values():
+            if stream.channel == channel and stream.symbol == symbol:
+                self._do(self.session.resubscribe(monotonic_ns(), [stream.topic]))
+
+    def change(self, add: Iterable[Stream], drop: Iterable[str]) -> None:
+        """Streams come and go; the others are left alone."""
+        drop = [topic for topic in drop if self.streams.pop(topic, None) is not None]
+        new = [stream for stream in add if stream.topic not in self.streams]
+        self.streams |= {stream.topic: stream for stream in new}
+        wanted = [stream.wanted for stream in new]
+        self._do(self.session.change(monotonic_ns(), add=wanted, drop=drop))
+
+    def leave(self, reason: str) -> None:
+        """Give this connection up and come back with a new one."""
+        self._do(self.session.leave(monotonic_ns(), reason))
 
     def rotate(self, reason: str) -> None:
         """Close in order and open again, when the connection is up."""
@@ -157,6 +182,9 @@ class Connection:
         elif do is Do.ABORT and line is not None:
             self._say(logging.WARNING, f"cutting the connection: {action.text}")
             line.abort()
+        elif do is Do.REPLACE:
+            self._say(logging.INFO, f"to be replaced: {action.text}")
+            self.host.replace(self, action.text)
         elif do is Do.LINE_UP:
             self._say(logging.INFO, "connected")
             self._status(Event.LINE_UP, self.plan.endpoint)
@@ -171,11 +199,21 @@ class Connection:
         elif do is Do.DISTRUST:
             self.host.pipeline.line_down(self.handle, self.plan.number, now_ns(), action.text[:40])
             self._status(Event.STALE, action.text)
+        elif do is Do.SUBSCRIBED:
+            self._subscribed(action.topic)
         elif do is Do.SUBSCRIBE_FAILED:
             self._say(logging.ERROR, f"not subscribed: {action.topic}: {action.text}")
             self._status(Event.SUBSCRIBE_ERROR, action.topic)
         elif do is Do.NOTICE:
             self._say(logging.WARNING, action.text)
+
+    def _subscribed(self, topic: str) -> None:
+        """Another line of a live book: its next delta shows whether something is missing, so that
+        the book need not wait for one to outlive the line that feeds it."""
+        stream = self.streams.get(topic)
+        book = None if stream is None else self.venue.channels[stream.channel].book
+        if stream is not None and book is not None and book.rest is not None:
+            self.host.pipeline.line_carries(self.handle, self.number, stream.symbol)
 
     def _status(self, event: Event, text: str) -> None:
         clipped = text.encode()[:40].decode("utf-8", "ignore")
@@ -227,8 +265,8 @@ class Connection:
 
     # -- counters ------------------------------------------------------------------------------
 
-    def count(self) -> None:
-        """Write this connection's slots; add what is new to the reader's counters."""
+    def count(self, *, row: bool) -> None:
+        """Add what is new to the reader's counters; with ``row`` write this connection's slots."""
         line, session = self._line, self.session
         totals = {
             name: value + (getattr(line, name) if line is not None else 0)
@@ -248,29 +286,63 @@ class Connection:
             if value != self._told[name]:
                 self.host.counts.add(name, value - self._told[name])
         self._told = now
+        sums = {
+            "connects": counts.connects,
+            "disconnects": counts.disconnects,
+            "connect_failures": counts.connect_failures,
+            "frames": totals["frames"],
+            "bytes": totals["received_bytes"],
+            "data": totals["data"],
+            "control": totals["control"],
+            "bad": totals["bad"],
+            "pings_sent": counts.pings_sent,
+            "pings_answered": now["pings_received"],
+            "violations": totals["violations"],
+            "late": totals["late"],
+            "rotations": counts.rotations,
+        }
+        self._sums = {name: value + self._inherited.get(name, 0) for name, value in sums.items()}
+        if not row:
+            return
+        values = self._sums | {
+            "used": 1,
+            "state": LINE_STATES.index(session.state),
+            "topics": len(subscriptions.topics),
+            "topics_active": subscriptions.count(TopicState.ACTIVE),
+            "topics_failed": subscriptions.count(TopicState.FAILED),
+            "last_recv_ns": line.last_recv_ns if line is not None else 0,
+            "last_data_ns": line.last_data_ns if line is not None else 0,
+            "copy": self.plan.copy,
+            "number": self.number,
+        }
+        row_number = self.number if self.plan.row is None else self.plan.row
         self.host.counts.connection(
-            self.plan.number,
-            (
-                1,
-                LINE_STATES.index(session.state),
-                counts.connects,
-                counts.disconnects,
-                counts.connect_failures,
-                totals["frames"],
-                totals["received_bytes"],
-                totals["data"],
-                totals["control"],
-                totals["bad"],
-                counts.pings_sent,
-                now["pings_received"],
-                totals["violations"],
-                totals["late"],
-                len(subscriptions.topics),
-                subscriptions.count(TopicState.ACTIVE),
-                subscriptions.count(TopicState.FAILED),
-                line.last_recv_ns if line is not None else 0,
-                line.last_data_ns if line is not None else 0,
-            ),
+            row_number, tuple(values[field] for field in CONNECTION_FIELDS)
+        )
+
+    # -- one after the other -------------------------------------------------------------------
+
+    def inherit(self, old: Connection) -> None:
+        """Go on where the connection before this one stopped counting."""
+        old.count(row=False)
+        self._inherited = {**old._sums, "rotations": old._sums["rotations"] + 1}
+
+    def hand_over(self, new: Connection) -> None:
+        """``new`` carries everything: its books stay, this connection ends."""
+        if self.up and new.complete:
+            self.host.pipeline.line_moved(self.handle, self.number, new.number)
+        self._do(self.session.retire(monotonic_ns(), f"replaced by line {new.number}"))
+        if self._task is not None and self._line is None:
+            self._task.cancel()
+
+    def joined(self, old: Connection) -> bool:
+        """Every book that ``old`` feeds was heard of here too."""
+        pipeline, channels = self.host.pipeline, self.venue.channels
+        return all(
+            pipeline.carried(self.handle, stream.symbol, self.number)
+            or not pipeline.carried(self.handle, stream.symbol, old.number)
+            for stream in self.streams.values()
+            if channels[stream.channel].book is not None
         )
 
     @property
@@ -278,6 +350,16 @@ class Connection:
         return self.session.state is State.UP
 
     @property
+    def complete(self) -> bool:
+        """Up, and every stream is there or given up."""
+        return self.up and self.session.subscriptions.settled
+
+    @property
     def closing(self) -> bool:
         """Still connected, or on the way there."""
         return self._line is not None or (self._task is not None and not self._task.done())
+
+    @property
+    def finished(self) -> bool:
+        """Ended for good."""
+        return self.session.state is State.STOPPED and not self.closing

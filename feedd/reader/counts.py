@@ -32,6 +32,9 @@ CONNECTION_FIELDS = (
     "topics_failed",
     "last_recv_ns",
     "last_data_ns",
+    "rotations",  # connections replaced by choice: before the venue's limit, on its notice
+    "copy",  # which of the redundant lines
+    "number",  # what its records carry in ``line``: another one after each replacement
 )
 """Slots of one connection, in order; append only."""
 LINE_STATES = ("idle", "permit", "connecting", "up", "closing", "backoff", "stopped")

@@ -38,7 +38,10 @@ class Stream(msgspec.Struct, frozen=True):
 
 
 class Line(msgspec.Struct, frozen=True):
-    """One connection; ``number`` is what records carry in ``line``."""
+    """One connection; ``number`` is what records carry in ``line``.
+
+    A connection that replaces another has a number of its own and the same ``row`` of the counters.
+    """
 
     number: int
     endpoint: str
@@ -46,6 +49,12 @@ class Line(msgspec.Struct, frozen=True):
     quiet: bool
     """All of its channels may say nothing for hours."""
     streams: tuple[Stream, ...]
+    copy: int = 0
+    """Which of the redundant lines with the same streams it is."""
+    delay_s: float = 0.0
+    """How long after the start of the reader it connects first."""
+    row: int | None = None
+    """Its row of the counters, when that is not ``number``."""
 
 
 class VenueSlice(msgspec.Struct, frozen=True):

@@ -17,6 +17,7 @@ import signal
 import socket
 import ssl
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -32,13 +33,17 @@ from feedd.reader.connection import Connection
 from feedd.reader.counts import ReaderCounts
 from feedd.reader.net import tls_context
 from feedd.reader.pipe import Pipe
+from feedd.reader.plan import Line as LinePlan
 from feedd.reader.plan import ReaderPlan
+from feedd.reader.slots import Numbers, Slot
 from feedd.reader.snapshots import STREAM_WAIT_S, SnapshotDesk, StreamDesk
 from feedd.records import BookState, Event, Scope
 from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
 from feedd.shm.counters import CountersWriter
+from feedd.shm.layout import CONNECTIONS
 from feedd.shm.ring import RingWriter
+from feedd.venues.schema import Venue
 
 __all__ = ["ReaderProcess", "main"]
 
@@ -70,8 +75,10 @@ class ReaderProcess:
         self._stop = asyncio.Event()
         self._handles: dict[str, int] = {}
         self._names: list[str] = []
-        self.connections: dict[int, Connection] = {}
-        self._streams: dict[tuple[int, str, str], Connection] = {}
+        numbers = [line.number for _, line in plan.lines]
+        self._numbers = Numbers(numbers, CONNECTIONS)
+        self.slots: list[Slot] = []
+        self._carriers: dict[tuple[int, str, str], list[Slot]] = {}
         self._ticks = 0
         self._collected_at = monotonic_ns()
         self._build()
@@ -86,11 +93,21 @@ class ReaderProcess:
                 self.pipeline.add_instrument(handle, item.symbol, item.id, item.row, item.depth)
             secure = any(line.url.startswith("wss://") for line in part.lines)
             context: ssl.SSLContext | None = tls_context(part.ca_file) if secure else None
+
+            def make(
+                line: LinePlan,
+                venue: Venue = venue,
+                handle: int = handle,
+                context: ssl.SSLContext | None = context,
+            ) -> Connection:
+                return Connection(self, venue, handle, line, context)
+
             for line in part.lines:
-                connection = Connection(self, venue, handle, line, context)
-                self.connections[line.number] = connection
+                slot = Slot(line, make, self._numbers)
+                self.slots.append(slot)
                 for stream in line.streams:
-                    self._streams[handle, stream.symbol, stream.channel] = connection
+                    key = handle, stream.symbol, stream.channel
+                    self._carriers.setdefault(key, []).append(slot)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -100,8 +117,8 @@ class ReaderProcess:
             loop.add_signal_handler(number, self._stop.set)
         self._announce(Event.READER_START)
         self.pipe.send({"op": "ready", "pid": os.getpid(), "epoch": self._ring.epoch})
-        for connection in self.connections.values():
-            connection.start()
+        for slot in self.slots:
+            slot.start()
         receiver = loop.create_task(self._receive())
         ticker = loop.create_task(self._tick_forever())
         spin = _BusyPoll(loop) if self.plan.busy_poll else None
@@ -113,10 +130,10 @@ class ReaderProcess:
         signal.alarm(LAST_RESORT_S)  # whatever hangs from here on, the process ends
         if spin is not None:
             spin.stop()
-        for connection in self.connections.values():
-            connection.stop()
+        for slot in self.slots:
+            slot.stop()
         deadline = monotonic_ns() + int(STOP_S * SECOND_NS)
-        while monotonic_ns() < deadline and any(c.closing for c in self.connections.values()):
+        while monotonic_ns() < deadline and any(c.closing for c in self._connections()):
             await asyncio.sleep(0.01)
         for task in (receiver, ticker, stopped):
             task.cancel()
@@ -153,8 +170,8 @@ class ReaderProcess:
 
     def tick(self, now: int) -> None:
         self._ring.heartbeat(now)
-        for connection in self.connections.values():
-            connection.tick(now)
+        for slot in self.slots:
+            slot.tick(now)
         for venue, symbol in self._snapshots.due(now):
             self.pipeline.request_again(venue, symbol)
         for venue, symbol, channel in self._resubscribed.due(now, self._waits):
@@ -182,9 +199,10 @@ class ReaderProcess:
     def _count(self) -> None:
         flush_suppressed()
         active = 0
-        for connection in self.connections.values():
-            connection.count()
-            active += connection.session.active_topics
+        for slot in self.slots:
+            for connection in slot.connections:
+                connection.count(row=connection is slot.current)
+            active += slot.current.session.active_topics
         self.counts.set("streams_subscribed", active)
 
     def _report_bad_frames(self, now: int) -> None:
@@ -202,9 +220,15 @@ class ReaderProcess:
     # -- requests to the supervisor --------------------------------------------------------------
 
     def ask_permit(self, connection: Connection) -> None:
-        self.pipe.send(
-            {"op": "permit", "venue": connection.venue.name, "line": connection.plan.number}
-        )
+        self.pipe.send({"op": "permit", "venue": connection.venue.name, "line": connection.number})
+
+    def replace(self, connection: Connection, reason: str) -> None:
+        for slot in self.slots:
+            slot.replace(connection, reason)
+
+    def _connections(self) -> Iterator[Connection]:
+        for slot in self.slots:
+            yield from slot.connections
 
     def _request(self, request: Request, now: int) -> None:
         name = self._names[request.venue]
@@ -221,14 +245,23 @@ class ReaderProcess:
                 )
         elif request.kind == "resubscribe":
             self._resubscribe(request.venue, request.symbol, request.channel, now)
+        elif request.kind == "reconnect":
+            for slot in self._carriers.get((request.venue, request.symbol, request.channel), []):
+                if getattr(request, "line", -1) in (-1, slot.current.number):
+                    slot.current.leave("the pipeline lost track of it")
         elif request.kind == "unknown":
             self.pipe.send({"op": "unknown", "venue": name, "symbol": request.symbol})
 
     def _resubscribe(self, venue: int, symbol: str, channel: str, now: int) -> None:
-        connection = self._streams.get((venue, symbol, channel))
-        if connection is not None:
-            connection.resubscribe([connection.topics[channel, symbol]])
-            self._resubscribed.asked(venue, symbol, channel, now)
+        slots = self._carriers.get((venue, symbol, channel))
+        if slots is None:
+            return
+        # redundant lines take turns: the others go on while one starts anew
+        slot = next((slot for slot in slots if slot.current.up), slots[0])
+        slots.remove(slot)
+        slots.append(slot)
+        slot.current.resubscribe_stream(channel, symbol)
+        self._resubscribed.asked(venue, symbol, channel, now)
 
     def _waits(self, venue: int, symbol: str) -> bool:
         return self.pipeline.book_state(venue, symbol)[0] != BookState.LIVE
@@ -250,7 +283,9 @@ class ReaderProcess:
     def _on_message(self, message: dict[str, Any], body: bytes) -> None:
         op = message["op"]
         if op == "permit":
-            self.connections[message["line"]].permit()
+            for connection in self._connections():
+                if connection.number == message["line"]:
+                    connection.permit()
         elif op == "snapshot":
             self._on_snapshot(message, body)
         elif op == "instrument":
@@ -266,7 +301,9 @@ class ReaderProcess:
             self.pipeline.resync(self._handles[message["venue"]], message["symbol"], now)
             self.pipeline.commit()
         elif op == "rotate":
-            self.connections[message["line"]].rotate("an operator asked for it")
+            for slot in self.slots:
+                if slot.plan.number == message["line"]:
+                    slot.current.rotate("an operator asked for it")
         elif op == "log":
             setup_logging(message["level"], message["format"], self.plan.reader)
         elif op == "stop":

@@ -35,7 +35,8 @@ __all__ = ["Action", "Activity", "Do", "LineSession", "State"]
 STALL_NS = SECOND_NS  # a longer pause between two ticks is our own fault
 CLOSE_TIMEOUT_NS = 2 * SECOND_NS
 QUIET_FACTOR = 10  # a line that may be silent is good after this many times sustained_s
-ROTATE_EARLIEST, ROTATE_LATEST = 0.85, 0.95
+ROTATE_EARLIEST, ROTATE_LATEST, ROTATE_END = 0.85, 0.95, 0.985
+ROTATE_WITHIN_S = 30.0
 
 
 class State(StrEnum):
@@ -57,10 +58,12 @@ class Do(StrEnum):
     PING = "ping"
     CLOSE = "close"  # code, text: send a close frame, then disconnect
     ABORT = "abort"  # disconnect without ceremony
+    REPLACE = "replace"  # text: why; open another connection, then retire this one
     LINE_UP = "line_up"
     LINE_DOWN = "line_down"  # text: why
     STALE = "stale"  # text: no data for too long
     DISTRUST = "distrust"  # text: the venue says that its data cannot be trusted now
+    SUBSCRIBED = "subscribed"  # topic: the venue sends it from now on
     SUBSCRIBE_FAILED = "subscribe_failed"  # topic, text
     NOTICE = "notice"  # text: something an operator should see
 
@@ -87,6 +90,7 @@ class Activity(NamedTuple):
 class Counts:
     connects: int = 0
     disconnects: int = 0
+    rotations: int = 0
     connect_failures: int = 0
     subscribe_errors: int = 0
     pings_sent: int = 0
@@ -130,7 +134,10 @@ class LineSession:
         self._pulse = Pulse(venue.heartbeat)
         self._texts = {text.encode() for text in venue.heartbeat.control_texts}
         self._reply_text = (venue.heartbeat.reply_text or "").encode()
-        self._rotate_at = 0
+        self._rotate_at = self._rotate_end = 0
+        self._replace_by = 0
+        self._replace_why = ""
+        self._retired = False
         self._distrusted = False
         self._reason = ""
         self._planned = False
@@ -139,9 +146,13 @@ class LineSession:
 
     # -- events --------------------------------------------------------------------------------
 
-    def start(self, now: int) -> list[Action]:
-        """Begin; also after ``stop``."""
+    def start(self, now: int, delay_s: float = 0.0) -> list[Action]:
+        """Begin, after ``delay_s``; also after ``stop``."""
         self._tick_at = now
+        if delay_s > 0:
+            self.state = State.BACKOFF
+            self._retry_at = now + int(delay_s * SECOND_NS)
+            return []
         self.state = State.PERMIT
         return [Action(Do.PERMIT)]
 
@@ -169,10 +180,12 @@ class LineSession:
         self._distrusted = False
         self._window.clear()
         self._pulse.start(now)
-        self._rotate_at = 0
-        if self.venue.limits.life_max_s:
+        self._rotate_at = self._replace_by = 0
+        life_ns = self.venue.limits.life_max_s * SECOND_NS
+        if life_ns:
             share = self._rng.uniform(ROTATE_EARLIEST, ROTATE_LATEST)
-            self._rotate_at = now + int(self.venue.limits.life_max_s * share * SECOND_NS)
+            self._rotate_at = now + int(life_ns * share)
+            self._rotate_end = now + int(life_ns * ROTATE_END)
         self.subscriptions.restart(now)
         out = [Action(Do.LINE_UP)]
         first = self.subscriptions.opening(now)
@@ -200,6 +213,9 @@ class LineSession:
         name = reason.split(":")[0][:40]
         self.counts.reasons[name] = self.counts.reasons.get(name, 0) + 1
         out = [Action(Do.LINE_DOWN, text=reason)]
+        if self._retired:
+            self.state = State.STOPPED
+            return out
         if self._planned:
             self.state = State.PERMIT
             return [*out, Action(Do.PERMIT)]
@@ -254,11 +270,23 @@ class LineSession:
         return self._pump(now) if self.state is State.UP else []
 
     def rotate(self, now: int, reason: str) -> list[Action]:
-        """Replace the connection, if it is up; one that was good comes back without a delay."""
+        """Replace the connection, if it is up: another one takes over first when it was good."""
         if self.state is not State.UP:
             return []
-        self._planned = self._sustained
-        return self._leave(now, Do.CLOSE, reason)
+        return self._replace(now, reason, ROTATE_WITHIN_S)
+
+    def leave(self, now: int, reason: str) -> list[Action]:
+        """Give the connection up and come back with a new one."""
+        return self._leave(now, Do.CLOSE, reason) if self.state is State.UP else []
+
+    def retire(self, now: int, reason: str) -> list[Action]:
+        """Another connection has taken over: leave, and do not come back."""
+        self._retired = True
+        if self.state is State.UP:
+            return self._leave(now, Do.CLOSE, reason, code=1000)
+        if self.state is not State.CLOSING:
+            self.state = State.STOPPED
+        return []
 
     def stop(self, now: int) -> list[Action]:
         state, self.state = self.state, State.STOPPED
@@ -324,15 +352,17 @@ class LineSession:
         if not self._quiet and age >= health.data_age_max_s * SECOND_NS:
             reason = f"no data for {health.data_age_max_s:g} s"
             return [Action(Do.STALE, text=reason), *self._leave(now, Do.CLOSE, reason)]
+        if self._replace_by and now >= self._replace_by:
+            return self._rotate(now)
         if self._rotate_at and now >= self._rotate_at:
-            self._planned = self._sustained
-            return self._leave(now, Do.CLOSE, "rotation before the venue's limit")
+            self._rotate_at = 0
+            within_s = (self._rotate_end - now) / SECOND_NS
+            return self._replace(now, "rotation before the venue's limit", within_s)
         out = self._settle(now, self.subscriptions.timeouts(now))
         if self.state is not State.UP:
             return out
         if self._sustained and self.subscriptions.starved(now):
-            self._planned = True
-            return out + self._leave(now, Do.CLOSE, "requests of the hour are used up")
+            out += self._replace(now, "requests of the hour are used up", ROTATE_WITHIN_S)
         return out + self._pump(now) + self._ping(now)
 
     def _ping(self, now: int) -> list[Action]:
@@ -357,7 +387,8 @@ class LineSession:
         return [Action(Do.SEND, data) for data in self.subscriptions.pump(now, self._window)]
 
     def _settle(self, now: int, outcome: Outcome) -> list[Action]:
-        out = self._failed(outcome.failed)
+        out = [Action(Do.SUBSCRIBED, topic=name) for name in outcome.accepted]
+        out += self._failed(outcome.failed)
         if outcome.opening_failed:
             out.append(Action(Do.NOTICE, text=f"opening refused: {outcome.opening_failed}"))
         if outcome.arm_failed:
@@ -382,9 +413,9 @@ class LineSession:
             return []
         shown = data[:200].decode("utf-8", "backslashreplace")
         out = [Action(Do.NOTICE, text=f"{notice.name}: {shown}")]
-        if action in ("rotate", "reconnect"):
-            # only a connection that was good may come back without a delay
-            self._planned = action == "rotate" and self._sustained
+        if action == "rotate":
+            out += self._replace(now, notice.name, notice.within_s)
+        elif action == "reconnect":
             out += self._leave(now, Do.CLOSE, notice.name)
         elif action == "mark_stale" and not self._distrusted:
             self._distrusted = True
@@ -400,11 +431,30 @@ class LineSession:
         shown = data[:200].decode("utf-8", "backslashreplace")
         return [Action(Do.NOTICE, text=f"message without a meaning here: {shown}")]
 
-    def _leave(self, now: int, how: Do, reason: str) -> list[Action]:
+    def _replace(self, now: int, reason: str, within_s: float) -> list[Action]:
+        """Ask for a connection that takes over; without one leave when ``within_s`` are over.
+
+        Only a connection that was good may come back without a delay.
+        """
+        if not self._sustained:
+            return self._leave(now, Do.CLOSE, reason)
+        by = now + int(within_s * SECOND_NS)
+        if self._replace_by:
+            self._replace_by = min(by, self._replace_by)
+            return []
+        self._replace_by, self._replace_why = by, reason
+        return [Action(Do.REPLACE, text=reason)]
+
+    def _rotate(self, now: int) -> list[Action]:
+        """Nobody took over in time: leave and come back at once."""
+        self._planned = True
+        self.counts.rotations += 1
+        return self._leave(now, Do.CLOSE, self._replace_why, code=1000)
+
+    def _leave(self, now: int, how: Do, reason: str, code: int = 1001) -> list[Action]:
         self.state = State.CLOSING
         self._reason = reason
         self._close_by = now + CLOSE_TIMEOUT_NS
-        code = 1000 if self._planned else 1001
         return [Action(how, text=reason, code=code)]
 
     def _wait(self, now: int, retry_after_s: float | None) -> None:

@@ -80,7 +80,7 @@ class Request:
 class Outcome:
     """What an answer or a timeout changed; the session turns it into reports."""
 
-    accepted: int = 0
+    accepted: list[str] = field(default_factory=list)
     failed: list[tuple[str, str]] = field(default_factory=list)
     arm_failed: str = ""
     opening_failed: str = ""
@@ -158,7 +158,7 @@ class Ledger:
             topic.attempts = 0
             topic.suspect = False
             topic.quarantined_until = 0
-            outcome.accepted += 1
+            outcome.accepted.append(topic.name)
         if handle is not None:
             topic.handle = handle
 

@@ -99,6 +99,9 @@ class Readers(_Base, frozen=True, kw_only=True):
     """Slots of 128 bytes in each ring; a power of two."""
 
 
+LineCount = Annotated[int, msgspec.Meta(ge=1, le=4)]
+
+
 class VenueConfig(_Base, frozen=True, kw_only=True):
     """What to subscribe at one venue; the names are those of ``feedd venues``."""
 
@@ -120,8 +123,15 @@ class VenueConfig(_Base, frozen=True, kw_only=True):
     """Levels a side in shared memory."""
     option_depth: Annotated[int, msgspec.Meta(ge=32, le=4096)] = BOOK_DEPTH_OPTION
     """The same for options."""
+    lines: LineCount | dict[str, LineCount] = 1
+    """Connections that carry each stream; the first copy of a message counts. A table says it for
+    single channels."""
     spare_rows: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 64
     """Board rows kept free for instruments that appear while the daemon runs."""
+
+    def lines_of(self, channel: str) -> int:
+        """How many connections carry a stream of this channel."""
+        return self.lines if isinstance(self.lines, int) else self.lines.get(channel, 1)
 
 
 class Zmq(_Base, frozen=True, kw_only=True):
@@ -302,6 +312,9 @@ def _venue_issues(name: str, config: VenueConfig) -> Iterator[Issue]:
     for values, what in ((config.channels, "channels"), (config.instruments, "instruments")):
         for value in sorted({v for v in values if values.count(v) > 1}):
             yield f"{key}.{what}", f'"{value}" is named more than once'
+    if isinstance(config.lines, dict):
+        for channel in sorted(set(config.lines) - set(config.channels)):
+            yield f"{key}.lines.{channel}", f'"{channel}" is not one of the channels here'
     if not config.reference or venue.reference is None:
         for i, symbol in enumerate(config.instruments):
             if "*" in symbol:

@@ -8,6 +8,7 @@ streams are grouped by the endpoint that carries their channel and cut into conn
 from __future__ import annotations
 
 import fnmatch
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 from feedd.errors import ConfigError
 from feedd.reader.plan import Instrument, Line, ReaderPlan, Stream, VenueSlice
+from feedd.shm.layout import CONNECTIONS
 from feedd.supervisor.config import Config, VenueConfig, override_url
 from feedd.venues.schema import Venue
 from feedd.venues.session_schema import Endpoint
@@ -23,8 +25,12 @@ from feedd.venues.templates import arg_key, fill_topic
 
 __all__ = ["Listed", "choose_symbols", "has_channel", "make_plan", "streams_of", "topic_of"]
 
-LINES_MAX = 64
-"""Connections that a reader's counters have room for."""
+LINES_SPARE = 4
+"""Line numbers of a reader kept free for connections that replace others."""
+LINES_MAX = CONNECTIONS - LINES_SPARE
+"""Connections that a reader may be planned to have."""
+START_APART_S = 2.0
+"""Redundant lines of one stream start this far apart."""
 WEIGHTS = {"option": 1, "combo": 1, "spot": 4}
 WEIGHT_OTHER = 8
 
@@ -201,8 +207,11 @@ def _lines(
             streams.setdefault(stream.topic, stream)
     lines: list[Line] = []
     quiet = set(venue.session.health.quiet_channels)
-    for endpoint in venue.session.endpoints:
-        for part in _pack(venue, endpoint, by_endpoint.get(endpoint.name, {}).values()):
+    copies = max(map(config.lines_of, config.channels), default=1)
+    for endpoint, copy in itertools.product(venue.session.endpoints, range(copies)):
+        streams = by_endpoint.get(endpoint.name, {})
+        wanted = (s for s in streams.values() if config.lines_of(s.channel) > copy)
+        for part in _pack(venue, endpoint, wanted):
             lines.append(
                 Line(
                     number=first + len(lines),
@@ -210,6 +219,8 @@ def _lines(
                     url=override_url(endpoint.url, config.endpoint),
                     quiet=all(stream.channel in quiet for stream in part),
                     streams=tuple(part),
+                    copy=copy,
+                    delay_s=copy * START_APART_S,
                 )
             )
     return lines

@@ -246,7 +246,8 @@ class Health(_Base, frozen=True, kw_only=True):
 class Notice(_Base, frozen=True, kw_only=True):
     """A control message with a meaning.
 
-    ``rotate`` replaces the connection before it is left, ``reconnect`` leaves it at once,
+    ``rotate`` replaces the connection before it is left (within ``within_s``, when the venue will
+    have closed it), ``reconnect`` leaves it at once,
     ``mark_stale`` says that nothing on it can be trusted, ``resubscribe_all`` starts every stream
     anew, ``resume`` does so after ``mark_stale`` alone.
     """
@@ -256,6 +257,7 @@ class Notice(_Base, frozen=True, kw_only=True):
     action: Literal[
         "rotate", "reconnect", "mark_stale", "resubscribe_all", "resume", "log", "ignore"
     ]
+    within_s: Seconds = 20.0
 
 
 class RestLimits(_Base, frozen=True, kw_only=True):

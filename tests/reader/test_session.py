@@ -335,20 +335,47 @@ def test_rotation_comes_before_the_venues_limit_and_without_delay() -> None:
     rig = Rig(session(BINANCE), topics(1))
     rig.connect()
     rig.say({"result": None, "id": 1})
-    actions = rig.run(1000, data=True, stop=Do.CLOSE)
-    assert kinds(actions)[-1] is Do.CLOSE
-    assert actions[-1].code == 1000
+    actions = rig.run(1000, data=True, stop=Do.REPLACE)
     assert 1850 * S <= rig.now <= 1951 * S
+    assert "before the venue's limit" in actions[-1].text
+    actions = rig.run(1000, data=True, stop=Do.CLOSE)
+    assert Do.REPLACE not in kinds(actions), "asked once"
+    assert actions[-1].code == 1000
+    assert 1984 * S <= rig.now <= 1986 * S, "nobody took over: left before the venue cuts"
+    assert rig.line.counts.rotations == 1
     assert kinds(rig.lost()) == [Do.LINE_DOWN, Do.PERMIT]
     rig.connect()
     assert rig.line.state is State.UP
+
+
+def test_a_connection_that_was_replaced_does_not_come_back() -> None:
+    rig = Rig(session(BINANCE), topics(1))
+    rig.connect()
+    rig.run(15, data=True)
+    rig.say({"e": "serverShutdown", "E": 1})
+    actions = rig._do(rig.line.retire(rig.now, "replaced by line 7"))
+    assert [(a.do, a.code) for a in actions] == [(Do.CLOSE, 1000)]
+    assert kinds(rig.lost()) == [Do.LINE_DOWN]
+    assert rig.line.state is State.STOPPED
+    assert rig.run(100) == []
+    waiting = Rig(session(BINANCE), topics(1))
+    assert waiting.line.retire(waiting.now, "not needed") == []
+    assert waiting.line.permit(waiting.now) == []
+
+
+def test_a_delayed_start_asks_for_its_permit_later() -> None:
+    line = LineSession(session(BINANCE), topics(1), rng=random.Random(1))
+    assert line.start(0, 2.0) == []
+    assert line.tick(2 * S - 1, Activity()) == []
+    assert kinds(line.tick(2 * S, Activity())) == [Do.PERMIT]
 
 
 def test_a_shutdown_notice_rotates_but_cannot_cause_a_storm() -> None:
     rig = Rig(session(BINANCE), topics(1))
     rig.connect()
     rig.run(15, data=True)
-    assert Do.CLOSE in kinds(rig.say({"e": "serverShutdown", "E": 1}))
+    assert kinds(rig.say({"e": "serverShutdown", "E": 1})) == [Do.NOTICE, Do.REPLACE]
+    assert Do.CLOSE in kinds(rig.run(21, data=True, stop=Do.CLOSE))
     assert kinds(rig.lost()) == [Do.LINE_DOWN, Do.PERMIT]
     start = rig.now
     connects = 0

@@ -217,13 +217,13 @@ def test_requests_keep_to_every_limit(name: str) -> None:
 
 
 NOTICES = [
-    ("okx", {"event": "notice", "code": "64008", "msg": "soon", "connId": "a"}, Do.CLOSE),
-    ("bitfinex", {"event": "info", "code": 20051, "msg": "Stopping"}, Do.CLOSE),
+    ("okx", {"event": "notice", "code": "64008", "msg": "soon", "connId": "a"}, Do.REPLACE),
+    ("bitfinex", {"event": "info", "code": 20051, "msg": "Stopping"}, Do.REPLACE),
     ("bitfinex", {"event": "info", "code": 20060, "msg": "Refreshing"}, Do.DISTRUST),
-    ("gate_futures", {"channel": "futures.system", "result": {"type": "upgrade"}}, Do.CLOSE),
+    ("gate_futures", {"channel": "futures.system", "result": {"type": "upgrade"}}, Do.REPLACE),
     ("kraken", {"channel": "status", "data": [{"system": "maintenance"}]}, Do.DISTRUST),
-    ("binance_coinm", {"stream": "!serverShutdown", "data": {}}, Do.CLOSE),
-    ("bitstamp", {"event": "bts:request_reconnect", "channel": "", "data": ""}, Do.CLOSE),
+    ("binance_coinm", {"stream": "!serverShutdown", "data": {}}, Do.REPLACE),
+    ("bitstamp", {"event": "bts:request_reconnect", "channel": "", "data": ""}, Do.REPLACE),
 ]
 
 
@@ -234,9 +234,9 @@ def test_notices_are_acted_on(name: str, message: dict[str, Any], do: Do) -> Non
     assert do not in [action.do for action in play.done]
     play.say(message)
     assert do in [action.do for action in play.done]
-    if do is Do.CLOSE:
-        play.run(1)
-        assert play.connects == 2, "at once: the connection was good"
+    if do is Do.REPLACE:
+        play.run(21)
+        assert play.connects == 2, "nobody took over: left and back at once"
 
 
 def test_the_end_of_a_maintenance_starts_every_stream_anew() -> None:

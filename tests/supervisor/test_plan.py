@@ -173,3 +173,26 @@ def test_connections_are_cut_by_channel_characters_and_symbols() -> None:
     limits = msgspec.structs.replace(usdm.session.limits, streams_total_max=79)
     with pytest.raises(ConfigError, match="80 streams are needed, the venue allows 79"):
         lines(limits=limits)
+
+
+def test_redundant_lines_carry_the_same_streams_and_start_apart() -> None:
+    usdm = venues.load("binance_usdm")
+    chosen = {"binance_usdm": [Listed(f"S{i}", i) for i in range(3)]}
+
+    def lines(count: object) -> list[Line]:
+        mine = config(binance_usdm=table(["depth", "bookTicker", "aggTrade"], lines=count))
+        (plan,) = make_plan(mine, {"binance_usdm": usdm}, chosen, [None])
+        return [line for _, line in plan.lines]
+
+    both = lines(2)
+    assert [(line.endpoint, line.copy, line.delay_s > 0) for line in both] == [
+        ("public", 0, False),
+        ("public", 1, True),
+        ("market", 0, False),
+        ("market", 1, True),
+    ]
+    assert both[0].streams == both[1].streams
+    assert [line.number for line in both] == [0, 1, 2, 3]
+    some = lines({"depth": 2})
+    assert [len(line.streams) for line in some] == [6, 3, 3]
+    assert {s.channel for s in some[1].streams} == {"depth"}
