@@ -316,9 +316,7 @@ class Connection:
             "number": self.number,
         }
         row_number = self.number if self.plan.row is None else self.plan.row
-        self.host.counts.connection(
-            row_number, tuple(values[field] for field in CONNECTION_FIELDS)
-        )
+        self.host.counts.connection(row_number, tuple(values[field] for field in CONNECTION_FIELDS))
 
     # -- one after the other -------------------------------------------------------------------
 
