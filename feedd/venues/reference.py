@@ -168,7 +168,10 @@ def _time(row: Row, times: Times | None) -> int:
 
 def _column_text(row: Row, name: str, sources: Sources) -> str:
     text = source_text(row, sources)
-    return text if len(text.encode("utf-8", "replace")) <= _TEXT_BYTES[name] else ""
+    try:
+        return text if len(text.encode()) <= _TEXT_BYTES[name] else ""
+    except UnicodeEncodeError:  # half of a pair of \u escapes
+        return ""
 
 
 def _symbol_problem(symbol: str) -> str | None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from feedd import venues
 from feedd.capture.instruments import load_file
-from feedd.shm.rows import InstrumentKind
-from feedd.venues.reference import InstrumentInfo
+from feedd.errors import VenueError
+from feedd.shm.rows import INSTRUMENT, InstrumentKind
+from feedd.venues.reference import InstrumentInfo, parse
 from feedd.venues.reference_lint import reference_problems
 from tests.venues.references import NAMES, ROOT, venue_of
 
@@ -82,3 +89,44 @@ def test_families_of_one_exchange_leave_each_other_alone() -> None:
         for other in families:
             found = load_file(venue, FIXTURES / f"{other}.json").instruments
             assert bool(found) is (other == name), (name, other)
+
+
+NONSENSE = st.one_of(
+    st.none(), st.booleans(), st.integers(-(10**30), 10**30), st.floats(), st.text(max_size=9),
+    st.sampled_from(["", "0", "-1", "1e999", "NaN", "2030-06-28T00:00:00Z", "\ud800"]),
+    st.builds(list), st.builds(dict), st.builds(lambda: [[]]),
+)  # fmt: skip
+
+
+def _places(node: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Every place of a JSON value where something can be put."""
+    keys = node if isinstance(node, dict) else range(len(node)) if isinstance(node, list) else ()
+    return [at] * bool(at) + [place for key in keys for place in _places(node[key], (*at, key))]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+@given(st.data())
+@settings(max_examples=30, deadline=None)
+def test_nonsense_anywhere_is_survived(name: str, data: st.DataObject) -> None:
+    """A damaged answer is refused as a whole or gives rows that fit into the table."""
+    row = data.draw(st.sampled_from(json.loads((FIXTURES / f"{name}.json").read_text())))
+    body = json.loads(row["raw"])
+    for _ in range(data.draw(st.integers(1, 4))):
+        *path, last = data.draw(st.sampled_from(_places(body)))
+        node = body
+        for key in path:
+            node = node[key]
+        node[last] = data.draw(NONSENSE)
+        if not _places(body):
+            break
+    try:
+        infos = parse(venue_of(name), json.dumps(body), row["url"])
+    except VenueError:
+        return
+    for info in infos:
+        record = np.zeros(1, dtype=INSTRUMENT)
+        for column, value in info.columns().items():
+            record[column] = value.encode() if isinstance(value, str) else value
+        assert record["symbol"][0].decode() == info.symbol
+        assert info.tick != info.tick or info.tick > 0
+        assert -1 <= info.price_decimals <= 100
