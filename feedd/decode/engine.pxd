@@ -136,9 +136,9 @@ cdef extern from "engine.h" nogil:
     ctypedef struct fd_envelope:
         int32_t node, fixed
         uint8_t root_is_payload, tagged, n_bare, missing_is_control, n_when
-        uint16_t when
-        fd_text when_text[4]
-        fd_text bare[4]
+        uint16_t when, control_if
+        fd_text when_text[8]
+        fd_text bare[8]
         uint8_t separator
 
     ctypedef struct fd_learned:

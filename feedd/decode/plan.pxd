@@ -55,7 +55,7 @@ cdef enum:
 
 cdef enum:
     TEXT_MAX = 16
-    TEXTS_MAX = 4
+    TEXTS_MAX = 8
     SIDE_TEXTS = 8
     DERIV_NUMBERS = 7
     GREEKS_NUMBERS = 10
@@ -75,11 +75,11 @@ ctypedef struct text_t:
 ctypedef struct filter_t:
     int16_t slot              # -1: no such rule
     uint8_t n                 # 0: any value that is there and not false, "" or null
-    text_t text[4]
+    text_t text[8]
 
 ctypedef struct texts_t:
     uint8_t n
-    text_t text[4]
+    text_t text[8]
 
 ctypedef struct checksum_t:
     uint8_t used
@@ -95,7 +95,7 @@ ctypedef struct checksum_t:
 
 ctypedef struct side_rule_t:
     int16_t slot
-    uint8_t sign
+    int8_t sign               # 1: a positive number is a buy, -1: a sell
     uint8_t n
     int8_t value[8]
     text_t text[8]
@@ -109,9 +109,10 @@ ctypedef struct program_t:
     uint8_t symbol_cut
     uint8_t symbol_end        # 0: the end of the value
     text_t symbol_prefix
+    int16_t symbol_of_none    # value of the message that names a book without rows, -1 none
     uint8_t n_time
     int16_t time[3]
-    int16_t time_shift        # TIME_RFC3339: a text
+    int16_t time_shift[3]     # TIME_RFC3339: a text
     filter_t foreign          # a row with another text in this slot is of another product
     filter_t only             # a row without one of these texts is passed over
     # trade or liquidation

@@ -87,6 +87,8 @@ cdef class Plan:
             self.connection_first = decode.connection_sequence.first
             env.append(decode.connection_sequence.path)
         env += [e.when.path for e in decode.envelopes if e.when is not None]
+        env += [e.control_if for e in decode.envelopes if e.control_if is not None]
+        env += [c.symbol_of_none for c in venue.channels.values() if c.symbol_of_none is not None]
         for tree in trees.values():
             env += tree.env
         env = list(dict.fromkeys(env))
@@ -109,6 +111,8 @@ cdef class Plan:
         cdef int i
         for i, name in enumerate(names):
             self._program(i, venue, venue.channels[name], trees[name].slots)
+            none = venue.channels[name].symbol_of_none
+            self.programs[i].symbol_of_none = -1 if none is None else env.index(none)
             if f"{name}/rest" in trees:
                 self.programs[i].rest_channel = self.channels.index(f"{name}/rest")
         for i, name in enumerate(self.channels[len(names):], len(names)):
@@ -215,6 +219,9 @@ cdef class Plan:
         out.tagged = envelope.tagged
         out.missing_is_control = envelope.without_payload == "control"
         out.separator = <uint8_t>ord(venue.decode.delimiters[0])
+        out.control_if = FD_NO_SLOT
+        if envelope.control_if is not None:
+            out.control_if = env.index(envelope.control_if)
         if envelope.when is not None:
             out.when = env.index(envelope.when.path)
             for text in envelope.when.values:
@@ -326,9 +333,9 @@ cdef class Plan:
             p.greeks[i].slot = -1
 
     cdef _times(self, program_t* p, paths, unit, dict slots):
-        p.time_shift = _SHIFT[unit]
-        for path in paths[:3]:
-            p.time[p.n_time] = slots[path]
+        for time in paths[:3]:
+            p.time[p.n_time] = slots[key_trees.path_of(time)]
+            p.time_shift[p.n_time] = _SHIFT[time.unit if isinstance(time, TimeField) else unit]
             p.n_time += 1
 
     def _program(self, int index, venue, channel, dict slots):
@@ -394,7 +401,7 @@ cdef class Plan:
                 _filter(&p.flags[i], flags[i], slots)
         if trade.side is not None:
             _side_rule(&p.side, trade.side.path, trade.side.buy, trade.side.sell,
-                       trade.side.sign, slots)
+                       -1 if trade.side.inverted else trade.side.sign, slots)
         if isinstance(trade.replay, RowFilter):
             p.replay = REPLAY_FILTER
             _filter(&p.replay_when, trade.replay, slots)

@@ -165,7 +165,7 @@ def _channel(name: str, channel: Channel, venue: Venue) -> ChannelTree:
     tree.slot(path_of(venue.decode.only))
     tree.slot(path_of(channel.only))
     for time in channel.time:
-        tree.slot(time)
+        tree.slot(path_of(time))
     for trade in (channel.trade, channel.liquidation):
         for path in _trade_paths(trade) if trade is not None else ():
             tree.slot(path)

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from feedd.decode.engine cimport (
-    FD_ABSENT, FD_NULL, fd_dec, fd_hash_bytes, fd_levels, fd_msg, fd_to_double, fd_val,
+    FD_ABSENT, FD_NULL, fd_dec, fd_hash_bytes, fd_level, fd_levels, fd_msg, fd_to_double, fd_val,
 )
 from feedd.decode.plan cimport (
     POLICY_KEYED_ROWS, POLICY_NONE_FULL, POLICY_PREV_LINK, POLICY_PREV_LINK_REST, SNAPSHOT_ALWAYS,
@@ -44,7 +44,23 @@ cdef const char* book_convert(
     r.book.asks = m.levels + asks.start
     r.book.n_bid = bids.count
     r.book.n_ask = asks.count
+    if r.book.snapshot:
+        r.book.n_bid = _without_empty(m.levels + bids.start, bids.count)
+        r.book.n_ask = _without_empty(m.levels + asks.start, asks.count)
     return NULL
+
+
+cdef uint32_t _without_empty(fd_level* levels, uint32_t n) noexcept nogil:
+    """A level of size zero in a snapshot is no level (Kraken Futures sends some)."""
+    cdef uint32_t i
+    cdef uint32_t kept = 0
+    for i in range(n):
+        if levels[i].size == 0:
+            continue
+        if kept != i:
+            levels[kept] = levels[i]
+        kept += 1
+    return kept
 
 
 cdef const char* _kind(

@@ -210,7 +210,7 @@ cdef inline int side_of(
     if rule.sign:
         i = decimal_of(m, v, &d, &text, &n, scratch, sizeof(scratch))
         if i == 1 and d.m:
-            out[0] = -1 if d.neg else 1
+            out[0] = -rule.sign if d.neg else rule.sign
         return i
     text = text_of(m, v, scratch, sizeof(scratch), &n)
     if text == NULL:

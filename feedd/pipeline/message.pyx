@@ -18,7 +18,7 @@ from feedd.decode.plan cimport (
 )
 from feedd.pipeline.books cimport REQUEST_UNKNOWN, Books
 from feedd.pipeline.connections cimport SEQUENCE_GAP, SEQUENCE_OLD, Connections
-from feedd.pipeline.convert cimport text_of
+from feedd.pipeline.convert cimport is_one_of, text_of
 from feedd.pipeline.gather cimport gather, gather_free
 from feedd.pipeline.instrument cimport (
     instrument_t, table_add, table_find, table_free, table_new, table_t,
@@ -242,7 +242,8 @@ cdef class Messages:
                 return RESULT_CONTROL
             return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
         program = &v.programs[self.m.channel]
-        if self.m.rows == 0 and program.snapshot_by == SNAPSHOT_ROWS and self.m.listed:
+        if self.m.rows == 0 and self.m.listed and program.rows and (
+                program.snapshot_by == SNAPSHOT_ROWS or self._is_snapshot(program)):
             return self._empty_snapshot(venue, program, ts_recv, line)
         if not self._room(self.m.rows):
             return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
@@ -302,14 +303,20 @@ cdef class Messages:
     cdef int _empty_snapshot(
         self, int venue, const program_t* program, int64_t ts_recv, int line
     ) noexcept nogil:
-        """A list of no rows where rows are levels: a book without levels, named by its topic."""
+        """A list of no rows where rows are levels: a book without levels."""
         cdef const venue_t* v = &self.venues[venue]
+        cdef const fd_val* named
         cdef row_t* r
-        if not program.yields & YIELDS_BOOK or program.symbol >= 0 or not self._room(1):
+        if not program.yields & YIELDS_BOOK or not self._room(1):
             return RESULT_DATA
         r = &self.rows[0]
         memset(r, 0, sizeof(row_t))
-        r.x = self._instrument(venue, 0, program)
+        if program.symbol < 0:
+            r.x = self._instrument(venue, 0, program)
+        elif program.symbol_of_none >= 0:
+            named = &self.m.env[program.symbol_of_none]
+            if named.type == FD_STR and not named.escaped and 0 < named.len <= 64:
+                r.x = self._named(venue, self.m.base + named.off, named.len)
         if r.x == NULL:
             return RESULT_DATA
         if r.x.id == FEEDD_NO_INSTRUMENT:
@@ -324,6 +331,16 @@ cdef class Messages:
         r.book.topic = 0 if program.one_stream else self.m.topic_hash
         self._apply(v, program, r, ts_recv, line)
         return RESULT_DATA
+
+    cdef bint _is_snapshot(self, const program_t* program) noexcept nogil:
+        """Does the type of a message without rows make it a snapshot?"""
+        cdef uint32_t base = self.m.plan.channels[self.m.channel].env_base
+        cdef int slot = program.type - <int>base
+        if program.symbol_of_none < 0 or program.type < 0 or slot < 0:
+            return False
+        return is_one_of(
+            &self.m, &self.m.env[self.m.plan.channels[self.m.channel].env[slot]],
+            program.snapshot_type.text, program.snapshot_type.n)
 
     cdef bint _counted(self, int venue, int64_t ts_recv, int line) noexcept nogil:
         """The connection's counter in this message; False: the message was there before."""
@@ -384,8 +401,6 @@ cdef class Messages:
         cdef const fd_val* v
         cdef const uint8_t* text
         cdef uint32_t n, i
-        cdef table_t* table = self.venues[venue].table
-        cdef instrument_t* x
         if p.symbol >= 0:
             v = self.m.slots + row * self.m.plan.channels[self.m.channel].slots + p.symbol
             if v.type != FD_STR:
@@ -402,7 +417,11 @@ cdef class Messages:
                 text = scratch
         if text == NULL or n == 0 or n > 64:
             return NULL
-        x = table_find(table, text, n)
+        return self._named(venue, text, n)
+
+    cdef instrument_t* _named(self, int venue, const uint8_t* text, uint32_t n) noexcept nogil:
+        cdef table_t* table = self.venues[venue].table
+        cdef instrument_t* x = table_find(table, text, n)
         if x == NULL and table.n < SYMBOLS_MAX:
             x = table_add(table, text, n, venue)
         return x

@@ -64,7 +64,7 @@ cdef const char* row_convert(
     r.bad_ts = 0
     r.ts_event = 0
     for i in range(p.n_time):
-        found = time_of(m, row, p.time[i], p.time_shift, &r.ts_event)
+        found = time_of(m, row, p.time[i], p.time_shift[i], &r.ts_event)
         if found < 0:
             return b"time is not a number"
         if found:

@@ -146,7 +146,10 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
     if _malformed(channel.subscribe):
         yield path, f'"{channel.subscribe}": a placeholder is {{name}} in small letters'
         return
-    judged = channel.topics and any(envelope.match == "topics" for envelope in _topical(decode))
+    # a topic without placeholders is a channel's name, and what is subscribed something else
+    judged = any("{" in topic for topic in channel.topics) and any(
+        envelope.match == "topics" for envelope in _topical(decode)
+    )
     if unknown or not judged or any(_malformed(topic) for topic in channel.topics):
         return
     values = {"symbol": "X", "symbol_lower": "x"} | dict.fromkeys(FACTS, "x") | channel.options
@@ -181,6 +184,8 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
             if not envelope.when.path.startswith("@."):
                 yield (*path, "when", "path"), 'must start at the root of the message: "@."'
             yield from _filter_problems((*path, "when"), envelope.when)
+        if envelope.control_if is not None and not envelope.control_if.startswith("@."):
+            yield (*path, "control_if"), 'must start at the root of the message: "@."'
         if envelope.bare_tags and not envelope.tagged:
             yield (*path, "bare_tags"), "has no meaning without tagged = true"
         for text in envelope.bare_tags:
@@ -263,7 +268,7 @@ def _channel_problems(name: str, channel: Channel) -> Iterator[Issue]:
         yield (*path, "liquidation"), 'a channel has either "trade" or "liquidation"'
     if channel.book is not None:
         yield from book_problems(name, channel)
-    if channel.only is not None:
+    if isinstance(channel.only, RowFilter):
         yield from _filter_problems((*path, "only"), channel.only)
     for record in ("trade", "liquidation"):
         trade = getattr(channel, record)

@@ -31,7 +31,10 @@ _MAY: dict[str, tuple[str, ...]] = {
     "none_full": ("current",),
     "prev_link": ("checksum",),
     "plus_one": ("checksum",),
-    "trust_tcp": ("checksum",),
+    # a number that only labels the records
+    "trust_tcp": ("checksum", "current"),
+    "checksum_only": ("current",),
+    "keyed_rows": ("current",),
 }
 _RESYNC: dict[str, tuple[str, ...]] = {
     "none_full": ("none",),

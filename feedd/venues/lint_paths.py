@@ -66,8 +66,10 @@ def _row_uses(name: str, channel: Channel) -> Iterator[Use]:
     if channel.symbol is not None:
         yield (*where, "symbol"), channel.symbol, False
     if channel.only is not None:
-        yield (*where, "only"), channel.only.path, False
-    for index, path in enumerate(channel.time):
+        path = channel.only.path if isinstance(channel.only, RowFilter) else channel.only
+        yield (*where, "only"), path, False
+    for index, time in enumerate(channel.time):
+        path = time.path if isinstance(time, TimeField) else time
         yield (*where, "time", index), path, False
     for record in ("trade", "liquidation", "quote", "deriv", "greeks"):
         table = getattr(channel, record)
@@ -145,6 +147,7 @@ def message_paths(venue: Venue) -> set[str]:
         if path.startswith("@.")
     }
     paths |= {e.when.path for e in venue.decode.envelopes if e.when is not None}
+    paths |= {e.control_if for e in venue.decode.envelopes if e.control_if is not None}
     for rule in (venue.decode.only, venue.decode.connection_sequence):
         if rule is not None and rule.path.startswith("@."):
             paths.add(rule.path)

@@ -57,7 +57,7 @@ Policy = Literal[
     "trust_tcp",
 ]
 TimeUnit = Literal["s", "ms", "us", "ns", "rfc3339"]
-Texts = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=4)]
+Texts = Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=8)]
 
 
 class _Base(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,12 +89,14 @@ class RowFilter(_Base, frozen=True, kw_only=True):
 
 class SideRule(_Base, frozen=True, kw_only=True):
     """The aggressor's side: the value at ``path``, as text, is one of ``buy`` or of ``sell``;
-    with ``sign`` it is a number whose sign is the side, positive a buy."""
+    with ``sign`` it is a number whose sign is the side, positive a buy (a sell if ``inverted``:
+    the size of a position that is closed)."""
 
     path: Path
     buy: tuple[str, ...] = ()
     sell: tuple[str, ...] = ()
     sign: bool = False
+    inverted: bool = False
 
 
 class FlagRule(_Base, frozen=True, kw_only=True):
@@ -339,6 +341,8 @@ class Envelope(_Base, frozen=True, kw_only=True):
     """Without a topic: the channel that the whole message is tried as."""
     when: RowFilter | None = None
     """A message for which this does not hold is control, not data (an ack on a data channel)."""
+    control_if: Path | None = None
+    """``@.`` path of a value that only control messages have."""
     tagged: bool = False
     """The message is an array; a text where the payload should be is a tag that moves the payload
     and all that is behind it up by one (Bitfinex: ``[17, "te", [...]]``). The tag is appended to
@@ -389,13 +393,15 @@ class Channel(_Base, frozen=True, kw_only=True):
     each: Path | None = None
     """A list inside each row of the payload whose elements are the rows meant; fields of the row
     around them are ``^.`` paths."""
-    only: RowFilter | None = None
+    only: Path | RowFilter | None = None
     """Rows for which this does not hold, or that lack the value, are passed over."""
     symbol: Path | None = None
     """Path of the symbol in a row; absent: the ``{symbol}`` of the topic."""
     symbol_pattern: str | None = None
     """What is around the symbol there: ``"ob.{symbol}.{levels}"``."""
-    time: tuple[Path, ...] = ()
+    symbol_of_none: Path | None = None
+    """``@.`` path of the symbol in a message without rows, where rows are levels: an empty book."""
+    time: tuple[Path | TimeField, ...] = ()
     """Paths of the event time, first found counts."""
     time_unit: TimeUnit = "ms"
     trade: Trade | None = None

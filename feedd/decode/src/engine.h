@@ -485,8 +485,10 @@ static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
     }
     if (envelope->fixed >= 0 && *fd_ws(m->base) == '{') m->channel = envelope->fixed;
     if (m->bare) m->channel = FD_NO_CHANNEL;
-    if (m->channel >= 0 && envelope->n_when &&
-        !fd_is_one_of(m, &m->env[envelope->when], envelope->when_text, envelope->n_when)) {
+    if (m->channel >= 0 &&
+        ((envelope->n_when &&
+          !fd_is_one_of(m, &m->env[envelope->when], envelope->when_text, envelope->n_when)) ||
+         (envelope->control_if != FD_NO_SLOT && m->env[envelope->control_if].type > FD_NULL))) {
         m->channel = FD_CONTROL_TOPIC;
         m->shape_error = 0;
     }

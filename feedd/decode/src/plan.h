@@ -21,7 +21,7 @@ enum { FD_SHAPE_OBJECT = 1, FD_SHAPE_ROWS = 2, FD_SHAPE_VALUE = 4 };
 #define FD_PARENT_MAX 16
 #define FD_POSITIONS 32     /* array elements that a plan can name */
 #define FD_NO_SLOT 0xffff
-#define FD_WHEN_TEXTS 4
+#define FD_WHEN_TEXTS 8
 
 #define FD_NO_CHANNEL (-1)
 #define FD_CONTROL_TOPIC (-2)
@@ -99,6 +99,7 @@ typedef struct {
     uint8_t missing_is_control;
     uint8_t n_when;             /* texts of which a data message has one at env[when] */
     uint16_t when;
+    uint16_t control_if;        /* a message with a value there is control; FD_NO_SLOT none */
     fd_text when_text[FD_WHEN_TEXTS], bare[FD_WHEN_TEXTS];
     uint8_t separator;          /* between a topic and its tag */
 } fd_envelope;
