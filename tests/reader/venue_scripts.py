@@ -21,9 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def session_of(name: str) -> Session:
     """The ``[session]`` table of a venue's file."""
-    whole = ROOT / "feedd" / "venues" / f"{name}.toml"
-    part = ROOT / "venues_wip" / f"{name}.session.toml"
-    path = whole if whole.exists() else part
+    path = ROOT / "feedd" / "venues" / f"{name}.toml"
     return msgspec.convert(tomllib.loads(path.read_text())["session"], Session)
 
 

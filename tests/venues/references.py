@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
-import msgspec
-
 from feedd import venues
-from feedd.venues.reference_schema import Reference
 from feedd.venues.schema import Venue
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,11 +18,5 @@ NAMES = (
 
 
 def venue_of(name: str) -> Venue:
-    """The venue; before its file is complete, its reference table in another venue's clothes."""
-    if name in venues.names():
-        return venues.load(name)
-    table = tomllib.loads((ROOT / "venues_wip" / f"{name}.reference.toml").read_text())["reference"]
-    reference = msgspec.convert(table, Reference)
-    return msgspec.structs.replace(
-        venues.load("binance_usdm"), name=name, reference=reference, rest_url="https://example.com"
-    )
+    """The built-in venue of this name."""
+    return venues.load(name)
