@@ -33,19 +33,42 @@ __all__ = ["demo"]
     help="A fault of the simulated venue, for example drop,stream=quote.BTC-PERPETUAL,nth=20 "
     "(see feedd sim --help); repeatable.",
 )
+@click.option(
+    "--venues",
+    default="",
+    help="Venues with commas between, for example okx,bybit_linear, or all; default: three.",
+)
+@click.option(
+    "--lines",
+    type=click.IntRange(1, 4),
+    default=1,
+    show_default=True,
+    help="Connections that carry each stream.",
+)
 def demo(
-    seconds: float | None, as_json: bool, rate: float, seed: int, faults: tuple[str, ...]
+    seconds: float | None,
+    as_json: bool,
+    rate: float,
+    seed: int,
+    faults: tuple[str, ...],
+    venues: str,
+    lines: int,
 ) -> None:
-    """Run everything on this machine, without a network: three simulated venues (real WebSocket,
+    """Run everything on this machine, without a network: simulated venues (real WebSocket,
     real TLS), the daemon with two readers, and a consumer that shows what arrives.
 
     With --json (10 seconds unless --seconds says otherwise) the consumer's records are compared
     with what the venue says it sent, field by field. The exit status is 0 when nothing is lost,
     wrong or doubled, else 1; differences are explained on stderr.
     """
-    from feedd.demo import run  # loads the simulator's client: only when it is used
+    from feedd.demo import channels, run  # load the simulator's client: only when it is used
+    from feedd.errors import StartError
 
-    options = run.Options(rate=rate, seed=seed, faults=faults)
+    try:
+        chosen = channels.known_venues(venues)
+    except StartError as error:
+        raise click.UsageError(str(error)) from None
+    options = run.Options(rate=rate, seed=seed, faults=faults, venues=chosen, lines=lines)
     try:
         if not as_json:
             run.show(options, seconds)

@@ -70,6 +70,8 @@ def compare(
     for expected in journal.events:
         sent[expected.kind, expected.instrument].append(expected)
     for event in received:
+        if event.instrument in journal.unnumbered and event.kind in _DATA_KINDS:
+            event.content, event.sequence = (*event.content[:-1], None), None
         if event.kind in ("gap", "status"):
             result.gaps += event.kind == "gap"
             result.records["status"] = result.records.get("status", 0) + 1
@@ -83,7 +85,7 @@ def compare(
         if kind == "book":
             _limit_due_deltas(sent[key], got[key], got["broken", instrument])
         errors = result.lost + result.wrong
-        _match(sent[key], got[key], result)
+        _match(sent[key], got[key], result, journal.shared)
         if kind == "book" and result.lost + result.wrong != errors:
             damaged.add(instrument)
     if books is not None:
@@ -97,32 +99,52 @@ def compare(
 
 
 def _limit_due_deltas(sent: list[Expected], got: list[Received], broken: list[Received]) -> None:
-    """Clear ``due`` of deltas outside the spans in which the book was joined and whole."""
+    """Clear ``due`` of deltas outside the spans in which the book was joined and whole.
+
+    The spans are in sequence numbers; where a venue has none, in places of the venue's order.
+    """
+    numbered = any(expected.sequence is not None for expected in sent)
+    places = {} if numbered else dict(zip(map(id, got), _places(sent, got), strict=True))
     spans: list[tuple[int, int]] = []
     start: int | None = None
     last = -1
     for event in sorted([*got, *broken], key=lambda item: item.position):
+        place = event.sequence if numbered else places.get(id(event))
         if event.kind == "broken":
             if start is not None:
                 spans.append((start, last))
             start = None
         elif event.snapshot:
+            if place is None and not numbered:
+                continue
             if start is not None:
-                spans.append((start, event.sequence or 0))
-            start = last = event.sequence or 0
-        elif event.sequence is not None:
-            last = event.sequence
+                spans.append((start, place or 0))
+            start = last = place or 0
+        elif place is not None:
+            last = place
     if start is not None:
         spans.append((start, 2**64))
-    for expected in sent:
+    for index, expected in enumerate(sent):
         if expected.due and not expected.snapshot:
-            sequence = expected.sequence or 0
-            expected.due = any(low < sequence <= high for low, high in spans)
+            at = (expected.sequence or 0) if numbered else index
+            expected.due = any(low < at <= high for low, high in spans)
 
 
-def _match(sent: list[Expected], got: list[Received], result: Result) -> None:
+def _places(sent: list[Expected], got: list[Received]) -> list[int | None]:
+    """Index of the equal event in ``sent`` for each of ``got``, each used once, first come."""
+    waiting: dict[Content, deque[int]] = defaultdict(deque)
+    for index, expected in enumerate(sent):
+        waiting[expected.content].append(index)
+    places: list[int | None] = []
+    for event in got:
+        queue = waiting.get(event.content)
+        places.append(queue.popleft() if queue else None)
+    return places
+
+
+def _match(sent: list[Expected], got: list[Received], result: Result, shared: set[str]) -> None:
     matched = _match_equal(sent, got, result)
-    _count_disorder(sent, got, matched, result)
+    _count_disorder(sent, matched, result, shared)
     missing = set(range(len(sent))) - {index for index in matched if index is not None}
     contents = {event.content for event in sent}
     strangers: list[int] = []
@@ -143,33 +165,30 @@ def _match(sent: list[Expected], got: list[Received], result: Result) -> None:
 
 
 def _match_equal(sent: list[Expected], got: list[Received], result: Result) -> list[int | None]:
-    """Index of the equal event in ``sent`` for each of ``got``, each used once, first come."""
-    waiting: dict[Content, deque[int]] = defaultdict(deque)
-    for index, expected in enumerate(sent):
-        waiting[expected.content].append(index)
-    matched: list[int | None] = []
-    for event in got:
-        queue = waiting.get(event.content)
-        if not queue:
-            matched.append(None)
-            continue
-        index = queue.popleft()
-        matched.append(index)
-        if not sent[index].stream.startswith("rest "):
+    """Places of ``got`` in ``sent``; notes how long each event took."""
+    matched = _places(sent, got)
+    for event, index in zip(got, matched, strict=True):
+        if index is not None and not sent[index].stream.startswith("rest "):
             result.latency_ns.append(event.read_ns - sent[index].sent_ns)
     return matched
 
 
 def _count_disorder(
-    sent: list[Expected], got: list[Received], matched: list[int | None], result: Result
+    sent: list[Expected], matched: list[int | None], result: Result, shared: set[str]
 ) -> None:
-    """An event that had to move for its stream to be in the venue's order is wrong."""
+    """An event that had to move for its stream to be in the venue's order is wrong.
+
+    A stream over several lines (``shared``) has one order for its books only: elsewhere what one
+    line lost comes when the other has it.
+    """
     streams: dict[str, list[int]] = defaultdict(list)
     for index in matched:
         if index is not None:
             expected = sent[index]
             # Snapshots from REST have no place of their own in the stream's order.
-            if not expected.stream.startswith("rest "):
+            if expected.stream.startswith("rest "):
+                continue
+            if expected.kind == "book" or expected.stream not in shared:
                 streams[expected.stream].append(index)
     for stream, order in streams.items():
         moved = len(order) - _longest_increasing(order)

@@ -3,10 +3,15 @@
 The journal is JSON lines, written by the simulator from its own market and never from feedd.
 Numbers are the decimal text that went over the wire; they become float64 here by Python's
 ``float``, which rounds correctly, so that the comparison with a record is bit for bit.
+
+A message that went over several connections is due once: its number in the stream says that it is
+the same. A *greeting* (what a new subscriber alone gets) is due when no other connection had the
+stream and it says something new; otherwise it is offered.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +21,15 @@ import orjson
 
 from feedd.records import DERIV_FIELDS, GREEKS_FIELDS
 
-__all__ = ["Content", "Expected", "FinalBook", "Journal", "read_journal", "read_rows"]
+__all__ = [
+    "Content",
+    "Expected",
+    "FinalBook",
+    "Journal",
+    "in_order",
+    "read_journal",
+    "read_rows",
+]
 
 Content = tuple[Any, ...]
 """Every field of an event in a fixed order; equal contents are equal events, bit for bit."""
@@ -24,6 +37,9 @@ Content = tuple[Any, ...]
 _SIDES = {"buy": 1, "sell": -1, "unknown": 0}
 _EXTRA = frozenset({"duplicate", "insert"})
 """Faults whose row is a copy or a bad frame beside the good one: nothing more is due for it."""
+PER_CONNECTION = "connection"
+"""``numbering`` of an event whose sequence is that of its connection: the copy that wins says it,
+so it is not compared."""
 _INTEGER_FIELDS = frozenset({"next_funding"})
 
 
@@ -55,6 +71,10 @@ class FinalBook:
 class Journal:
     events: list[Expected] = field(default_factory=list)
     final_books: dict[str, FinalBook] = field(default_factory=dict)
+    unnumbered: set[str] = field(default_factory=set)
+    """Instruments whose sequence numbers are those of a connection."""
+    shared: set[str] = field(default_factory=set)
+    """Streams that more than one connection carried."""
     seed: int | None = None
     messages: int = 0
     complete: bool = False
@@ -69,11 +89,23 @@ def levels(rows: Iterable[Any] | None) -> tuple[tuple[float, float], ...]:
     return tuple((float(price), float(size)) for price, size in rows or ())
 
 
+def in_order(
+    bids: Iterable[tuple[float, float]], asks: Iterable[tuple[float, float]]
+) -> tuple[tuple[tuple[float, float], ...], tuple[tuple[float, float], ...]]:
+    """Both sides best first, so that the order of delivery is no matter; one price that comes twice
+    keeps its order: the last size counts."""
+    return tuple(sorted(bids, key=_price, reverse=True)), tuple(sorted(asks, key=_price))
+
+
+def _price(level: tuple[float, float]) -> float:
+    return level[0]
+
+
 def event_content(event: dict[str, Any]) -> Content:
     """The comparable content of a journal event (the order is that of ``received.py``)."""
     kind = event["kind"]
     time = event.get("ts_event") or 0
-    sequence = event.get("sequence")
+    sequence = None if event.get("numbering") == PER_CONNECTION else event.get("sequence")
     if kind in ("trade", "liquidation"):
         return (
             kind,
@@ -89,10 +121,7 @@ def event_content(event: dict[str, Any]) -> Content:
         return (kind, *(number(event.get(name)) for name in names), time, sequence)
     if kind == "book":
         bids, asks = levels(event.get("bids")), levels(event.get("asks"))
-        if event["action"] == "snapshot":
-            # A snapshot is a set of levels: sorted, so that the order of delivery is no matter.
-            bids, asks = tuple(sorted(bids, reverse=True)), tuple(sorted(asks))
-        return (kind, event["action"], bids, asks, time, sequence)
+        return (kind, event["action"], *in_order(bids, asks), time, sequence)
     if kind in ("deriv", "greeks"):
         fields = DERIV_FIELDS if kind == "deriv" else GREEKS_FIELDS
         return (kind, *(_field(event, name) for name in fields), time, sequence)
@@ -114,17 +143,92 @@ def read_rows(path: Path) -> Iterator[dict[str, Any]]:
                 yield orjson.loads(line)
 
 
+class _Reader:
+    """Folds rows into a journal; knows who has which stream at the moment."""
+
+    def __init__(self) -> None:
+        self.journal = Journal()
+        self._carriers: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._messages: dict[tuple[str, str, Any], list[Expected]] = {}
+        self._senders: dict[tuple[str, str], set[str]] = defaultdict(set)
+        self._said: set[tuple[str, Content]] = set()
+
+    def note(self, row: dict[str, Any]) -> None:
+        """A subscription, its end, or the end of a connection."""
+        venue, conn = row["venue"], str(row["conn"])
+        for stream in row.get("ack", ()):
+            self._carriers[venue, stream].add(conn)
+        for stream in row.get("unsubscribed", ()):
+            self._carriers[venue, stream].discard(conn)
+        if "close" in row:
+            for carriers in self._carriers.values():
+                carriers.discard(conn)
+
+    def message(self, row: dict[str, Any]) -> None:
+        """A message with its events."""
+        journal = self.journal
+        journal.messages += 1
+        rest = row.get("rest")
+        if rest:
+            # A REST snapshot is offered, not due: feedd takes the first one that joins its stream.
+            journal.events += self._events(row, f"rest {rest}", due=False)
+            return
+        venue, stream, conn = row["venue"], str(row["stream"]), str(row["conn"])
+        carriers = self._carriers[venue, stream]
+        due = conn in carriers
+        if row.get("greeting"):
+            alone = due and len(carriers) == 1
+            journal.events += self._events(row, stream, due=alone, greeting=True)
+            return
+        senders = self._senders[venue, stream]
+        senders.add(conn)
+        if len(senders) > 1:
+            journal.shared.add(stream)
+        key = (venue, stream, row.get("id"))
+        known = self._messages.get(key)
+        if known is None:
+            self._messages[key] = made = self._events(row, stream, due)
+            journal.events += made
+        else:
+            for expected in known:
+                expected.due = expected.due or due
+
+    def _events(
+        self, row: dict[str, Any], stream: str, due: bool, greeting: bool = False
+    ) -> list[Expected]:
+        found = []
+        for event in row["events"]:
+            if event.get("numbering") == PER_CONNECTION:
+                self.journal.unnumbered.add(event["instrument"])
+            content = event_content(event)
+            snapshot = event["kind"] == "book" and event["action"] == "snapshot"
+            # A venue may greet with what it said before: the same is not due a second time.
+            again = greeting and not snapshot and (event["instrument"], content) in self._said
+            self._said.add((event["instrument"], content))
+            found.append(
+                Expected(
+                    kind=event["kind"],
+                    instrument=event["instrument"],
+                    stream=stream,
+                    sent_ns=int(row["t"]),
+                    due=due and not again,
+                    content=content,
+                    sequence=content[-1],
+                    snapshot=snapshot,
+                )
+            )
+        return found
+
+
 def read_journal(rows: Iterable[dict[str, Any]]) -> Journal:
     """Fold journal rows into expected events, in the order the venue sent them."""
-    journal = Journal()
-    acked: set[tuple[str, str, str]] = set()
+    reader = _Reader()
+    journal = reader.journal
     for row in rows:
         if "journal" in row:
             journal.seed = row.get("seed")
-        elif "ack" in row:
-            acked.update((row["venue"], str(row["conn"]), stream) for stream in row["ack"])
-        elif "unsubscribed" in row:
-            acked -= {(row["venue"], str(row["conn"]), stream) for stream in row["unsubscribed"]}
+        elif "ack" in row or "unsubscribed" in row or "close" in row:
+            reader.note(row)
         elif "stopped" in row:
             journal.complete = True
         elif "final_book" in row:
@@ -136,25 +240,5 @@ def read_journal(rows: Iterable[dict[str, Any]]) -> Journal:
             )
             journal.final_books[book.instrument] = book
         elif row.get("events") and row.get("fault") not in _EXTRA:
-            journal.messages += 1
-            journal.events.extend(_message_events(row, acked))
+            reader.message(row)
     return journal
-
-
-def _message_events(row: dict[str, Any], acked: set[tuple[str, str, str]]) -> Iterator[Expected]:
-    rest = row.get("rest")
-    stream = f"rest {rest}" if rest else str(row["stream"])
-    # A REST snapshot is offered, not due: feedd takes the first one that joins its stream.
-    due = not rest and (row["venue"], str(row["conn"]), stream) in acked
-    for event in row["events"]:
-        snapshot = event["kind"] == "book" and event["action"] == "snapshot"
-        yield Expected(
-            kind=event["kind"],
-            instrument=event["instrument"],
-            stream=stream,
-            sent_ns=int(row["t"]),
-            due=due,
-            content=event_content(event),
-            sequence=event.get("sequence"),
-            snapshot=snapshot,
-        )

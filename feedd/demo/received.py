@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from feedd.demo.journal import Content
+from feedd.demo.journal import Content, in_order
 from feedd.records import (
     BOOK_CONTROL,
     DERIV,
@@ -175,11 +175,8 @@ def _books(
         if not ends:
             continue
         bids, asks = sides
-        if snapshot:
-            bids.sort(reverse=True)
-            asks.sort()
         action = "snapshot" if snapshot else "delta"
-        content = ("book", action, tuple(bids), tuple(asks), times[i], sequences[i])
+        content = ("book", action, *in_order(bids, asks), times[i], sequences[i])
         yield Received(
             "book", instruments[i], content, sequences[i], read_ns[i], index[i], snapshot
         )

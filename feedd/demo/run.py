@@ -17,28 +17,21 @@ from typing import Any
 import numpy as np
 
 from feedd import clock
+from feedd.demo.channels import DEMO_CHANNELS
 from feedd.demo.compare import Result, compare
 from feedd.demo.journal import read_journal, read_rows
 from feedd.demo.processes import check, child, end
 from feedd.demo.recording import load
-from feedd.errors import StartError
+from feedd.errors import FeeddError, StartError
 from feedd.sim.testing import SimHandle, start_sim
+from feedd.sim.venues import DEFAULT
+from feedd.supervisor.status import collect
 
 __all__ = ["Options", "measure", "report", "show"]
 
 _SUBSCRIBE_S = 60.0
 _DRAIN_MAX_S = 60.0
 _POLL_S = 0.05
-
-# venue -> (channels, options)
-_CHANNELS: dict[str, tuple[list[str], dict[str, str]]] = {
-    "deribit": (["book", "trades", "ticker", "quote"], {"interval": "100ms"}),
-    "binance_usdm": (
-        ["depth", "bookTicker", "aggTrade", "markPrice", "forceOrder"],
-        {"depth.rate": "100ms", "markPrice.rate": "1s"},
-    ),
-    "binance_spot": (["depth", "bookTicker", "trade"], {"rate": "100ms"}),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +41,9 @@ class Options:
     seed: int = 1
     faults: tuple[str, ...] = ()
     """Faults of the simulated venue, as ``feedd sim --fault`` takes them."""
+    venues: tuple[str, ...] = DEFAULT
+    lines: int = 1
+    """Connections that carry each stream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +95,7 @@ def _orderly_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def config_text(sim: SimHandle, places: _Places) -> str:
+def config_text(sim: SimHandle, places: _Places, options: Options) -> str:
     """The daemon's configuration (TOML): all instruments of the simulated venues, two readers."""
 
     def quoted(values: Sequence[str]) -> str:
@@ -114,35 +110,43 @@ def config_text(sim: SimHandle, places: _Places) -> str:
         "[readers]",
         "count = 2",
     ]
-    for venue, (channels, options) in _CHANNELS.items():
+    for venue in options.venues:
+        wanted = DEMO_CHANNELS[venue]
         lines += [
             "",
             f"[venues.{venue}]",
             f"instruments = {quoted(sim.instruments[venue])}",
-            f"channels = {quoted(channels)}",
-            f'endpoint = "{sim.ws}"',
-            f'rest_endpoint = "{sim.rest}"',
+            f"channels = {quoted(wanted.channels)}",
+            f'endpoint = "{sim.endpoints[venue]["ws"]}"',
+            f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
             f'ca_file = "{sim.ca}"',
-            f"[venues.{venue}.options]",
-            *(f'"{name}" = "{value}"' for name, value in options.items()),
         ]
+        if options.lines > 1:
+            lines.append(f"lines = {options.lines}")
+        lines.append(f"[venues.{venue}.options]")
+        lines += [f'"{name}" = "{value}"' for name, value in wanted.options.items()]
     return "\n".join(lines) + "\n"
 
 
-def _streams_due(sim: SimHandle) -> int:
-    return sum(
-        len(sim.instruments[venue]) * len(channels) for venue, (channels, _) in _CHANNELS.items()
-    )
+def _all_up(directory: Path) -> tuple[int, int]:
+    """Streams that are active, and streams that the daemon wants; (0, 1) before it knows."""
+    try:
+        status = collect(directory)
+    except FeeddError:
+        return 0, 1
+    lines = [line for reader in status["readers"] for line in reader["connections"]]
+    if not lines:
+        return 0, 1
+    active = sum(line["topics_active"] for line in lines if line["state"] == "up")
+    return active, sum(line["topics"] for line in lines)
 
 
-def _wait_subscribed(sim: SimHandle, daemon: subprocess.Popen[bytes], places: _Places) -> None:
-    """Until the venue has every subscription; StartError with the daemon's words otherwise."""
+def _wait_subscribed(daemon: subprocess.Popen[bytes], places: _Places) -> None:
+    """Until every stream is acknowledged; StartError with the daemon's words otherwise."""
     deadline = clock.monotonic_ns() + int(_SUBSCRIBE_S * clock.SECOND_NS)
-    due = _streams_due(sim)
     while True:
         check(daemon, "the daemon", places.log("daemon"))
-        connections = sim.control("status")["connections"]
-        have = sum(len(connection["subscriptions"]) for connection in connections)
+        have, due = _all_up(places.shm)
         if have >= due:
             return
         if clock.monotonic_ns() > deadline:
@@ -166,6 +170,7 @@ def _running(
         more: dict[str, object] = {} if journal else {"journal": os.devnull}
         sim = start_sim(
             sim_directory,
+            venues=",".join(options.venues),
             seed=options.seed,
             rate=options.rate,
             fault=list(options.faults),
@@ -174,13 +179,13 @@ def _running(
         )
         with sim as handle:
             config = places.files / "feedd.toml"
-            config.write_text(config_text(handle, places))
+            config.write_text(config_text(handle, places, options))
             arguments = ["feedd", "run", "-c", str(config)]
             with child(arguments, places.log("daemon")) as daemon:
                 # The consumer ends before the daemon: the screen never shows a dying feed.
                 shown = subprocess.PIPE if quiet else None
                 with _consumer(consumer_arguments, places, shown) as consumer:
-                    _wait_subscribed(handle, daemon, places)
+                    _wait_subscribed(daemon, places)
                     yield handle, daemon, consumer, places
 
 

@@ -56,7 +56,7 @@ class Screen:
         self._shown, self._shown_ns = self._events.copy(), now
         total = int(self._events.sum() - self._events[Kind.BOOK_CONTROL])
         lines = [
-            "feedd demo: three simulated venues over TLS, two reader processes, shared memory, "
+            "feedd demo: simulated venues over TLS, two reader processes, shared memory, "
             "this consumer   (Ctrl-C ends it)",
             "",
             f"{'kind':<12}{'events/s':>12}{'events':>14}",

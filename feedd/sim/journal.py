@@ -15,7 +15,8 @@ JSON lines. The first row is ``{"journal": 1, "seed": n, "epoch_ms": n}``; then 
   after the generator stopped; best first; the last row of an instrument counts.
 * ``{"t", "stopped": true}`` last of a stop: everything above is complete.
 
-Prices and sizes are decimal text; times are Unix nanoseconds.
+An event whose ``sequence`` is the number of its frame on one connection says
+``"numbering": "connection"``. Prices and sizes are decimal text; times are Unix nanoseconds.
 """
 
 from __future__ import annotations

@@ -47,7 +47,8 @@ class AdvancedConnection(Connection):
         return body.replace(NUMBER, str(self._count()), 1)
 
     def stamped(self, events: str) -> str:
-        return events.replace(f'"sequence":{NUMBERED}', f'"sequence":{self._next - 1}')
+        number = f'"sequence":{self._next - 1},"numbering":"connection"'
+        return events.replace(f'"sequence":{NUMBERED}', number)
 
     def _count(self) -> int:
         number, self._next = self._next, self._next + 1

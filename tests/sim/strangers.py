@@ -25,7 +25,7 @@ QUIET_S = 0.4
 TIMEOUT_S = 10.0
 _VALUES = ("bid_price", "bid_size", "ask_price", "ask_size", "price", "size", "side", "trade_id")
 _TIMES = frozenset({"ts_event", "next_funding"})
-_NOT_VALUES = frozenset({"kind", "instrument", "flags", "ts_recv", "channel"})
+_NOT_VALUES = frozenset({"kind", "instrument", "flags", "ts_recv", "channel", "numbering"})
 
 
 class Tap:
