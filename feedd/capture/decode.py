@@ -111,7 +111,7 @@ class CaptureDecoder:
                 "kind": "final_book",
                 "instrument": f"{self.venue.name}:{symbol}",
                 "state": STATE_NAMES[state],
-                "sequence": sequence if had_snapshot else None,
+                "sequence": sequence if had_snapshot and sequence != NO_SEQUENCE else None,
                 "bids": bids,
                 "asks": asks,
             }
@@ -198,7 +198,9 @@ class CaptureDecoder:
             for rest in depths:
                 snapshot_id = path_get(body, rest.id)
                 if type(snapshot_id) is int and 0 <= snapshot_id < NO_SEQUENCE:
-                    symbol = _symbol_of(row.url) or path_get(body, rest.symbol or "", None)
+                    symbol = _symbol_of(row.url, rest.url)
+                    if symbol is None and rest.symbol is not None:
+                        symbol = path_get(body, rest.symbol, None)
                     symbol = symbol if isinstance(symbol, str) else None
                     self._snapshots[symbol].append(Snapshot(symbol, snapshot_id, row.data, row.t))
                     break
@@ -261,11 +263,16 @@ class CaptureDecoder:
                     break
 
 
-def _symbol_of(url: str | None) -> str | None:
+def _symbol_of(url: str | None, template: str) -> str | None:
+    """The symbol in a URL, in the parameter where the venue file puts it."""
     if not url:
         return None
-    try:
-        values = parse_qs(urlsplit(url).query).get("symbol")
-    except ValueError:  # a URL may say anything; the body may name its symbol
-        return None
-    return values[0].upper() if values else None
+    for name, values in parse_qs(urlsplit(template).query).items():
+        if values[0] in ("{symbol}", "{symbol_lower}"):
+            try:
+                found = parse_qs(urlsplit(url).query).get(name)
+            except ValueError:  # a URL may say anything; the body may name its symbol
+                return None
+            if found:
+                return found[0].upper() if values[0] == "{symbol_lower}" else found[0]
+    return None

@@ -140,8 +140,13 @@ def _status(data: bytes, at: int) -> dict[str, Any]:
     _, state, previous, code, _, _, arg0, arg1, text = _STATUS.unpack_from(data, at)
     event: dict[str, Any] = {"event": EVENT_NAMES.get(code, f"event_{code}")}
     if code in (Event.GAP, Event.CHECKSUM):
-        event |= {"expected": arg0 & NO_SEQUENCE, "got": arg1 & NO_SEQUENCE}
+        event |= {"expected": _number(arg0), "got": _number(arg1)}
     if code in (Event.GAP, Event.CHECKSUM, Event.LIVE, Event.RESYNC, Event.STALE):
         event |= {"state": STATE_NAMES.get(state), "previous": STATE_NAMES.get(previous)}
     event["reason"] = text.rstrip(b"\0").decode("utf-8", "replace")
     return event
+
+
+def _number(value: int) -> int | None:
+    """A sequence number of a record; None where the venue gives none."""
+    return None if value & NO_SEQUENCE == NO_SEQUENCE else value & NO_SEQUENCE

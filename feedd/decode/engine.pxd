@@ -125,7 +125,7 @@ cdef extern from "engine.h" nogil:
         const uint8_t* text[8]
         uint16_t len[8]
         int8_t symbol_at
-        uint8_t holes
+        uint8_t holes, to_end
         int32_t channel
         uint8_t envelope
 

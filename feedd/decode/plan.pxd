@@ -144,6 +144,7 @@ ctypedef struct program_t:
     int16_t type
     texts_t snapshot_type
     texts_t delta_type
+    texts_t insert_type
     texts_t delete_type
     uint8_t n_snapshot_previous
     int64_t snapshot_previous[4]

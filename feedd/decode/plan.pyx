@@ -303,6 +303,8 @@ cdef class Plan:
             topic.envelope = e
             topic.holes = len(holes)
             topic.symbol_at = holes.index("symbol") if "symbol" in holes else -1
+            topic.to_end = (venue.decode.symbol_to_end and holes[-1:] == ["symbol"]
+                            and not literals[-1])
             for k, literal in enumerate(literals):
                 raw = literal.encode()
                 self._owned.append(raw)
@@ -426,6 +428,7 @@ cdef class Plan:
         p.type = slots.get(book.type, -1)
         _texts(&p.snapshot_type, book.snapshot_type)
         _texts(&p.delta_type, book.delta_type)
+        _texts(&p.insert_type, book.insert_type)
         _texts(&p.delete_type, book.delete_type)
         for value in book.snapshot_previous[:4]:
             p.snapshot_previous[p.n_snapshot_previous] = value

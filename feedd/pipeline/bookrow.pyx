@@ -75,12 +75,15 @@ cdef const char* _kind(
     r.book.has_previous = found
     if not found:
         r.book.previous = -1
-    r.key.is_delete = 0
+    r.key.is_delete = r.key.is_new = 0
     r.book.snapshot = (p.policy == POLICY_NONE_FULL or p.snapshot_by == SNAPSHOT_ALWAYS
                        or (p.snapshot_by == SNAPSHOT_ROWS and m.listed))
     if p.type >= 0 and row[p.type].type != FD_ABSENT and row[p.type].type != FD_NULL:
         if is_in(m, row, p.type, &p.snapshot_type):
             r.book.snapshot = 1
+        elif is_in(m, row, p.type, &p.insert_type):
+            is_delta = True
+            r.key.is_new = 1
         elif is_in(m, row, p.type, &p.delete_type):
             is_delta = True
             r.key.is_delete = 1
@@ -105,7 +108,8 @@ cdef const char* _numbers(
     const fd_msg* m, const fd_val* row, const program_t* p, row_t* r
 ) noexcept nogil:
     cdef int found = sequence_of(m, row, p.current, &r.book.current)
-    if found < 0 or (found == 0 and p.current >= 0 and not (
+    # whole books need no number, and old frames of some venues have a checksum instead
+    if found < 0 or (found == 0 and p.current >= 0 and p.policy != POLICY_NONE_FULL and not (
             p.policy == POLICY_PREV_LINK and p.checksum.used)):
         return b"book without its sequence"
     r.book.has_current = found

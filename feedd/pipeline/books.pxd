@@ -22,6 +22,7 @@ cdef enum:
 ctypedef struct rowkey_t:
     uint64_t id
     uint8_t has_price
+    uint8_t is_new            # the id was not there before
     uint8_t is_delete
 
 # One book message, checked and converted, not yet applied.

@@ -8,6 +8,7 @@ cdef enum:
     SEQUENCE_NEXT = 0        # the number that was expected, or the first of all
     SEQUENCE_OLD = 1         # this number was there before
     SEQUENCE_GAP = 2         # messages are missing before this one
+    SEQUENCE_ANEW = 3        # a new connection that nobody announced
 
 ctypedef struct counter_t:
     uint64_t next

@@ -36,8 +36,8 @@ cdef class Connections:
             c.next = number + 1
             return SEQUENCE_NEXT
         if number == first and c.next > first + 1:
-            c.next = number + 1        # a new connection that nobody announced
-            return SEQUENCE_GAP
+            c.next = number + 1
+            return SEQUENCE_ANEW
         if number < c.next:
             return SEQUENCE_OLD
         c.next = number + 1

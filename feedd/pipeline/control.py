@@ -13,7 +13,7 @@ import orjson
 
 from feedd.venues.schema import Depth, Learn, RowFilter
 
-__all__ = ["depths", "learned"]
+__all__ = ["depths", "learned", "restarts"]
 
 _HOLE = re.compile(r"\{([^{}]+)\}")
 
@@ -39,6 +39,13 @@ def _holds(message: Any, rule: RowFilter) -> bool:
     return _text(_value(message, rule.path)) in rule.values
 
 
+def restarts(rule: Learn | None, raw: bytes) -> bool:
+    """Does the message open a session on its connection?"""
+    if rule is None or rule.restart is None:
+        return False
+    return _value(orjson.loads(raw), rule.restart) is not None
+
+
 def learned(rule: Learn | None, raw: bytes) -> Iterator[tuple[int, bytes | None]]:
     """Channel numbers that the message hands out, each with its topic; None takes one back."""
     if rule is None:
@@ -46,6 +53,9 @@ def learned(rule: Learn | None, raw: bytes) -> Iterator[tuple[int, bytes | None]
     message = orjson.loads(raw)
     forgets = bool(rule.forget) and all(_holds(message, each) for each in rule.forget)
     if not forgets and not all(_holds(message, each) for each in rule.when):
+        return
+    banned = rule.except_prefix
+    if banned is not None and _text(_value(message, banned.path)).startswith(banned.values):
         return
     number = _value(message, rule.id)
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**64:

@@ -60,9 +60,11 @@ cdef class Messages:
         self, int venue, const program_t* program, int64_t ts_recv, int line) noexcept nogil
     cdef bint _is_snapshot(self, const program_t* program) noexcept nogil
     cdef instrument_t* _named(self, int venue, const uint8_t* text, uint32_t n) noexcept nogil
+    cdef bint _feeds(self, int venue, int line) noexcept nogil
     cdef bint _counted(self, int venue, int64_t ts_recv, int line) noexcept nogil
-    cdef int _control(self, int venue, const uint8_t* p, size_t n, int line) noexcept nogil
-    cdef _heard(self, int venue, message, int line)
+    cdef int _control(
+        self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
+    cdef _heard(self, int venue, message, int64_t ts_recv, int line)
     cdef void _connection_gap(
         self, int venue, int line, int64_t ts_recv, uint64_t expected,
         uint64_t got) noexcept nogil

@@ -17,7 +17,7 @@ from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, Plan, program_t,
 )
 from feedd.pipeline.books cimport REQUEST_UNKNOWN, Books
-from feedd.pipeline.connections cimport SEQUENCE_GAP, SEQUENCE_OLD, Connections
+from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OLD, Connections
 from feedd.pipeline.convert cimport is_one_of, text_of
 from feedd.pipeline.gather cimport gather, gather_free
 from feedd.pipeline.instrument cimport (
@@ -235,7 +235,7 @@ cdef class Messages:
             return RESULT_IGNORED
         if self.m.channel < 0:
             return (RESULT_IGNORED if self.m.channel == FD_NO_CHANNEL
-                    else self._control(venue, p, n, line))
+                    else self._control(venue, p, n, ts_recv, line))
         fallback = v.plan.envelopes[self.m.envelope].fixed >= 0
         if status != FD_OK:
             if fallback:
@@ -355,22 +355,36 @@ cdef class Messages:
         if found == SEQUENCE_OLD:
             self.c[FEEDD_C_duplicates] += 1
             return False
-        if found == SEQUENCE_GAP:
+        if found == SEQUENCE_GAP or (found == SEQUENCE_ANEW and self._feeds(venue, line)):
             self._connection_gap(venue, line, ts_recv, expected, number)
         return True
 
-    cdef int _control(self, int venue, const uint8_t* p, size_t n, int line) noexcept nogil:
+    cdef bint _feeds(self, int venue, int line) noexcept nogil:
+        """Is a live book fed by this connection?"""
+        cdef table_t* table = self.venues[venue].table
+        cdef uint32_t i
+        for i in range(table.n):
+            if table.items[i].line == line and table.items[i].state == FEEDD_BOOK_LIVE:
+                return True
+        return False
+
+    cdef int _control(
+        self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line
+    ) noexcept nogil:
         """Acks say what channel numbers mean and how deep a book is."""
         if self.venues[venue].listens:
             with gil:
                 try:
-                    self._heard(venue, p[:n], line)
+                    self._heard(venue, p[:n], ts_recv, line)
                 except Exception:       # a control message may say anything
                     self.c[FEEDD_C_control_unread] += 1
         return RESULT_CONTROL
 
-    cdef _heard(self, int venue, message, int line):
+    cdef _heard(self, int venue, message, int64_t ts_recv, int line):
         plan = self._plans[venue]
+        if control.restarts(plan.learn, message):
+            self.connections.forget(line)
+            (<object>self).line_down(venue, line, ts_recv, "new session")
         for number, topic in control.learned(plan.learn, message):
             self.connections.learn(line, number, topic)
         for symbol, depth in control.depths(plan.depth_rules, message):

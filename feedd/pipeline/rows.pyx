@@ -178,8 +178,8 @@ cdef const char* _quote(
         if isnan(r.quote[i]) or isnan(r.quote[i + 1]) or r.quote[i + 1] <= 0:
             r.quote[i] = r.quote[i + 1] = NAN
     found = sequence_of(m, row, p.quote_sequence, &r.quote_sequence)
-    if found < 0 or (found == 0 and p.quote_sequence >= 0):
-        return b"quote without its sequence"
+    if found < 0:
+        return b"quote sequence is not a number"
     r.has_quote_sequence = found
     return NULL
 

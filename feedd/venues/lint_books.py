@@ -80,7 +80,7 @@ def _texts(value: str | tuple[str, ...] | None) -> tuple[str, ...]:
 
 
 def _snapshot_problems(path: _Path, book: Book) -> Iterator[Issue]:
-    kinds = ("snapshot_type", "delta_type", "delete_type")
+    kinds = ("snapshot_type", "delta_type", "insert_type", "delete_type")
     if book.policy not in _IN_STREAM:
         for key in ("type", *kinds, "snapshot_previous"):
             if getattr(book, key):

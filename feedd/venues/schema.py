@@ -283,6 +283,9 @@ class Book(_Base, frozen=True, kw_only=True):
     type: Path | None = None
     snapshot_type: str | Texts | None = None
     delta_type: str | Texts | None = None
+    insert_type: str | Texts | None = None
+    """With ``keyed_rows``: types whose rows bring ids that were not there; those of ``delta_type``
+    change known ones."""
     delete_type: str | Texts | None = None
     """Types whose levels are deleted, whatever their size."""
     type_optional: bool = False
@@ -315,6 +318,12 @@ class Learn(_Base, frozen=True, kw_only=True):
     forget: tuple[RowFilter, ...] = ()
     id: Path
     topic: str
+    except_prefix: RowFilter | None = None
+    """Not learned when the value there starts with one of these texts; such messages are only
+    counted."""
+    restart: Path | None = None
+    """A control message with a value here opens a session on its connection: what was learned,
+    counted and kept of the one before is void."""
 
 
 class ConnectionSequence(_Base, frozen=True, kw_only=True):
@@ -359,6 +368,8 @@ class Decode(_Base, frozen=True, kw_only=True):
     """Bytes that a placeholder of a topic pattern cannot hold."""
     control_topics: tuple[str, ...] = ()
     control_events: tuple[str, ...] = ()
+    symbol_to_end: bool = False
+    """A symbol at the end of a topic may hold delimiters (Bybit: ``XRP-26DEC25-0.5-C``)."""
     symbol_case: Literal["as_is", "upper"] = "as_is"
     """What turns the symbol of a topic into the venue's spelling."""
     only: RowFilter | None = None

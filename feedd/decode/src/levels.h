@@ -125,16 +125,22 @@ static inline int fd_level_side(const uint8_t *p, const fd_level_shape *s) {
     fd_dec d;
     uint8_t escaped = 0;
     if (s->side_sign) {
-        p += *p == '"';
-        if (fd_scan_dec(p, &d) == NULL || d.m == 0) return -1;
+        double value;
+        if (fd_level_number(p, &d, &value, &escaped) == NULL || d.m == 0) return -1;
         return d.neg;
     }
     if (*p != '"') return -1;
     const uint8_t *end = fd_string(++p, &escaped);
-    if (end == NULL || escaped) return -1;
+    if (end == NULL) return -1;
+    size_t n = (size_t)(end - p);
+    uint8_t plain[6 * FD_SIDE_TEXT_MAX + FD_PADDING];
+    if (escaped) {
+        if (n > 6 * FD_SIDE_TEXT_MAX) return -1;
+        n = fd_unescape(p, n, plain);
+        p = plain;
+    }
     for (int i = 0; i < s->n_side; i++)
-        if (s->side_len[i] == end - p && !memcmp(s->side_text[i], p, (size_t)(end - p)))
-            return s->side_value[i];
+        if (s->side_len[i] == n && !memcmp(s->side_text[i], p, n)) return s->side_value[i];
     return -1;
 }
 

@@ -80,6 +80,7 @@ typedef struct {
     uint16_t len[FD_PLAN_DEPTH_MAX];   /* literals */
     int8_t symbol_at;                  /* which placeholder is the symbol, -1 none */
     uint8_t holes;                     /* placeholders; literals = holes + 1 */
+    uint8_t to_end;                    /* the last placeholder takes all that is left */
     int32_t channel;                   /* index, or FD_CONTROL_TOPIC */
     uint8_t envelope;
 } fd_topic;
@@ -185,6 +186,7 @@ static int fd_match(const fd_plan *plan, const fd_topic *t, const uint8_t *s, si
         at += t->len[i];
         if (i == t->holes) return at == n;
         size_t from = at;
+        if (t->to_end && i + 1 == t->holes) at = n;
         while (at < n && !plan->delimiter[s[at]]) at++;
         if (at == from) return 0;
         if (i == t->symbol_at) {

@@ -20,7 +20,7 @@ static inline int64_t fd_days(int64_t y, int m, int d) {
 
 /* 1: *out is the time; 2: a time that int64 nanoseconds do not hold (out is 0); 0: not a time.
  * Between date and time stands T, t or a space; digits of the second behind the ninth are cut; a
- * leap second is the second after it. */
+ * leap second is the second after it; a time before 1970 stands for none (out is 0). */
 static int fd_rfc3339(const uint8_t *p, size_t n, int64_t *out) {
     static const uint8_t month_days[12] = {31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
     *out = 0;
@@ -55,7 +55,8 @@ static int fd_rfc3339(const uint8_t *p, size_t n, int64_t *out) {
         return 0;
     }
     const int64_t s = fd_days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second - offset;
-    if (s > 9223372035ll || s < -9223372035ll) return 2;
+    if (s < 0) return 1;
+    if (s > 9223372035ll) return 2;
     *out = s * 1000000000ll + ns;
     return 1;
 }
