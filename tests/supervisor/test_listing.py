@@ -284,9 +284,9 @@ async def test_a_list_is_whole_or_not_there() -> None:
     state = {"broken": True}
 
     def answer(request: web.Request, body: Any) -> Any:
-        if request.path == "/delivery/usdt/contracts" and state["broken"]:
+        if request.path == "/api/v4/delivery/usdt/contracts" and state["broken"]:
             return {"label": "SERVER_ERROR"}
-        return {"/futures/usdt/contracts": usdt, "/futures/btc/contracts": btc}.get(
+        return {"/api/v4/futures/usdt/contracts": usdt, "/api/v4/futures/btc/contracts": btc}.get(
             request.path, dated
         )
 

@@ -1,4 +1,4 @@
-"""The ``[reference]`` tables of all venues, those included whose other parts are not there yet."""
+"""The venues whose lists of instruments are tested, and where the recordings are."""
 
 from __future__ import annotations
 

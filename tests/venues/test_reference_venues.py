@@ -16,6 +16,7 @@ from feedd.errors import VenueError
 from feedd.shm.rows import INSTRUMENT, InstrumentKind
 from feedd.venues.reference import InstrumentInfo, parse
 from feedd.venues.reference_lint import reference_problems
+from feedd.venues.reference_requests import requests_of
 from tests.venues.references import NAMES, ROOT, venue_of
 
 FIXTURES = ROOT / "tests" / "fixtures" / "reference"
@@ -79,6 +80,48 @@ def test_every_venue_has_a_fixture() -> None:
     described = {name for name in venues.names() if venues.load(name).reference is not None}
     assert described <= set(EXPECTED)
     assert set(NAMES) <= set(EXPECTED)
+
+
+ADDRESSES = [
+    "https://www.deribit.com/api/v2/public/get_instruments",
+    "https://api.binance.com/api/v3/exchangeInfo",
+    "https://fapi.binance.com/fapi/v1/exchangeInfo",
+    "https://dapi.binance.com/dapi/v1/exchangeInfo",
+    "https://eapi.binance.com/eapi/v1/exchangeInfo",
+    "https://www.okx.com/api/v5/public/instruments",
+    "https://www.okx.com/api/v5/public/underlying",
+    "https://api.bybit.com/v5/market/instruments-info",
+    "https://api.coinbase.com/api/v3/brokerage/market/products",
+    "https://api.exchange.coinbase.com/products",
+    "https://api.kraken.com/0/public/AssetPairs",
+    "https://futures.kraken.com/derivatives/api/v3/instruments",
+    "https://api.bitget.com/api/v2/spot/public/symbols",
+    "https://api.bitget.com/api/v2/mix/market/contracts",
+    "https://api.gateio.ws/api/v4/spot/currency_pairs",
+    "https://api.gateio.ws/api/v4/futures/usdt/contracts",
+    "https://api.gateio.ws/api/v4/futures/btc/contracts",
+    "https://api.gateio.ws/api/v4/delivery/usdt/contracts",
+    "https://api.hyperliquid.xyz/info",
+    "https://www.bitmex.com/api/v1/instrument/active",
+    "https://api-pub.bitfinex.com/v2/conf/pub:info:pair",
+    "https://api-pub.bitfinex.com/v2/conf/pub:info:pair:futures",
+    "https://api.crypto.com/exchange/v1/public/get-instruments",
+    "https://www.bitstamp.net/api/v2/markets/",
+]
+
+
+def test_the_addresses_are_those_of_the_documents() -> None:
+    """The base of a venue's addresses and the paths of its list come from different tables."""
+    found = set()
+    for name in NAMES:
+        venue = venue_of(name)
+        assert venue.reference is not None
+        for request in requests_of(venue.reference):
+            each = request.each
+            paths = [request.path] if request.live else []
+            paths += [each.request] if each is not None and each.request is not None else []
+            found |= {venue.rest_url + path.partition("?")[0] for path in paths}
+    assert sorted(found) == sorted(ADDRESSES)
 
 
 def test_families_of_one_exchange_leave_each_other_alone() -> None:
