@@ -189,7 +189,9 @@ class BybitExchange(Exchange):
         rows = [
             market.reference()
             for symbol, market in self.markets.items()
-            if base in ("", market.spec.base) and request.query.get("symbol", symbol) == symbol
+            if base in ("", "All", market.spec.base)
+            and request.query.get("symbol", symbol) == symbol
+            and request.query.get("status", "Trading") == "Trading"
         ]
         start = int(cursor) if cursor.isdigit() else 0
         count = int(limit) if limit.isdigit() and int(limit) else PAGE

@@ -270,6 +270,17 @@ class OkxExchange(Exchange):
         query = request.query
         if request.path == "/api/v5/public/time":
             return _answer([{"ts": str(now_ns() // 1_000_000)}])
+        if request.path == "/api/v5/public/underlying":
+            kind = query.get("instType", "")
+            if kind not in TYPES.values() or kind == "SPOT":
+                return _refused("51000", "Parameter instType error")
+            names = [
+                family(market.spec)
+                for market in self.markets.values()
+                if TYPES[market.spec.kind] == kind
+            ]
+            body = json.dumps({"code": "0", "msg": "", "data": [list(dict.fromkeys(names))]})
+            return RestAnswer(body)
         if request.path == "/api/v5/public/instruments":
             if not self._rest.allow():
                 return RestAnswer(self.rest_refusal(429), 429)

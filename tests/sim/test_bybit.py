@@ -179,5 +179,7 @@ def test_reference_data_has_pages_and_books_a_limit(lasting: SimHandle) -> None:
     linear = lasting.get("/bybit_linear/v5/market/instruments-info?category=linear")[1]
     types = {r["contractType"] for r in linear["result"]["list"]}
     assert types == {"LinearPerpetual", "LinearFutures"}
+    where = "/bybit_linear/v5/market/instruments-info?category=linear&status=PreLaunch"
+    assert lasting.get(where)[1]["result"]["list"] == []
     wrong = lasting.get("/bybit_linear/v5/market/instruments-info?category=spot")[1]
     assert wrong["retCode"] == 10_001

@@ -186,6 +186,8 @@ def test_rest(lasting: SimHandle) -> None:
     rows = {row["wsname"]: row for row in body["result"].values()}
     assert set(rows) == {"XBT/USD", "ETH/USD", "XDG/USD", "SOL/EUR"}
     assert rows["XBT/USD"]["tick_size"] == "0.1"
+    _, body = lasting.get("/kraken/0/public/AssetPairs?aclass_base=tokenized_asset")
+    assert body["result"] == {}
     _, body = lasting.get("/kraken/0/public/Depth?pair=XBTUSD&count=3")
     assert [len(body["result"]["XBTUSD"][side]) for side in ("asks", "bids")] == [3, 3]
     assert lasting.get("/kraken/0/public/Depth?pair=NOPE")[1]["error"]

@@ -193,6 +193,8 @@ def test_reference_data_and_books_by_rest(lasting: SimHandle) -> None:
     assert found["BTC-USDT"]["baseCcy"] == "BTC"
     status, body = lasting.get("/okx/api/v5/public/instruments?instType=OPTION")
     assert (status, body["code"]) == (400, "50015")
+    _, body = lasting.get("/okx/api/v5/public/underlying?instType=OPTION")
+    assert body["data"] == [["BTC-USD"]]
     status, body = lasting.get("/okx/api/v5/market/books?instId=BTC-USDT&sz=5")
     assert len(body["data"][0]["bids"]) == 5
     assert lasting.get("/okx/api/v5/market/books?instId=NO")[1]["code"] == "51001"
