@@ -40,6 +40,9 @@ class StreamMarket(TextMarket):
     recent_max: ClassVar[int] = 20
     """Past trades that a new subscriber may be shown."""
 
+    numbered: ClassVar[bool] = True
+    """Whether the venue's books have numbers."""
+
     def __init__(self, spec: Spec, hub: Hub, time: VenueTime, seed: int) -> None:
         super().__init__(spec, hub, time, seed, False)
         self.last_tick = spec.start
@@ -57,6 +60,10 @@ class StreamMarket(TextMarket):
         stream.count += 1
         if stream.subs:
             self.hub.publish(stream, *make())
+
+    def final_book(self) -> dict[str, object]:
+        row = super().final_book()
+        return row if self.numbered else row | {"sequence": None}
 
     def best(self, depth: int | None = None) -> tuple[list[Level], list[Level]]:
         """Bids and asks of this moment, best first, cut to ``depth`` levels a side."""

@@ -76,6 +76,10 @@ class SimHandle:
         """GET from the REST port: status and parsed JSON (text when it is not JSON)."""
         return self._request("GET", path, None)
 
+    def post(self, path: str, body: object) -> tuple[int, Any]:
+        """POST JSON to the REST port: status and parsed JSON (text when it is not JSON)."""
+        return self._request("POST", path, json.dumps(body).encode())
+
     def control(self, action: str, body: object = None, method: str = "") -> Any:
         """Call ``/_sim/<action>``: GET for status, POST otherwise; a str body is sent as it is.
 

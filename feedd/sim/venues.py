@@ -10,6 +10,7 @@ from feedd.sim.exchange_binance_options import OptionsExchange
 from feedd.sim.exchange_bitget import BitgetFuturesExchange, BitgetSpotExchange
 from feedd.sim.exchange_deribit import DeribitExchange
 from feedd.sim.exchange_gate import GateFuturesExchange, GateSpotExchange
+from feedd.sim.exchange_hyperliquid import HyperliquidExchange
 from feedd.sim.exchange_kraken_futures import KrakenFuturesExchange
 from feedd.sim.instruments import RECORDED
 from feedd.sim.session_coinbase import CoinbaseExchange
@@ -36,6 +37,7 @@ _CLASSES: tuple[type[Exchange], ...] = (
     BitgetFuturesExchange,
     GateSpotExchange,
     GateFuturesExchange,
+    HyperliquidExchange,
 )
 EXCHANGES: dict[str, type[Exchange]] = {exchange.name: exchange for exchange in _CLASSES}
 DEFAULT = RECORDED
