@@ -102,7 +102,7 @@ class Connection(WSListener):
         """Called some twenty times a second with the monotonic time in ns."""
 
     def frame(self, name: str, body: str) -> str:
-        """The frame text of a stream's message on this connection."""
+        """The frame text of a stream's message on this connection; empty: not for this one."""
         return body
 
     def stamped(self, events: str) -> str:

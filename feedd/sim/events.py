@@ -38,12 +38,14 @@ def trade(
     )
 
 
-def liquidation(instrument: str, price: str, size: str, buy: bool, ts_ms: int) -> str:
+def liquidation(
+    instrument: str, price: str, size: str, buy: bool, ts_ms: int, order_id: str = ""
+) -> str:
     """A liquidation event; ``buy`` is the side of the liquidation order."""
     side = "buy" if buy else "sell"
     return (
         f'{{"kind":"liquidation","instrument":"{instrument}","price":"{price}","size":"{size}",'
-        f'"side":"{side}","trade_id":"","sequence":null,"ts_event":{ts_ms * MS}}}'
+        f'"side":"{side}","trade_id":"{order_id}","sequence":null,"ts_event":{ts_ms * MS}}}'
     )
 
 

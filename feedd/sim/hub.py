@@ -78,8 +78,11 @@ class Hub:
         """Send one message of a stream to one connection; a greeting is for it alone."""
         if connection.closing:
             return
+        text = connection.frame(stream.name, body)
+        if not text:
+            return
         stream.attempted += 1
-        frame = connection.frame(stream.name, body).encode()
+        frame = text.encode()
         events = connection.stamped(events)
         events = "" if events == UNKNOWN else f',"events":[{events}]'
         if greeting:

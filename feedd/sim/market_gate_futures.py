@@ -113,7 +113,7 @@ class GateFuturesMarket(GateMarket):
 
     def ticker_message(self) -> Message:
         values = self._values()
-        last = values["last"]
+        last, next_ms = values["last"], self.figures.next_funding_ms
         result = (
             f'[{{"contract":"{self.spec.symbol}","last":"{last}","change_percentage":"-1.3224",'
             f'"total_size":"{values["open_interest"]}","volume_24h":"155496714",'
@@ -122,9 +122,11 @@ class GateFuturesMarket(GateMarket):
             f'"funding_rate":"{values["funding_rate"]}",'
             f'"funding_rate_indicative":"{values["predicted_funding"]}",'
             f'"index_price":"{values["index"]}","quanto_base_rate":"","low_24h":"{last}",'
-            f'"high_24h":"{last}"}}]'
+            f'"high_24h":"{last}","funding_interval":{FUNDING_MS // 1_000},'
+            f'"funding_next_apply":{next_ms // 1_000}}}]'
         )
-        return self.frame_of("tickers", result), self.deriv_event(self.sent_ms(), values)
+        event = self.deriv_event(self.sent_ms(), values, next_ms)
+        return self.frame_of("tickers", result), event
 
     def reference(self) -> dict[str, object]:
         spec, values = self.spec, self._values()

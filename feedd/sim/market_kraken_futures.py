@@ -196,7 +196,7 @@ class KrakenFuturesMarket(StreamMarket):
             f'"markPrice":{values["mark"]},"post_only":false,'
             f'"volumeQuote":{plain(self.trade_id, 1)}}}'
         )
-        found = [self.quote_event(top, None, now), self.deriv_event(now, values, next_ms)]
+        found = [self.deriv_event(now, values, next_ms), self.quote_event(top, None, now)]
         return body, ",".join(filter(None, found))
 
     def _lite_message(self) -> Message:

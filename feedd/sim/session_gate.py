@@ -11,6 +11,7 @@ from feedd.sim.config import SimConfig
 from feedd.sim.hub import Hub
 from feedd.sim.session_streams import StreamConnection
 
+NOTICE_S = 30.0
 INVALID_BODY = 1
 INVALID_ARGUMENT = 2
 LATE_ACK_EVERY = 3
@@ -131,10 +132,12 @@ class GateConnection(StreamConnection):
         result = {"type": "upgrade", "msg": "the connection will soon be closed for an upgrade"}
         head = {"channel": f"{self.prefix}.system", "event": "update"}
         self.say(self._times() | head | {"result": result})
+        self.close_soon("1001", "upgrade", NOTICE_S)
 
     def on_timer(self, now: int) -> None:
-        if not self.subscriptions:
-            super().on_timer(now)
+        if self.subscriptions:
+            self.heard_ns = now  # a socket with a subscription is never idle
+        super().on_timer(now)
 
 
 class GateSpotConnection(GateConnection):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
+from feedd.clock import monotonic_ns
 from feedd.sim.config import SimConfig
 from feedd.sim.connection import SECOND, Connection
 from feedd.sim.hub import Hub
@@ -21,6 +22,7 @@ class StreamConnection(Connection):
         self.venue = venue
         silence_s = (config.idle_s or self.silence_s) if self.silence_s else 0.0
         self.silence_ns = int(silence_s * SECOND)
+        self._ending: tuple[int, str, str] | None = None
 
     def join(self, name: str) -> None:
         """Attach to a stream and send what it starts with; the ack was sent before."""
@@ -42,6 +44,13 @@ class StreamConnection(Connection):
         """Send a control message as compact JSON."""
         self.answer(json.dumps(message, separators=(",", ":")))
 
+    def close_soon(self, how: str, reason: str, notice_s: float) -> None:
+        """End the connection a while after it was announced."""
+        wait_ns = int((self.config.notice_s or notice_s) * SECOND)
+        self._ending = (monotonic_ns() + wait_ns, how, reason)
+
     def on_timer(self, now: int) -> None:
-        if self.silence_ns and now - self.heard_ns > self.silence_ns:
+        if self._ending is not None and now >= self._ending[0]:
+            self.close(*self._ending[1:])
+        elif self.silence_ns and now - self.heard_ns > self.silence_ns:
             self.close("fin", "client silent")

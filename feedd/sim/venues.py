@@ -7,7 +7,9 @@ from feedd.sim import session_bybit as bybit
 from feedd.sim.exchange import Exchange
 from feedd.sim.exchange_binance import CoinmExchange, SpotExchange, UsdmExchange
 from feedd.sim.exchange_binance_options import OptionsExchange
+from feedd.sim.exchange_bitfinex import BitfinexExchange
 from feedd.sim.exchange_bitget import BitgetFuturesExchange, BitgetSpotExchange
+from feedd.sim.exchange_bitmex import BitmexExchange
 from feedd.sim.exchange_deribit import DeribitExchange
 from feedd.sim.exchange_gate import GateFuturesExchange, GateSpotExchange
 from feedd.sim.exchange_hyperliquid import HyperliquidExchange
@@ -38,6 +40,8 @@ _CLASSES: tuple[type[Exchange], ...] = (
     GateSpotExchange,
     GateFuturesExchange,
     HyperliquidExchange,
+    BitmexExchange,
+    BitfinexExchange,
 )
 EXCHANGES: dict[str, type[Exchange]] = {exchange.name: exchange for exchange in _CLASSES}
 DEFAULT = RECORDED

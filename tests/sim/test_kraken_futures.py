@@ -102,7 +102,7 @@ async def test_ticker_is_the_whole_state(sim: SimHandle) -> None:
         mine = [t for t in tickers if t["product_id"] == product]
         events = events_of(journal, f"ticker:{product}")
         assert len(events) == 2 * len(mine) >= 2
-        for ticker, quote, deriv in zip(mine, events[::2], events[1::2], strict=True):
+        for ticker, deriv, quote in zip(mine, events[::2], events[1::2], strict=True):
             assert float(quote["bid_price"]) == ticker["bid"] < ticker["ask"]
             assert float(quote["ask_size"]) == ticker["ask_size"]
             assert float(deriv["mark"]) == ticker["markPrice"]
