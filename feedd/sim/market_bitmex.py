@@ -161,9 +161,9 @@ class BitmexMarket(StreamMarket):
         self.hub.publish(keyed.stream, body, self.book_event("delta", None, *sides, ms))
 
     def _levels_partial(self, table: str, keyed: _Keyed) -> Message:
-        bids, asks = keyed.feed.levels(BID), keyed.feed.levels(ASK)
+        bids, asks = keyed.feed.levels(BID), keyed.feed.levels(ASK)[::-1]
         self.note_final(keyed.feed)
-        rows = [(ASK, tick, size) for tick, size in reversed(asks)]
+        rows = [(ASK, tick, size) for tick, size in asks]
         rows += [(BID, tick, size) for tick, size in bids]
         body = self.message(
             table, "partial", [self._level_row("partial", row, False) for row in rows]

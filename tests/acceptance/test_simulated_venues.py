@@ -110,7 +110,8 @@ def plain(lines: Iterable[Mapping[str, Any]]) -> dict[Key, list[Any]]:
         fields = {key: exact(line[key]) for key in compare.FIELDS[kind] if key in line}
         sequence = line["sequence"] if kind in compare.NUMBERED else None
         is_past = "replay" in line.get("flags", ())
-        out[kind, name].append((line["ts_event"], sequence, is_past, fields))
+        when = line["ts_event"] or None  # a message without a time
+        out[kind, name].append((when, sequence, is_past, fields))
     return dict(out)
 
 
