@@ -174,9 +174,11 @@ async def test_liquidation_orders_come_shrink_and_go() -> None:
             if message["action"] == "insert":
                 inserted.append(row)
     assert inserted
-    whole = [actions for actions in by_order.values() if len(actions) == 3]
-    assert whole
-    assert all(actions == ["insert", "update", "delete"] for actions in whole)
+    # An order may be there already (partial), and one may still be open at the end.
+    lives = {tuple(actions[1:]) for actions in by_order.values()}
+    assert ("update", "delete") in lives
+    assert lives <= {("update", "delete"), ()}
+    assert {actions[0] for actions in by_order.values()} <= {"partial", "insert"}
     events = {
         event["trade_id"]: event
         for row in journal
