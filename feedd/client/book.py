@@ -14,7 +14,7 @@ from feedd import clock
 from feedd.client.fold import FoldedBook
 from feedd.client.instruments import Instrument
 from feedd.errors import ShmError
-from feedd.records import NO_SEQUENCE, RAW, BookState
+from feedd.records import NO_INSTRUMENT, NO_SEQUENCE, RAW, BookState
 from feedd.shm.books import BooksReader
 from feedd.shm.ring import RingReader
 
@@ -140,9 +140,23 @@ class Book:
         books = self._books(reader)
         if self.depth is not None and self.depth <= TOP_LEVELS:
             view = books.top(row)
+            if not self._stays(reader, row, view.instrument):
+                return self.refresh()
             state = self._state(reader, view.state)
             return self._snapshot(view, state, view.bids[: self.depth], view.asks[: self.depth])
         return self._deep(books, reader, row)
+
+    def _stays(self, reader: int, row: int, holder: int) -> bool:
+        """Whether the row, which ``holder`` has, is still ours; a row of nobody is to be filled."""
+        if holder == self.instrument.id:
+            return True
+        self.instrument = self._lookup()
+        if self._place() != (reader, row):
+            self._folded = None
+            return False
+        if holder != NO_INSTRUMENT:
+            raise ShmError(f"{self.instrument.name} is not subscribed any more: its row went on")
+        return True
 
     def _state(self, reader: int, shared: BookState) -> BookState:
         """What the writer said, as long as there is one."""
@@ -180,6 +194,8 @@ class Book:
         ):
             folded = self._start(books, row, ring)
         top = books.top(row)
+        if not self._stays(reader, row, top.instrument):
+            return self.refresh()
         depth = books.depth(row) if self.depth is None else min(self.depth, books.depth(row))
         bids, asks = self._known(folded, depth)
         total_bid, total_ask = top.levels_total

@@ -94,6 +94,10 @@ class Pipeline:
         """Levels a side that the venue keeps for us in the book of ``symbol``."""
     def line_down(self, venue: int, line: int, ts_recv: int, reason: str = "connection") -> int:
         """The connection is gone: every book it fed leaves LIVE; returns how many."""
+    def drop_instrument(self, venue: int, symbol: str, ts_recv: int) -> None:
+        """Free the book and the row of board and books of an instrument that nobody wants any
+        more. What still comes of it is published in the ring alone. Unknown symbols are no
+        mistake."""
     def line_carries(self, venue: int, line: int, symbol: str) -> None:
         """The connection is subscribed to the stream of a live book: the book stays live without
         the others. For sequences that show by themselves whether something is missing."""

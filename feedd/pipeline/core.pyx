@@ -7,25 +7,30 @@ that end, requests to the outside, views for tools and tests.
 from collections import namedtuple
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 from libc.string cimport memset
 
-from feedd.book.book cimport fb_iter, fb_iterate, fb_price
+from feedd.book.book cimport fb_book_free, fb_iter, fb_iterate, fb_price
 from feedd.decode.engine cimport FD_OK, fd_copy, fd_decode_as
 from feedd.decode.plan cimport RESYNC_RESUBSCRIBE, program_t
 from feedd.pipeline.books cimport (
     JOIN_NOW, JOIN_TOO_OLD, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN, line_bit,
 )
-from feedd.pipeline.instrument cimport instrument_t, table_find, table_t
+from feedd.pipeline.instrument cimport instrument_t, pending_clear, table_find, table_t
 from feedd.pipeline.message cimport (
     RESULT_BAD, RESULT_CONTROL, RESULT_DATA, RESULT_IGNORED, Messages, venue_t,
 )
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.rows cimport row_convert, row_t
-from feedd.shm.feedd cimport FEEDD_BOOK_LIVE, FEEDD_BOOK_SYNCING
+from feedd.shm.feedd cimport (
+    FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_SYNCING, FEEDD_NO_INSTRUMENT, feedd_board_reset,
+    feedd_book, feedd_book_reset,
+)
 
 
 cdef extern from "feedd/counters.h" nogil:
     enum:
+        FEEDD_C_books_total
         FEEDD_C_snapshots_unusable
 
 from feedd.pipeline.message import BadFrame
@@ -146,6 +151,36 @@ cdef class Pipeline(Messages):
             x.has_chain = 0
             x.wanted = 0
         return n
+
+    def drop_instrument(self, int venue, str symbol, int64_t ts_recv):
+        cdef bytes raw = symbol.encode()
+        cdef instrument_t* x = table_find(
+            self._table(venue), <const uint8_t*><const char*>raw, len(raw))
+        cdef feedd_book* shared
+        cdef stamp_t s
+        if x == NULL:
+            return
+        if x.book_channel >= 0:
+            memset(&s, 0, sizeof(s))
+            s.ts_recv = ts_recv
+            self.out.set_state(x, &s, FEEDD_BOOK_INIT)
+            x.book_channel = -1
+            x.lines = x.has_chain = x.wanted = 0
+            pending_clear(x)
+        if x.book != NULL:
+            fb_book_free(x.book)
+            free(x.book)
+            x.book = NULL
+            self.c[FEEDD_C_books_total] -= 1
+        if self.out.row(x) != NULL:
+            feedd_board_reset(self.out.row(x), FEEDD_NO_INSTRUMENT)
+        if self.out.books is not None and x.row >= 0:
+            shared = self.out.books.block(<uint32_t>x.row)
+            if shared != NULL:
+                feedd_book_reset(
+                    shared, FEEDD_NO_INSTRUMENT, self.out.books.depth(<uint32_t>x.row))
+        x.row = -1
+        x.deep_dirty = 0
 
     def line_carries(self, int venue, int line, str symbol):
         cdef bytes raw = symbol.encode()

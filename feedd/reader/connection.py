@@ -124,6 +124,8 @@ class Connection:
         new = [stream for stream in add if stream.topic not in self.streams]
         self.streams |= {stream.topic: stream for stream in new}
         wanted = [stream.wanted for stream in new]
+        quiet = self.venue.session.health.quiet_channels
+        self.session.quiet = all(stream.channel in quiet for stream in self.streams.values())
         self._do(self.session.change(monotonic_ns(), add=wanted, drop=drop))
 
     def leave(self, reason: str) -> None:

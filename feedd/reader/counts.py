@@ -62,6 +62,10 @@ class ReaderCounts:
     def connection(self, number: int, values: tuple[int, ...]) -> None:
         self._connections[number, : len(values)] = values
 
+    def forget(self, number: int) -> None:
+        """There is no such connection any more."""
+        self._connections[number] = 0
+
     def close(self) -> None:
         """Let go of the mapping."""
         del self._words

@@ -12,7 +12,15 @@ import msgspec
 
 from feedd.reader.topics import Wanted
 
-__all__ = ["Instrument", "Line", "ReaderPlan", "Stream", "VenueSlice"]
+__all__ = [
+    "Instrument",
+    "Line",
+    "LineChange",
+    "PlanChange",
+    "ReaderPlan",
+    "Stream",
+    "VenueSlice",
+]
 
 
 class Instrument(msgspec.Struct, frozen=True):
@@ -81,3 +89,27 @@ class ReaderPlan(msgspec.Struct, frozen=True):
     @property
     def lines(self) -> list[tuple[VenueSlice, Line]]:
         return [(venue, line) for venue in self.venues for line in venue.lines]
+
+
+class LineChange(msgspec.Struct, frozen=True):
+    """What comes to and goes from one planned line that runs already."""
+
+    number: int
+    add: tuple[Stream, ...] = ()
+    drop: tuple[str, ...] = ()
+    """Topics."""
+
+
+class PlanChange(msgspec.Struct, frozen=True):
+    """What changes on a reader for one venue, while everything else goes on."""
+
+    venue: str
+    instruments: tuple[Instrument, ...] = ()
+    """New ones, or ones that come to a row."""
+    gone: tuple[str, ...] = ()
+    """Symbols that nobody wants any more; their rows may go to others later."""
+    lines: tuple[Line, ...] = ()
+    """New connections."""
+    ended: tuple[int, ...] = ()
+    """Planned lines that have nothing left to carry."""
+    changes: tuple[LineChange, ...] = ()

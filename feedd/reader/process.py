@@ -15,9 +15,7 @@ import logging
 import os
 import signal
 import socket
-import ssl
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -31,19 +29,15 @@ from feedd.logs import RateLimit, flush_suppressed, setup_logging
 from feedd.pipeline.core import Pipeline, Request
 from feedd.reader.connection import Connection
 from feedd.reader.counts import ReaderCounts
-from feedd.reader.net import tls_context
+from feedd.reader.lines import Lines
 from feedd.reader.pipe import Pipe
-from feedd.reader.plan import Line as LinePlan
-from feedd.reader.plan import ReaderPlan
-from feedd.reader.slots import Numbers, Slot
+from feedd.reader.plan import PlanChange, ReaderPlan
 from feedd.reader.snapshots import STREAM_WAIT_S, SnapshotDesk, StreamDesk
 from feedd.records import BookState, Event, Scope
 from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
 from feedd.shm.counters import CountersWriter
-from feedd.shm.layout import CONNECTIONS
 from feedd.shm.ring import RingWriter
-from feedd.venues.schema import Venue
 
 __all__ = ["ReaderProcess", "main"]
 
@@ -75,10 +69,7 @@ class ReaderProcess:
         self._stop = asyncio.Event()
         self._handles: dict[str, int] = {}
         self._names: list[str] = []
-        numbers = [line.number for _, line in plan.lines]
-        self._numbers = Numbers(numbers, CONNECTIONS)
-        self.slots: list[Slot] = []
-        self._carriers: dict[tuple[int, str, str], list[Slot]] = {}
+        self.lines = Lines(self, plan)
         self._ticks = 0
         self._collected_at = monotonic_ns()
         self._build()
@@ -91,23 +82,7 @@ class ReaderProcess:
             self._names.append(part.name)
             for item in part.instruments:
                 self.pipeline.add_instrument(handle, item.symbol, item.id, item.row, item.depth)
-            secure = any(line.url.startswith("wss://") for line in part.lines)
-            context: ssl.SSLContext | None = tls_context(part.ca_file) if secure else None
-
-            def make(
-                line: LinePlan,
-                venue: Venue = venue,
-                handle: int = handle,
-                context: ssl.SSLContext | None = context,
-            ) -> Connection:
-                return Connection(self, venue, handle, line, context)
-
-            for line in part.lines:
-                slot = Slot(line, make, self._numbers)
-                self.slots.append(slot)
-                for stream in line.streams:
-                    key = handle, stream.symbol, stream.channel
-                    self._carriers.setdefault(key, []).append(slot)
+            self.lines.add_venue(part, venue, handle)
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -117,8 +92,7 @@ class ReaderProcess:
             loop.add_signal_handler(number, self._stop.set)
         self._announce(Event.READER_START)
         self.pipe.send({"op": "ready", "pid": os.getpid(), "epoch": self._ring.epoch})
-        for slot in self.slots:
-            slot.start()
+        self.lines.start()
         receiver = loop.create_task(self._receive())
         ticker = loop.create_task(self._tick_forever())
         spin = _BusyPoll(loop) if self.plan.busy_poll else None
@@ -130,10 +104,9 @@ class ReaderProcess:
         signal.alarm(LAST_RESORT_S)  # whatever hangs from here on, the process ends
         if spin is not None:
             spin.stop()
-        for slot in self.slots:
-            slot.stop()
+        self.lines.stop()
         deadline = monotonic_ns() + int(STOP_S * SECOND_NS)
-        while monotonic_ns() < deadline and any(c.closing for c in self._connections()):
+        while monotonic_ns() < deadline and any(c.closing for c in self.lines.connections()):
             await asyncio.sleep(0.01)
         for task in (receiver, ticker, stopped):
             task.cancel()
@@ -170,8 +143,7 @@ class ReaderProcess:
 
     def tick(self, now: int) -> None:
         self._ring.heartbeat(now)
-        for slot in self.slots:
-            slot.tick(now)
+        self.lines.tick(now)
         for venue, symbol in self._snapshots.due(now):
             self.pipeline.request_again(venue, symbol)
         for venue, symbol, channel in self._resubscribed.due(now, self._waits):
@@ -198,11 +170,7 @@ class ReaderProcess:
 
     def _count(self) -> None:
         flush_suppressed()
-        active = 0
-        for slot in self.slots:
-            for connection in slot.connections:
-                connection.count(row=connection is slot.current)
-            active += slot.current.session.active_topics
+        active = self.lines.count()
         self.counts.set("streams_subscribed", active)
 
     def _report_bad_frames(self, now: int) -> None:
@@ -223,12 +191,7 @@ class ReaderProcess:
         self.pipe.send({"op": "permit", "venue": connection.venue.name, "line": connection.number})
 
     def replace(self, connection: Connection, reason: str) -> None:
-        for slot in self.slots:
-            slot.replace(connection, reason)
-
-    def _connections(self) -> Iterator[Connection]:
-        for slot in self.slots:
-            yield from slot.connections
+        self.lines.replace(connection, reason)
 
     def _request(self, request: Request, now: int) -> None:
         name = self._names[request.venue]
@@ -246,22 +209,15 @@ class ReaderProcess:
         elif request.kind == "resubscribe":
             self._resubscribe(request.venue, request.symbol, request.channel, now)
         elif request.kind == "reconnect":
-            for slot in self._carriers.get((request.venue, request.symbol, request.channel), []):
-                if getattr(request, "line", -1) in (-1, slot.current.number):
-                    slot.current.leave("the pipeline lost track of it")
+            number = getattr(request, "line", -1)
+            reason = "the pipeline lost track of it"
+            self.lines.reconnect(request.venue, request.symbol, request.channel, number, reason)
         elif request.kind == "unknown":
             self.pipe.send({"op": "unknown", "venue": name, "symbol": request.symbol})
 
     def _resubscribe(self, venue: int, symbol: str, channel: str, now: int) -> None:
-        slots = self._carriers.get((venue, symbol, channel))
-        if slots is None:
-            return
-        # redundant lines take turns: the others go on while one starts anew
-        slot = next((slot for slot in slots if slot.current.up), slots[0])
-        slots.remove(slot)
-        slots.append(slot)
-        slot.current.resubscribe_stream(channel, symbol)
-        self._resubscribed.asked(venue, symbol, channel, now)
+        if self.lines.resubscribe(venue, symbol, channel):
+            self._resubscribed.asked(venue, symbol, channel, now)
 
     def _waits(self, venue: int, symbol: str) -> bool:
         return self.pipeline.book_state(venue, symbol)[0] != BookState.LIVE
@@ -283,9 +239,7 @@ class ReaderProcess:
     def _on_message(self, message: dict[str, Any], body: bytes) -> None:
         op = message["op"]
         if op == "permit":
-            for connection in self._connections():
-                if connection.number == message["line"]:
-                    connection.permit()
+            self.lines.permit(message["line"])
         elif op == "snapshot":
             self._on_snapshot(message, body)
         elif op == "instrument":
@@ -301,13 +255,22 @@ class ReaderProcess:
             self.pipeline.resync(self._handles[message["venue"]], message["symbol"], now)
             self.pipeline.commit()
         elif op == "rotate":
-            for slot in self.slots:
-                if slot.plan.number == message["line"]:
-                    slot.current.rotate("an operator asked for it")
+            self.lines.rotate(message["line"], "an operator asked for it")
+        elif op == "change":
+            self._on_change(msgspec.convert(message["change"], PlanChange))
         elif op == "log":
             setup_logging(message["level"], message["format"], self.plan.reader)
         elif op == "stop":
             self._stop.set()
+
+    def _on_change(self, change: PlanChange) -> None:
+        """Instruments come and go; whoever stays notices nothing."""
+        handle = self._handles[change.venue]
+        self.lines.change(change)
+        for symbol in change.gone:
+            self.pipeline.drop_instrument(handle, symbol, now_ns())
+        for item in change.instruments:
+            self.pipeline.add_instrument(handle, item.symbol, item.id, item.row, item.depth)
 
     def _on_snapshot(self, message: dict[str, Any], body: bytes) -> None:
         handle, symbol, now = self._handles[message["venue"]], message["symbol"], monotonic_ns()

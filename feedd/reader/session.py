@@ -117,7 +117,7 @@ class LineSession:
         self.state = State.IDLE
         self.counts = Counts()
         self._rng = rng
-        self._quiet = quiet
+        self.quiet = quiet
         self._backoff = backoff or Backoff(rng)
         limits = venue.limits
         self._window = SendWindow(
@@ -332,7 +332,7 @@ class LineSession:
             self._data_since = self._data_since or now
             if now - self._data_since >= self._sustained_ns:
                 self._good()
-        elif self._quiet and now - self._up_at >= QUIET_FACTOR * self._sustained_ns:
+        elif self.quiet and now - self._up_at >= QUIET_FACTOR * self._sustained_ns:
             self._good()
         if seen.pongs != before.pongs:
             self._ponged(self._pulse.ws)
@@ -349,7 +349,7 @@ class LineSession:
         if dead:
             return self._leave(now, Do.ABORT, dead)
         age = now - self._data_at
-        if not self._quiet and age >= health.data_age_max_s * SECOND_NS:
+        if not self.quiet and age >= health.data_age_max_s * SECOND_NS:
             reason = f"no data for {health.data_age_max_s:g} s"
             return [Action(Do.STALE, text=reason), *self._leave(now, Do.CLOSE, reason)]
         if self._replace_by and now >= self._replace_by:

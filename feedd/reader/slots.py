@@ -40,6 +40,13 @@ class Numbers:
     def take(self) -> int | None:
         return self._free.popleft() if self._free else None
 
+    def claim(self, number: int) -> int | None:
+        """``number`` when it is free, else another one."""
+        if number in self._free:
+            self._free.remove(number)
+            return number
+        return self.take()
+
     def give(self, number: int) -> None:
         self._free.append(number)
 
@@ -58,6 +65,11 @@ class Slot:
         self._leaving: list[Connection] = []
         self._wanted = ""
         self._settled_at = 0
+
+    @property
+    def row(self) -> int:
+        """Its number in the plan and in the counters."""
+        return self.plan.number if self.plan.row is None else self.plan.row
 
     @property
     def connections(self) -> Iterator[Connection]:
@@ -80,6 +92,16 @@ class Slot:
 
     def start(self) -> None:
         self.current.start(self.plan.delay_s)
+
+    @property
+    def finished(self) -> bool:
+        """After ``stop``: every connection has ended."""
+        return not any(connection.closing for connection in self.connections)
+
+    def release(self) -> None:
+        """Give all numbers back."""
+        for connection in self.connections:
+            self._numbers.give(connection.number)
 
     def stop(self) -> None:
         for connection in self.connections:
@@ -108,7 +130,7 @@ class Slot:
         plan = msgspec.structs.replace(
             self.plan,
             number=number,
-            row=self.plan.number,
+            row=self.row,
             streams=tuple(self.current.streams.values()),
         )
         self._wanted = ""

@@ -32,6 +32,7 @@ from feedd.limits import (
 )
 from feedd.reader.net import is_loopback, tls_context
 from feedd.shm.directory import default_directory
+from feedd.supervisor.select import Entry
 from feedd.toml_lint import Issue, parse
 from feedd.venues.schema import Venue
 from feedd.venues.templates import FACTS, holes
@@ -105,8 +106,10 @@ LineCount = Annotated[int, msgspec.Meta(ge=1, le=4)]
 class VenueConfig(_Base, frozen=True, kw_only=True):
     """What to subscribe at one venue; the names are those of ``feedd venues``."""
 
-    instruments: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=64)], ...]
-    """The venue's own symbols; ``*`` stands for any text, over the reference data."""
+    instruments: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...]
+    """The venue's own symbols, ``*`` for any text; or what an instrument is: ``"kind=option
+    underlying=BTC-USD"`` with kind, base, quote, settle and underlying, ``|`` between alternatives;
+    ``!`` in front takes out. All but exact symbols follow the venue's list as it changes."""
     channels: tuple[str, ...]
     """Channels of the venue file, for every instrument that has them."""
     options: dict[str, str] = {}
@@ -315,15 +318,23 @@ def _venue_issues(name: str, config: VenueConfig) -> Iterator[Issue]:
     if isinstance(config.lines, dict):
         for channel in sorted(set(config.lines) - set(config.channels)):
             yield f"{key}.lines.{channel}", f'"{channel}" is not one of the channels here'
-    if not config.reference or venue.reference is None:
-        for i, symbol in enumerate(config.instruments):
-            if "*" in symbol:
-                yield (
-                    f"{key}.instruments[{i}]",
-                    f'the pattern "{symbol}" needs the list of instruments: reference = true',
-                )
+    yield from _entry_issues(key, config, listed=config.reference and venue.reference is not None)
     yield from _option_issues(key, config, venue)
     yield from _address_issues(key, config)
+
+
+def _entry_issues(key: str, config: VenueConfig, *, listed: bool) -> Iterator[Issue]:
+    for i, text in enumerate(config.instruments):
+        try:
+            exact = Entry.parse(text).exact
+        except ValueError as exc:
+            yield f"{key}.instruments[{i}]", f'"{text}": {exc}'
+            continue
+        if not exact and not listed:
+            yield (
+                f"{key}.instruments[{i}]",
+                f'the pattern "{text}" needs the list of instruments: reference = true',
+            )
 
 
 def _option_issues(key: str, config: VenueConfig, venue: Venue) -> Iterator[Issue]:

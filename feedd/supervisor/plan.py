@@ -9,21 +9,31 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from feedd.errors import ConfigError
 from feedd.reader.plan import Instrument, Line, ReaderPlan, Stream, VenueSlice
 from feedd.shm.layout import CONNECTIONS
 from feedd.supervisor.config import Config, VenueConfig, override_url
+from feedd.supervisor.select import Listed
 from feedd.venues.schema import Venue
 from feedd.venues.session_schema import Endpoint
 from feedd.venues.templates import arg_key, fill_topic
 
-__all__ = ["Listed", "choose_symbols", "has_channel", "make_plan", "streams_of", "topic_of"]
+__all__ = [
+    "LINES_MAX",
+    "Load",
+    "depth_of",
+    "endpoint_of",
+    "has_channel",
+    "is_quiet",
+    "make_plan",
+    "streams_of",
+    "topic_of",
+    "weight_of",
+]
 
 LINES_SPARE = 4
 """Line numbers of a reader kept free for connections that replace others."""
@@ -33,56 +43,6 @@ START_APART_S = 2.0
 """Redundant lines of one stream start this far apart."""
 WEIGHTS = {"option": 1, "combo": 1, "spot": 4}
 WEIGHT_OTHER = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """An instrument that the plan may use; ``id`` is its row in the instruments table."""
-
-    symbol: str
-    id: int
-    kind: str = "unknown"
-    base: str = ""
-    quote: str = ""
-    settle: str = ""
-    underlying: str = ""
-
-    def facts(self) -> dict[str, str]:
-        """Values of the holes of topics that reference data fills; unknown ones are left out."""
-        known = {name: getattr(self, name) for name in ("base", "quote", "settle", "underlying")}
-        if self.kind != "unknown":
-            known["kind"] = self.kind
-        found = {name: value for name, value in known.items() if value}
-        return found | {f"{name}_lower": value.lower() for name, value in found.items()}
-
-
-def choose_symbols(
-    name: str, config: VenueConfig, listed: Iterable[str], active: Iterable[str]
-) -> list[str]:
-    """The symbols that the configuration means, in its order; patterns match active ones only.
-
-    Raises ``ConfigError`` naming every entry that means nothing. Without reference data
-    (``listed`` empty) exact symbols are believed.
-    """
-    known, tradable = set(listed), sorted(active)
-    chosen: dict[str, None] = {}
-    problems = []
-    for entry in config.instruments:
-        if "*" in entry:
-            pattern = re.compile(fnmatch.translate(re.sub(r"([\[\]?])", r"[\1]", entry)))
-            found = [symbol for symbol in tradable if pattern.match(symbol)]
-            if not found:
-                problems.append(f"venues.{name}.instruments: nothing matches {entry!r}")
-            chosen.update(dict.fromkeys(found))
-        elif known and entry not in known:
-            near = sorted(s for s in known if s.lower() == entry.lower())[:1]
-            hint = f" (did you mean {near[0]!r}?)" if near else ""
-            problems.append(f"venues.{name}.instruments: {name} does not list {entry!r}{hint}")
-        else:
-            chosen[entry] = None
-    if problems:
-        raise ConfigError(problems)
-    return list(chosen)
 
 
 def topic_of(venue: Venue, channel: str, listed: Listed, options: Mapping[str, str]) -> Any:
@@ -116,7 +76,7 @@ def has_channel(venue: Venue, channel: str, listed: Listed) -> bool:
     return not kinds or listed.kind in kinds or listed.kind == "unknown"
 
 
-def _weight(listed: Listed) -> int:
+def weight_of(listed: Listed) -> int:
     return WEIGHTS.get(listed.kind, WEIGHT_OTHER)
 
 
@@ -125,9 +85,9 @@ def _spread(readers: int, chosen: Mapping[str, Sequence[Listed]]) -> list[dict[s
     loads = [0] * readers
     owner: dict[tuple[str, str], int] = {}
     flat = [(venue, listed) for venue, some in chosen.items() for listed in some]
-    for venue, listed in sorted(flat, key=lambda item: -_weight(item[1])):
+    for venue, listed in sorted(flat, key=lambda item: -weight_of(item[1])):
         reader = loads.index(min(loads))
-        loads[reader] += _weight(listed)
+        loads[reader] += weight_of(listed)
         owner[venue, listed.symbol] = reader
     shares: list[dict[str, list[Listed]]] = [{} for _ in range(readers)]
     for venue, listed in flat:
@@ -135,7 +95,7 @@ def _spread(readers: int, chosen: Mapping[str, Sequence[Listed]]) -> list[dict[s
     return shares
 
 
-def _endpoint(venue: Venue, channel: str, symbol: str) -> Endpoint:
+def endpoint_of(venue: Venue, channel: str, symbol: str) -> Endpoint:
     for endpoint in venue.session.endpoints:
         if ("*" in endpoint.carries or channel in endpoint.carries) and any(
             fnmatch.fnmatchcase(symbol, pattern) for pattern in endpoint.symbols
@@ -144,15 +104,15 @@ def _endpoint(venue: Venue, channel: str, symbol: str) -> Endpoint:
     raise ConfigError(f"venue {venue.name}: no endpoint carries {channel!r} of {symbol}")
 
 
-class _Load:
-    """The streams of one connection in the making, and what they use of its limits."""
+class Load:
+    """The streams of one connection, and what they use of its limits."""
 
     def __init__(self, venue: Venue, endpoint: Endpoint) -> None:
         self._chars_max = venue.session.limits.topic_chars_max
         self._endpoint = endpoint
         self._chars = 0
         self._channels: Counter[str] = Counter()
-        self.streams: list[Stream] = []
+        self.streams: dict[str, Stream] = {}
 
     def takes(self, stream: Stream) -> bool:
         limit = self._endpoint.channel_max.get(stream.channel)
@@ -163,9 +123,18 @@ class _Load:
         )
 
     def add(self, stream: Stream) -> None:
-        self.streams.append(stream)
+        self.streams[stream.topic] = stream
         self._channels[stream.channel] += 1
         self._chars += _chars(stream)
+
+    def remove(self, topic: str) -> bool:
+        """False when it is not here."""
+        stream = self.streams.pop(topic, None)
+        if stream is None:
+            return False
+        self._channels[stream.channel] -= 1
+        self._chars -= _chars(stream)
+        return True
 
 
 def _chars(stream: Stream) -> int:
@@ -175,16 +144,27 @@ def _chars(stream: Stream) -> int:
 
 def _pack(venue: Venue, endpoint: Endpoint, streams: Iterable[Stream]) -> list[list[Stream]]:
     """Connections: each stream goes to the first that takes it."""
-    loads: list[_Load] = []
+    loads: list[Load] = []
     for stream in streams:
         for load in loads:
             if load.takes(stream):
                 break
         else:
-            load = _Load(venue, endpoint)
+            load = Load(venue, endpoint)
             loads.append(load)
         load.add(stream)
-    return [load.streams for load in loads]
+    return [list(load.streams.values()) for load in loads]
+
+
+def is_quiet(venue: Venue, streams: Iterable[Stream]) -> bool:
+    """All of the streams may say nothing for hours."""
+    quiet = venue.session.health.quiet_channels
+    return all(stream.channel in quiet for stream in streams)
+
+
+def depth_of(config: VenueConfig, listed: Listed) -> int:
+    """Levels a side of the instrument's shared book."""
+    return config.option_depth if listed.kind == "option" else config.depth
 
 
 def streams_of(venue: Venue, config: VenueConfig, listed: Listed) -> Iterator[Stream]:
@@ -202,11 +182,10 @@ def _lines(
     by_endpoint: dict[str, dict[str, Stream]] = {}
     for listed in instruments:
         for stream in streams_of(venue, config, listed):
-            endpoint = _endpoint(venue, stream.channel, listed.symbol)
+            endpoint = endpoint_of(venue, stream.channel, listed.symbol)
             streams = by_endpoint.setdefault(endpoint.name, {})
             streams.setdefault(stream.topic, stream)
     lines: list[Line] = []
-    quiet = set(venue.session.health.quiet_channels)
     copies = max(map(config.lines_of, config.channels), default=1)
     for endpoint, copy in itertools.product(venue.session.endpoints, range(copies)):
         streams = by_endpoint.get(endpoint.name, {})
@@ -217,7 +196,7 @@ def _lines(
                     number=first + len(lines),
                     endpoint=endpoint.name,
                     url=override_url(endpoint.url, config.endpoint),
-                    quiet=all(stream.channel in quiet for stream in part),
+                    quiet=is_quiet(venue, part),
                     streams=tuple(part),
                     copy=copy,
                     delay_s=copy * START_APART_S,
@@ -279,18 +258,18 @@ def _reader_plan(
     slices: list[VenueSlice] = []
     lines = 0
     spare = 0
-    for name, some in share.items():
-        mine = config.venues[name]
+    for name, mine in config.venues.items():
+        some = share.get(name, [])
         instruments = []
         for listed in some:
-            depth = mine.option_depth if listed.kind == "option" else mine.depth
+            depth = depth_of(mine, listed)
             instruments.append(Instrument(listed.symbol, listed.id, len(depths), depth))
             depths.append(depth)
         spare = max(spare, mine.spare_rows)
         made = _lines(venues[name], mine, some, lines)
         lines += len(made)
         slices.append(VenueSlice(name, mine.ca_file, tuple(instruments), tuple(made)))
-    spare_depth = min((config.venues[name].option_depth for name in share), default=128)
+    spare_depth = min((mine.option_depth for mine in config.venues.values()), default=128)
     depths += [spare_depth] * max(spare, 1 if not depths else 0)
     return ReaderPlan(
         reader=reader,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 
 from feedd.errors import ConfigError, StartError, VenueError
 from feedd.reader.net import is_loopback
@@ -12,12 +13,12 @@ from feedd.shm.rows import InstrumentStatus
 from feedd.supervisor.config import Config, override_url
 from feedd.supervisor.fetch import Fetcher
 from feedd.supervisor.listing import fetch_list
-from feedd.supervisor.plan import Listed, choose_symbols
 from feedd.supervisor.registry import Registry
+from feedd.supervisor.select import Listed, Selection
 from feedd.venues.reference import InstrumentInfo
 from feedd.venues.schema import Venue
 
-__all__ = ["choose", "fetch_reference", "rest_base"]
+__all__ = ["choose", "fetch_reference", "listed_of", "rest_base"]
 
 EXACT_WAIT_S = 30.0
 """How long a start waits for the list of a venue whose symbols are named exactly anyway."""
@@ -42,7 +43,7 @@ async def fetch_reference(
 
     async def one(name: str) -> list[InstrumentInfo]:
         base = rest_base(venues[name], config.venues[name].rest_endpoint)
-        patterns = [entry for entry in config.venues[name].instruments if "*" in entry]
+        patterns = Selection(name, config.venues[name].instruments).needs_list
         try:
             async with asyncio.timeout(None if patterns else EXACT_WAIT_S):
                 return await fetch_list(venues[name], base, fetchers[name])
@@ -71,38 +72,33 @@ def choose(
     config: Config, lists: Mapping[str, list[InstrumentInfo]], registry: Registry
 ) -> dict[str, list[Listed]]:
     """The instruments that the configuration means, with their ids."""
-    symbols: dict[str, list[str]] = {}
+    chosen: dict[str, list[Listed]] = {}
     problems: list[str] = []
     for name, venue in config.venues.items():
-        listed = lists.get(name, [])
-        active = [info.symbol for info in listed if info.status is InstrumentStatus.ACTIVE]
         try:
-            symbols[name] = choose_symbols(name, venue, (i.symbol for i in listed), active)
+            listed = map(listed_of, lists.get(name, []))
+            chosen[name] = Selection(name, venue.instruments).choose(listed)
         except ConfigError as exc:
             problems += exc.problems
     if problems:
         raise ConfigError(problems)
     for infos in lists.values():
         registry.learn(infos)
-    registry.add(f"{name}:{symbol}" for name, some in symbols.items() for symbol in some)
-    chosen: dict[str, list[Listed]] = {}
-    for name, some in symbols.items():
-        chosen[name] = []
-        for symbol in some:
-            full = f"{name}:{symbol}"
-            chosen[name].append(_listed(symbol, registry.id_of(full), registry.info(full)))
-    return chosen
+    registry.add(f"{name}:{one.symbol}" for name, some in chosen.items() for one in some)
+    return {
+        name: [replace(one, id=registry.id_of(f"{name}:{one.symbol}")) for one in some]
+        for name, some in chosen.items()
+    }
 
 
-def _listed(symbol: str, number: int, info: InstrumentInfo | None) -> Listed:
-    if info is None:
-        return Listed(symbol, number)
+def listed_of(info: InstrumentInfo) -> Listed:
+    """What the plan wants to know of an instrument; its id is not known here."""
     return Listed(
-        symbol,
-        number,
-        info.kind.name.lower(),
-        info.base,
-        info.quote,
-        info.settle,
-        info.underlying,
+        info.symbol,
+        kind=info.kind.name.lower(),
+        base=info.base,
+        quote=info.quote,
+        settle=info.settle,
+        underlying=info.underlying,
+        active=info.status is InstrumentStatus.ACTIVE,
     )

@@ -30,6 +30,7 @@ EFFECTS: tuple[tuple[str, Effect], ...] = (
     ("log.*", Effect.LIVE),
     ("control.operate_*", Effect.LIVE),
     ("metrics.*", Effect.LIVE),
+    ("venues.*.instruments", Effect.LIVE),
     ("*", Effect.RESTART),
 )
 """The first pattern that fits a key decides."""

@@ -67,6 +67,7 @@ class Reloader:
         problems = refusals(found)
         if problems:
             raise RefusedError(["the daemon must be restarted for some of this", *problems])
+        self._supervisor.keeper.check(new, _reselected(found))
         return new, found
 
     async def _apply(self, new: Config, found: list[Change]) -> None:
@@ -80,6 +81,8 @@ class Reloader:
         if "log" in keys:
             supervisor.set_log(new.log.level, new.log.format)
         supervisor.config = new
+        for venue in _reselected(found):
+            supervisor.keeper.reselect(venue)
         self.generation += 1
 
     def _report(self, found: list[Change], *, applied: bool) -> dict[str, Any]:
@@ -88,3 +91,9 @@ class Reloader:
             "generation": self.generation,
             "changes": [{"key": c.key, "old": c.old, "new": c.new} for c in found],
         }
+
+
+def _reselected(found: list[Change]) -> list[str]:
+    """Venues whose instruments differ."""
+    keys = (change.key.split(".") for change in found)
+    return [key[1] for key in keys if key[0] == "venues" and key[2:] == ["instruments"]]

@@ -19,9 +19,8 @@ from typing import Any
 
 from feedd import venues
 from feedd.clock import monotonic_ns, now_ns
-from feedd.errors import Exit, FeeddError, ShmError, StartError, VenueError
+from feedd.errors import Exit, FeeddError, StartError, VenueError
 from feedd.logs import flush_suppressed, setup_logging
-from feedd.reader.plan import ReaderPlan
 from feedd.shm.directory import Lock, create_directory, lock_path
 from feedd.supervisor.actions import with_log
 from feedd.supervisor.broadcast import Broadcast
@@ -29,7 +28,7 @@ from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import Config
 from feedd.supervisor.fetch import Fetcher, fill_url
 from feedd.supervisor.follow import Follower
-from feedd.supervisor.listing import Diff
+from feedd.supervisor.keeper import PlanKeeper
 from feedd.supervisor.operations import Operations
 from feedd.supervisor.plan import make_plan
 from feedd.supervisor.process import ReaderHandle, ReaderState
@@ -78,8 +77,7 @@ class Supervisor:
         self.venues: dict[str, Venue] = {name: venues.load(name) for name in config.venues}
         self.fetchers: dict[str, Fetcher] = {}
         self.readers: dict[int, ReaderHandle] = {}
-        self._spare: dict[int, list[int]] = {}
-        self._placed: dict[str, tuple[int, int, int, int]] = {}  # name: reader, id, row, depth
+        self.keeper = PlanKeeper(self)
         self.registry: Registry | None = None
         self.broadcast: Broadcast | None = None
         self.permits: PermitDesk | None = None
@@ -168,7 +166,7 @@ class Supervisor:
         self.followers = [self._follower(name, infos) for name, infos in lists.items()]
         plans = make_plan(config, self.venues, chosen, choose_cores(config))
         prepare_segments(self.directory, plans, gid)
-        self._place(plans)
+        self.keeper.begin(plans, chosen)
         if config.zmq.enabled:
             self.broadcast = Broadcast(config.zmq_address, config.zmq.send_hwm)
         for plan in plans:
@@ -187,21 +185,7 @@ class Supervisor:
         assert self.registry is not None  # noqa: S101 - made before the lists
         base = rest_base(self.venues[name], self.config.venues[name].rest_endpoint)
         venue, fetcher = self.venues[name], self.fetchers[name]
-        return Follower(venue, base, fetcher, self.registry, infos, self._on_listing)
-
-    def _place(self, plans: list[ReaderPlan]) -> None:
-        assert self.registry is not None  # noqa: S101 - made before the plan
-        places: dict[int, tuple[int, int]] = {}
-        for plan in plans:
-            used = 0
-            for part in plan.venues:
-                for item in part.instruments:
-                    places[item.id] = (plan.reader, item.row)
-                    name = f"{part.name}:{item.symbol}"
-                    self._placed[name] = (plan.reader, item.id, item.row, item.depth)
-                    used += 1
-            self._spare[plan.reader] = list(range(plan.rows - 1, used - 1, -1))
-        self.registry.place(places)
+        return Follower(venue, base, fetcher, self.registry, infos, self.keeper.on_listing)
 
     async def _serve(self) -> int:
         lives = [self._spawn(reader.run()) for reader in self.readers.values()]
@@ -269,8 +253,7 @@ class Supervisor:
 
     def placed(self, name: str) -> int | None:
         """The reader of an instrument ("venue:SYMBOL"); None when no reader has it."""
-        place = self._placed.get(name)
-        return None if place is None else place[0]
+        return self.keeper.reader_of(name)
 
     def set_log(self, level: str, form: str) -> None:
         """For this process, the readers that run and those that will."""
@@ -289,7 +272,7 @@ class Supervisor:
                 self._snapshot(reader, message["venue"], message["symbol"], message["channel"])
             )
         elif op == "unknown":
-            self._unknown(reader, message["venue"], message["symbol"])
+            self.keeper.on_unknown(reader, message["venue"], message["symbol"])
         elif op == "failed":
             log.error("reader %d: %s", reader.number, message.get("error"))
 
@@ -314,63 +297,6 @@ class Supervisor:
             log.warning("%s: GET %s answered HTTP %d: %s", name, url, response.status, shown)
         answer |= {"status": response.status, "received_ns": response.received_ns, "error": ""}
         reader.send(answer, response.body if response.status == 200 else b"")
-
-    def _unknown(self, reader: ReaderHandle, venue: str, symbol: str) -> None:
-        """An id for a symbol that nobody planned; its board row is one of the reader's spares."""
-        assert self.registry is not None  # noqa: S101 - readers start after it
-        name = f"{venue}:{symbol}"
-        placed = self._placed.get(name)
-        if placed is None or placed[0] != reader.number:
-            try:
-                self.registry.add([name])
-            except (ShmError, ValueError, OSError) as exc:
-                log.error("no id for %s: %s", name, exc)
-                return
-            number = self.registry.id_of(name)
-            spare = self._spare[reader.number]
-            row = spare.pop() if spare else -1
-            depth = reader.plan.depths[row] if row >= 0 else 128
-            placed = (reader.number, number, row, depth)
-            self._placed[name] = placed
-            self.registry.place_one(number, reader.number, row)
-            end = "" if row >= 0 else ", but no board row is left"
-            log.info("new instrument %s: id %d%s", name, number, end)
-            if self.broadcast is not None:
-                self.broadcast.send(
-                    f"instrument.{name}",
-                    {"name": name, "id": number, "reader": reader.number, "row": row},
-                )
-        _, number, row, depth = placed
-        reader.send(
-            {
-                "op": "instrument",
-                "venue": venue,
-                "symbol": symbol,
-                "id": number,
-                "row": row,
-                "depth": depth,
-            }
-        )
-
-    def _on_listing(self, diff: Diff) -> None:
-        """New reference data: the table knows already; instruments of the plan are told about."""
-        if self.broadcast is None:
-            return
-        for info in diff.rows:
-            placed = self._placed.get(info.name)
-            if placed is not None:
-                reader, number, row, _ = placed
-                self.broadcast.send(
-                    f"instrument.{info.name}",
-                    {
-                        "name": info.name,
-                        "id": number,
-                        "reader": reader,
-                        "row": row,
-                        "status": info.status.name.lower(),
-                        "expiry": info.expiry,
-                    },
-                )
 
     def _on_change(self, reader: ReaderHandle) -> None:
         if reader.state is not ReaderState.RUNNING and self.permits is not None:

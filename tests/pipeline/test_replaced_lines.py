@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from feedd.records import BookState
+from feedd.records import NO_INSTRUMENT, BookState
 from tests.pipeline.rig import Rig, binance_depth, deribit_book, kinds, rest_depth
 
 
@@ -45,6 +45,27 @@ def test_a_subscribed_line_keeps_a_quiet_book_when_the_other_ends() -> None:
     assert rig.pipeline.line_down(rig.handle, 2, rig.t) == 0
     assert kinds(rig.send(delta(13, 14, 12), line=7)) == ["book:delta"]
     assert rig.pipeline.line_down(rig.handle, 7, rig.t) == 1
+
+
+def test_an_instrument_that_nobody_wants_frees_its_row_and_its_book() -> None:
+    rig = live_usdm()
+    assert rig.shared_board()["instrument"][0] == 0
+    assert rig.pipeline.counters()["books_live"] == 1
+    rig.pipeline.drop_instrument(rig.handle, "BTCUSDT", rig.t)
+    rig.pipeline.drop_instrument(rig.handle, "NOBODY", rig.t)
+    assert rig.shared_board()["instrument"][0] == NO_INSTRUMENT
+    assert rig.shared_books().top(0).instrument == NO_INSTRUMENT
+    assert rig.pipeline.counters()["books_live"] == rig.pipeline.counters()["books_total"] == 0
+    assert rig.pipeline.line_down(rig.handle, 2, rig.t) == 0
+    # what is under way touches nothing that another instrument has by now
+    rig.pipeline.add_instrument(rig.handle, "ETHUSDT", 7, 0, 64)
+    rig.send(delta(13, 14, 12), line=2)
+    assert rig.shared_books().top(0).instrument == 7
+    # and it may come back
+    rig.pipeline.add_instrument(rig.handle, "BTCUSDT", 0, 1, 64)
+    rig.rest("BTCUSDT", rest_depth(14, [(10, 1)], [(11, 1)]))
+    assert rig.state("BTCUSDT")[0] == BookState.LIVE
+    assert rig.shared_books().top(1).instrument == 0
 
 
 def test_a_book_that_waits_has_no_second_line() -> None:

@@ -172,7 +172,7 @@ def test_resubscribing_leaves_and_rejoins_one_stream(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_five_quiet_minutes_with_pings_answered(name: str) -> None:
     play = Play(name, symbols(2))
-    play.line._quiet = True
+    play.line.quiet = True
     for _ in range(300):
         play.run(1, data=False)
         if play.venue.heartbeat.silence_max_s is not None:

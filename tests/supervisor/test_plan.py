@@ -11,7 +11,8 @@ from feedd import venues
 from feedd.errors import ConfigError
 from feedd.reader.plan import Line, ReaderPlan
 from feedd.supervisor.config import Config
-from feedd.supervisor.plan import Listed, choose_symbols, make_plan, streams_of, topic_of
+from feedd.supervisor.plan import make_plan, streams_of, topic_of
+from feedd.supervisor.select import Listed
 from feedd.venues.schema import Venue
 
 
@@ -34,21 +35,6 @@ def test_topics_of_the_three_venues() -> None:
     ) == ("book.A.raw")
     assert topic_of(usdm, "depth", Listed("BTCUSDT", 0), {}) == "btcusdt@depth@100ms"
     assert topic_of(usdm, "aggTrade", Listed("BTCUSDT", 0), {"rate": "1s"}) == "btcusdt@aggTrade"
-
-
-def test_patterns_mean_active_instruments_and_exact_names_must_exist() -> None:
-    mine = config(deribit=table(["book"], ["A-1", "B-*", "C[x]*"])).venues["deribit"]
-    listed = ["A-1", "B-1", "B-2", "B-3", "C[x]1", "Cx1"]
-    active = ["B-1", "B-3", "C[x]1", "Cx1"]
-    assert choose_symbols("deribit", mine, listed, active) == ["A-1", "B-1", "B-3", "C[x]1"]
-    assert choose_symbols(
-        "deribit", config(deribit=table(["book"], ["Z"])).venues["deribit"], [], []
-    ) == ["Z"]
-    wrong = config(deribit=table(["book"], ["a-1", "D-*"])).venues["deribit"]
-    with pytest.raises(ConfigError) as caught:
-        choose_symbols("deribit", wrong, listed, active)
-    assert len(caught.value.problems) == 2
-    assert "'A-1'" in caught.value.problems[0]
 
 
 @given(

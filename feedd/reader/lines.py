@@ -1,0 +1,166 @@
+"""All planned lines of a reader: which connection carries which stream, and changes of that."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from feedd.reader.connection import Connection, Host
+from feedd.reader.net import tls_context
+from feedd.reader.plan import Line, PlanChange, ReaderPlan, Stream, VenueSlice
+from feedd.reader.slots import Numbers, Slot
+from feedd.shm.layout import CONNECTIONS
+from feedd.venues.schema import Venue
+
+__all__ = ["Lines"]
+
+
+@dataclass(slots=True)
+class _Venue:
+    described: Venue
+    handle: int
+    ca_file: str | None
+    context: ssl.SSLContext | None = None
+
+
+class Lines:
+    """One reader's lines; one thread."""
+
+    def __init__(self, host: Host, plan: ReaderPlan) -> None:
+        self._host = host
+        self._numbers = Numbers((line.number for _, line in plan.lines), CONNECTIONS)
+        self._venues: dict[str, _Venue] = {}
+        self._slots: dict[int, Slot] = {}
+        self._ending: list[Slot] = []
+        self._carriers: dict[tuple[int, str, str], list[Slot]] = {}
+
+    def add_venue(self, part: VenueSlice, venue: Venue, handle: int) -> None:
+        """The venue's lines as planned, not started yet."""
+        self._venues[part.name] = _Venue(venue, handle, part.ca_file)
+        for line in part.lines:
+            self._add(part.name, line)
+
+    def _add(self, name: str, line: Line) -> Slot:
+        mine = self._venues[name]
+        if mine.context is None and line.url.startswith("wss://"):
+            mine.context = tls_context(mine.ca_file)
+
+        def make(plan: Line) -> Connection:
+            return Connection(self._host, mine.described, mine.handle, plan, mine.context)
+
+        slot = Slot(line, make, self._numbers)
+        self._slots[slot.row] = slot
+        self._carry(slot, mine.handle, line.streams)
+        return slot
+
+    def _carry(self, slot: Slot, handle: int, streams: tuple[Stream, ...]) -> None:
+        for stream in streams:
+            key = handle, stream.symbol, stream.channel
+            self._carriers.setdefault(key, []).append(slot)
+
+    # -- life ----------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        for slot in self._slots.values():
+            slot.start()
+
+    def stop(self) -> None:
+        for slot in self._slots.values():
+            slot.stop()
+
+    def tick(self, now: int) -> None:
+        for slot in (*self._slots.values(), *self._ending):
+            slot.tick(now)
+        for slot in [slot for slot in self._ending if slot.finished]:
+            self._ending.remove(slot)
+            slot.release()
+            if slot.row not in self._slots:
+                self._host.counts.forget(slot.row)
+
+    def connections(self) -> Iterator[Connection]:
+        for slot in (*self._slots.values(), *self._ending):
+            yield from slot.connections
+
+    def count(self) -> int:
+        """Write all counters; returns how many streams are active."""
+        active = 0
+        for slot in self._slots.values():
+            for connection in slot.connections:
+                connection.count(row=connection is slot.current)
+            active += slot.current.session.active_topics
+        for slot in self._ending:
+            for connection in slot.connections:
+                connection.count(row=False)
+        return active
+
+    # -- what others ask for -------------------------------------------------------------------
+
+    def permit(self, number: int) -> None:
+        """The supervisor lets the connection with this line number connect."""
+        for connection in self.connections():
+            if connection.number == number:
+                connection.permit()
+
+    def replace(self, connection: Connection, reason: str) -> None:
+        for slot in self._slots.values():
+            slot.replace(connection, reason)
+
+    def rotate(self, row: int, reason: str) -> None:
+        """Replace the connection of a planned line."""
+        slot = self._slots.get(row)
+        if slot is not None:
+            slot.current.rotate(reason)
+
+    def resubscribe(self, handle: int, symbol: str, channel: str) -> bool:
+        """Start a stream anew on one of its lines; they take turns, the others go on meanwhile.
+        False when no line has it."""
+        slots = self._carriers.get((handle, symbol, channel))
+        if not slots:
+            return False
+        slot = next((slot for slot in slots if slot.current.up), slots[0])
+        slots.remove(slot)
+        slots.append(slot)
+        slot.current.resubscribe_stream(channel, symbol)
+        return True
+
+    def reconnect(self, handle: int, symbol: str, channel: str, number: int, reason: str) -> None:
+        """Leave the connection with this line number (-1: all) that carries a stream."""
+        for slot in self._carriers.get((handle, symbol, channel), ()):
+            if number in (-1, slot.current.number):
+                slot.current.leave(reason)
+
+    def change(self, change: PlanChange) -> None:
+        """Lines and streams come and go; the others are left alone."""
+        handle = self._venues[change.venue].handle
+        for row in change.ended:
+            slot = self._slots.pop(row, None)
+            if slot is not None:
+                slot.change((), list(slot.current.streams))
+                self._forget(slot)
+                slot.stop()
+                self._ending.append(slot)
+        for edit in change.changes:
+            slot = self._slots[edit.number]
+            slot.change(edit.add, edit.drop)
+            if edit.drop:
+                self._forget(slot)
+            self._carry(slot, handle, edit.add)
+        for line in change.lines:
+            number = self._numbers.claim(line.number)
+            if number is None:
+                raise ValueError(f"no number is left for line {line.number}")
+            self._add(
+                change.venue, msgspec.structs.replace(line, number=number, row=line.number)
+            ).start()
+
+    def _forget(self, slot: Slot) -> None:
+        """``slot`` carries no longer everything that it did."""
+        carried = {(s.symbol, s.channel) for s in slot.current.streams.values()}
+        for key, slots in list(self._carriers.items()):
+            if slot in slots and key[1:] not in carried:
+                slots.remove(slot)
+                if not slots:
+                    del self._carriers[key]

@@ -1,0 +1,173 @@
+"""Keeps the plan while the daemon runs: new listings, expiries, symbols that readers met."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from feedd.clock import monotonic_ns
+from feedd.errors import ConfigError, ShmError
+from feedd.reader.plan import ReaderPlan
+from feedd.supervisor.config import Config
+from feedd.supervisor.listing import Diff
+from feedd.supervisor.liveplan import LivePlan, Place
+from feedd.supervisor.process import ReaderHandle
+from feedd.supervisor.reference import listed_of
+from feedd.supervisor.registry import Registry
+from feedd.supervisor.select import Listed, Selection
+
+if TYPE_CHECKING:
+    from feedd.supervisor.run import Supervisor
+
+__all__ = ["PlanKeeper"]
+
+log = logging.getLogger("feedd.supervisor")
+
+
+class PlanKeeper:
+    """Carries out changes of the live plan: ids, places, what readers are told. One event loop."""
+
+    def __init__(self, supervisor: Supervisor) -> None:
+        self._supervisor = supervisor
+        self._live: LivePlan | None = None
+
+    @property
+    def live(self) -> LivePlan:
+        assert self._live is not None  # noqa: S101 - ``begin`` comes before any reader
+        return self._live
+
+    @property
+    def _registry(self) -> Registry:
+        assert self._supervisor.registry is not None  # noqa: S101 - made before the plan
+        return self._supervisor.registry
+
+    def begin(self, plans: Sequence[ReaderPlan], chosen: Mapping[str, Sequence[Listed]]) -> None:
+        """The plans that the readers start with."""
+        supervisor = self._supervisor
+        self._live = LivePlan(supervisor.config, supervisor.venues, plans, chosen)
+        places = self._live.placed.values()
+        self._registry.place({place.id: (place.reader, place.row) for place in places})
+
+    def reader_of(self, name: str) -> int | None:
+        """The reader of an instrument ("venue:SYMBOL"); None when no reader has it."""
+        place = None if self._live is None else self._live.placed.get(name)
+        return None if place is None else place.reader
+
+    # -- what readers meet ---------------------------------------------------------------------
+
+    def on_unknown(self, reader: ReaderHandle, venue: str, symbol: str) -> None:
+        """An id for a symbol that nobody planned; its board row is one of the reader's spares."""
+        name = f"{venue}:{symbol}"
+        place = self.live.placed.get(name)
+        if place is None or place.reader != reader.number:
+            try:
+                self._registry.add([name])
+            except (ShmError, ValueError, OSError) as exc:
+                log.error("no id for %s: %s", name, exc)
+                return
+            number = self._registry.id_of(name)
+            place = self.live.heard_of(name, number, reader.number, monotonic_ns())
+            self._show(name, place)
+        reader.send(
+            {
+                "op": "instrument",
+                "venue": venue,
+                "symbol": symbol,
+                "id": place.id,
+                "row": place.row,
+                "depth": place.depth,
+            }
+        )
+
+    def _show(self, name: str, place: Place) -> None:
+        """Tell everybody where an instrument is now."""
+        self._registry.place_one(place.id, place.reader, place.row)
+        end = "" if place.row >= 0 else ", but no board row is left"
+        log.info("new instrument %s: id %d%s", name, place.id, end)
+        self._broadcast(name, place)
+
+    def _broadcast(self, name: str, place: Place, **more: object) -> None:
+        broadcast = self._supervisor.broadcast
+        if broadcast is not None:
+            where = {"name": name, "id": place.id, "reader": place.reader, "row": place.row}
+            broadcast.send(f"instrument.{name}", {**where, **more})
+
+    # -- what venues list ----------------------------------------------------------------------
+
+    def on_listing(self, diff: Diff) -> None:
+        """New reference data: the table knows already; the plan follows, who listens is told."""
+        venue = diff.venue
+        selection = Selection(venue, self._supervisor.config.venues[venue].instruments)
+        new = [one for one in map(listed_of, diff.started) if selection.follows(one)]
+        self.follow(venue, new, [info.symbol for info in diff.ended])
+        for info in diff.rows:
+            place = self.live.placed.get(info.name)
+            if place is not None:
+                status = info.status.name.lower()
+                self._broadcast(info.name, place, status=status, expiry=info.expiry)
+
+    # -- what the configuration means -----------------------------------------------------------
+
+    def check(self, config: Config, names: Iterable[str]) -> None:
+        """Whether ``reselect`` could do what ``config`` wants of these venues. Raises
+        ``ConfigError``."""
+        problems: list[str] = []
+        for venue in names:
+            try:
+                add, remove = self._difference(venue, config)
+            except ConfigError as exc:
+                problems += exc.problems
+                continue
+            problems += self.live.trial(venue, add, remove, monotonic_ns())
+        if problems:
+            raise ConfigError(problems)
+
+    def reselect(self, venue: str) -> None:
+        """The configuration means other instruments now."""
+        self.follow(venue, *self._difference(venue, self._supervisor.config))
+
+    def _difference(self, venue: str, config: Config) -> tuple[list[Listed], list[str]]:
+        """Instruments to take in and symbols to leave."""
+        known = (f.listing.infos for f in self._supervisor.followers if f.listing.venue == venue)
+        listed = map(listed_of, next(known, []))
+        chosen = Selection(venue, config.venues[venue].instruments).choose(listed)
+        wanted = {one.symbol for one in chosen}
+        there = self.live.symbols(venue)
+        return (
+            [one for one in chosen if not self.live.wants(venue, one.symbol)],
+            [symbol for symbol in there if symbol not in wanted],
+        )
+
+    def follow(self, venue: str, add: Iterable[Listed], remove: Iterable[str]) -> None:
+        """Subscribe instruments and leave others, while everything else goes on."""
+        live, registry = self.live, self._registry
+        new = [one for one in add if not live.wants(venue, one.symbol)]
+        try:
+            registry.add(f"{venue}:{one.symbol}" for one in new)
+        except (ShmError, ValueError, OSError) as exc:
+            log.error("%s: no ids for %d new instruments: %s", venue, len(new), exc)
+            new = []
+        new = [replace(one, id=registry.id_of(f"{venue}:{one.symbol}")) for one in new]
+        names = {symbol: f"{venue}:{symbol}" for symbol in remove if live.wants(venue, symbol)}
+        left = {names[symbol]: live.placed[names[symbol]] for symbol in names}
+        changes, problems = live.change(venue, new, names, monotonic_ns())
+        for name, place in left.items():
+            registry.place_one(place.id, -1, -1)
+            self._broadcast(name, place._replace(reader=-1, row=-1))
+        for one in new:
+            if live.wants(venue, one.symbol):
+                name = f"{venue}:{one.symbol}"
+                self._show(name, live.placed[name])
+        for number, change in changes.items():
+            reader = self._supervisor.readers[number]
+            slices = live.plan(number).venues
+            reader.update_plan(msgspec.structs.replace(reader.plan, venues=slices))
+            reader.send({"op": "change", "change": msgspec.to_builtins(change)})
+        if changes:
+            log.info("%s: %d instruments subscribed, %d left", venue, len(new), len(left))
+        for problem in problems:
+            log.error("not subscribed: %s", problem)
