@@ -11,6 +11,10 @@ def number(text: bytes, shift: int = 0) -> tuple[float, bool] | None:
     None when ``text`` is not exactly one JSON number, or too large for float64.
     """
 
+def time(text: bytes) -> int | str | None:
+    """Nanoseconds of an RFC 3339 text (0: before 1970, which stands for none); None: not a time;
+    ``"beyond"``: later than int64 nanoseconds hold."""
+
 def extract(paths: list[str], data: bytes) -> dict[str, object] | None:
     """Values at dotted paths of an object; None when the engine rejects the bytes.
 

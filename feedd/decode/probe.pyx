@@ -1,7 +1,7 @@
 """A window on the native engine for tests: what it accepts and what it reads, value by value."""
 
 from libc.math cimport isinf
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -9,7 +9,7 @@ from feedd.decode.engine cimport (
     FD_ABSENT, FD_BAD_JSON, FD_FALSE, FD_NULL, FD_NUM, FD_OP_LEVELS, FD_OP_NODE, FD_OP_SLOT,
     FD_PADDING, FD_SHAPE_OBJECT, FD_SHAPE_ROWS, FD_STR, FD_TRUE, fd_channel, fd_dec,
     fd_decimal_init, fd_decode_as, fd_key, fd_key_hash, fd_level, fd_levels, fd_msg, fd_node,
-    fd_plan, fd_scan_dec, fd_text_u64, fd_to_double, fd_unescape, fd_val,
+    fd_plan, fd_rfc3339, fd_scan_dec, fd_text_u64, fd_to_double, fd_unescape, fd_val,
 )
 
 KEYS_MAX = 48
@@ -197,6 +197,19 @@ def number(text, int shift=0):
             return None
         value = fd_to_double(d, shift, copy, data.shape[0], &inexact)
         return None if isinf(value) else (value, bool(inexact))
+    finally:
+        free(copy)
+
+
+def time(text):
+    """Nanoseconds of an RFC 3339 text; None: not one; "beyond": more than 64 bits of them hold."""
+    cdef const uint8_t[::1] data = text
+    cdef uint8_t* copy = _padded(data)
+    cdef int64_t out
+    cdef int found
+    try:
+        found = fd_rfc3339(copy, data.shape[0], &out)
+        return (None, out, "beyond")[found]
     finally:
         free(copy)
 
