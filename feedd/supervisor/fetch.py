@@ -22,7 +22,7 @@ from feedd.reader.net import retry_after_s, tls_context
 from feedd.supervisor.buckets import Bucket
 from feedd.venues.session_schema import RestLimits
 
-__all__ = ["Fetcher", "Response", "fill_url"]
+__all__ = ["Fetcher", "RefusedError", "Response", "fill_url"]
 
 BODY_BYTES_MAX = 64 * 1024 * 1024
 TIMEOUT_S = 10.0
@@ -38,6 +38,10 @@ class Response:
     body: bytes
     received_ns: int
     """CLOCK_REALTIME when the body was complete."""
+
+
+class RefusedError(VenueError):
+    """The venue answered with an HTTP status that says no; asking again cannot help."""
 
 
 def fill_url(template: str, **values: str | int) -> str:
@@ -129,7 +133,10 @@ class Fetcher:
         attempts: int = 3,
         body: dict[str, Any] | None = None,
     ) -> Response:
-        """``get`` that must succeed: a few attempts, then ``VenueError`` with the last answer."""
+        """``get`` that must succeed: a few attempts, then ``VenueError`` with the last answer.
+
+        Raises ``RefusedError`` at once for a status that another attempt would not change.
+        """
         last = ""
         for attempt in range(attempts):
             try:
@@ -142,7 +149,7 @@ class Fetcher:
                 shown = response.body[:200].decode("utf-8", "backslashreplace")
                 last = f"{self.venue}: {url} answered HTTP {response.status}: {shown}"
                 if response.status < 429 and response.status not in BAN_DEFAULT_S:
-                    break  # asking again cannot help
+                    raise RefusedError(last)
             if attempt + 1 < attempts:
                 await asyncio.sleep(0.5 * 2**attempt)
         raise VenueError(last)

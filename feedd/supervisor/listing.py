@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ import msgspec
 from feedd.clock import SECOND_NS
 from feedd.errors import VenueError
 from feedd.shm.rows import InstrumentStatus
-from feedd.supervisor.fetch import Fetcher
+from feedd.supervisor.fetch import Fetcher, RefusedError
 from feedd.venues.reference import InstrumentInfo, Parsed, json_of, parse_answer
 from feedd.venues.reference_requests import filled, next_page, paged, requests_of
 from feedd.venues.reference_schema import Each, Request
@@ -24,6 +25,8 @@ from feedd.venues.reference_values import Row, text_of, values
 from feedd.venues.schema import Venue
 
 __all__ = ["Diff", "Listing", "fetch_list", "next_fetch_s"]
+
+log = logging.getLogger("feedd.supervisor")
 
 MISSES_MAX = 2
 """An instrument that so many lists in a row leave out is gone."""
@@ -98,6 +101,7 @@ async def fetch_list(venue: Venue, base: str, fetcher: Fetcher) -> list[Instrume
     """All instruments of the venue, one after the other request within its budget.
 
     Raises ``VenueError`` when any answer is missing or is none: a list is complete or not there.
+    Only what the venue file calls optional may be refused.
     """
     source = _Source(venue, base, fetcher)
     found: dict[str, InstrumentInfo] = {}
@@ -105,10 +109,16 @@ async def fetch_list(venue: Venue, base: str, fetcher: Fetcher) -> list[Instrume
         if not request.live:
             continue
         each = request.each
-        cases = [{}] if each is None else [{each.name: v} for v in await _each_values(source, each)]
-        for names in cases:
-            for info in await _pages(source, request, names):
-                found[info.symbol] = info
+        try:
+            some = [""] if each is None else await _each_values(source, each)
+            for value in some:
+                names = {} if each is None else {each.name: value}
+                for info in await _pages(source, request, names):
+                    found[info.symbol] = info
+        except RefusedError as exc:
+            if not request.optional:
+                raise
+            log.info("%s", exc)
     return list(found.values())
 
 

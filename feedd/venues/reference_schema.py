@@ -184,6 +184,8 @@ class Request(_Base, frozen=True, kw_only=True):
     """Paths without which an answer is not one of this request: tells answers of one URL apart."""
     set: dict[Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]*$")], str] = {}
     """Texts that the answer's rows do not have: ``$name`` in a path."""
+    optional: bool = False
+    """A refusal (HTTP 4xx) is an empty list: a product that the venue may have given up."""
     live: bool = True
     """False: an older or a shorter form of the list, understood in captures but never asked for."""
 

@@ -165,6 +165,20 @@ Answer = Callable[[web.Request, Any], Any]
 
 
 @asynccontextmanager
+async def raw_server(handler: Any) -> AsyncIterator[str]:
+    app = web.Application()
+    app.router.add_route("*", "/{tail:.*}", handler)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
 async def served(answer: Answer) -> AsyncIterator[tuple[str, list[str]]]:
     """``answer`` gives the JSON for a request (None: HTTP 500); yields base and requests seen."""
     seen: list[str] = []
@@ -175,16 +189,8 @@ async def served(answer: Answer) -> AsyncIterator[tuple[str, list[str]]]:
         found = answer(request, body)
         return web.Response(status=500) if found is None else web.json_response(found)
 
-    app = web.Application()
-    app.router.add_route("*", "/{tail:.*}", handler)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    try:
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}", seen
-    finally:
-        await runner.cleanup()
+    async with raw_server(handler) as base:
+        yield base, seen
 
 
 def fixture(name: str) -> list[Any]:
@@ -299,6 +305,25 @@ async def test_a_list_is_whole_or_not_there() -> None:
         "AAA_USDT": "USDT", "BBB_USDT": "USDT", "CCC_USDT": "USDT", "BTC_USD": "BTC",
         "DDD_USD": "BTC", "AAA_USDT_20300628": "USDT",
     }  # fmt: skip
+
+
+async def test_a_product_that_the_venue_gave_up_is_an_empty_list() -> None:
+    usdt, btc, _ = fixture("gate_futures")
+    state = {"status": 404}
+
+    async def handler(request: web.Request) -> web.Response:
+        lists = {"/api/v4/futures/usdt/contracts": usdt, "/api/v4/futures/btc/contracts": btc}
+        found = lists.get(request.path)
+        return web.json_response(found) if found is not None else web.Response(**state)
+
+    async with raw_server(handler) as base:
+        found = await fetched(venue_of("gate_futures"), base)
+        assert names(found) == ["AAA_USDT", "BBB_USDT", "BTC_USD", "CCC_USDT", "DDD_USD"]
+        state["status"] = 503
+        with pytest.raises(VenueError, match="HTTP 503"):
+            await fetched(venue_of("gate_futures"), base)
+    with pytest.raises(VenueError, match="contracts failed"):
+        await fetched(venue_of("gate_futures"), "http://127.0.0.1:9")
 
 
 # ---- following -----------------------------------------------------------------------------------
