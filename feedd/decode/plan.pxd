@@ -177,7 +177,7 @@ cdef class Plan:
     cdef readonly dict depth_rules      # channel name -> venues.schema.Depth
     cdef readonly str venue
     cdef readonly tuple channels   # names, by engine channel; REST bodies as "<channel>/rest"
-    cdef readonly tuple slot_paths # by engine channel: slot -> path as in the venue file
+    cdef readonly tuple slot_paths  # by engine channel: slot -> path as in the venue file
     cdef list _owned               # bytes objects that C pointers refer to
     cdef uint32_t _channel(self, int index, tree, list env, uint32_t at) except? 0
     cdef _level(self, fd_level_shape* out, level)

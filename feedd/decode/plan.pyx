@@ -1,11 +1,11 @@
 """Compile a venue description into the tables that the native engine walks."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
 from feedd.decode.engine cimport (
-    FD_BOTH_SIDES, FD_CONTROL_TOPIC, FD_COUNT, FD_ENV_MAX, FD_NO_SLOT, FD_OP_EACH, FD_OP_LEVELS,
+    FD_CONTROL_TOPIC, FD_COUNT, FD_ENV_MAX, FD_NO_SLOT, FD_OP_EACH, FD_OP_LEVELS,
     FD_OP_NODE, FD_OP_PAYLOAD, FD_OP_SLOT, FD_OP_TOPIC, FD_PARENT_MAX, FD_PLAN_DEPTH_MAX,
     FD_POSITIONS, FD_PRICE, FD_SHAPE_OBJECT, FD_SHAPE_ROWS, FD_SHAPE_VALUE, FD_SIDE,
     FD_SIDE_TEXT_MAX, FD_SIZE, FD_TEXT_MAX, fd_cached_topic, fd_channel, fd_decimal_init,
@@ -148,9 +148,10 @@ cdef class Plan:
         self.plan.arena_cap = CACHE_ARENA_BYTES
         for i, tree in enumerate(trees):
             at = self._channel(i, tree, env, at)
-            level = venue.channels[tree.where.split(".")[1]].book
-            if level is not None and not level.rows and "/" not in self.channels[i]:
-                self._level(&self.plan.channels[i].level, level.level)
+            # a REST body writes its levels like the channel that it starts
+            book = venue.channels[self.channels[i].removesuffix("/rest")].book
+            if book is not None and not book.rows:
+                self._level(&self.plan.channels[i].level, book.level)
             else:
                 self.plan.channels[i].level.size = 1
         for i, tree in enumerate(envelopes):

@@ -302,11 +302,15 @@ static void fd_topic_known(fd_msg *m) {
         return;
     }
     if (envelope->tagged) {
-        const size_t tag = m->tag.type == FD_STR && !m->tag.escaped ? m->tag.len : 0;
+        const size_t tag = m->tag.type == FD_STR ? m->tag.len : 0;
         if (n + 1 + tag > FD_TOPIC_MAX) return;
         m->topic_text[n++] = envelope->separator;
-        memcpy(m->topic_text + n, m->base + m->tag.off, tag);
-        n += tag;
+        if (m->tag.escaped) {
+            n += fd_unescape(m->base + m->tag.off, tag, m->topic_text + n);
+        } else {
+            memcpy(m->topic_text + n, m->base + m->tag.off, tag);
+            n += tag;
+        }
     }
     m->topic_hash = fd_hash_bytes(m->topic_text, n) + (uint64_t)m->envelope;
     m->channel = fd_resolve(m->plan, m->envelope, m->topic_text, n, m->topic_hash, &m->sym_off,
@@ -466,6 +470,7 @@ static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
     m->depth = 0;
     m->channel = FD_TOPIC_ABSENT;
     m->topic.type = m->payload.type = m->tag.type = FD_ABSENT;
+    m->tag.escaped = 0;
     m->topic_hash = 0;
     m->sym_len = 0;
     m->payload_walked = 0;
