@@ -56,6 +56,18 @@ DEMO_CHANNELS: dict[str, Subscription] = {
     "coinbase": Subscription(("level2", "market_trades", "ticker")),
     "coinbase_exchange": Subscription(("level2_batch", "matches", "ticker")),
     "kraken": Subscription(("book", "trade", "ticker"), {"book.depth": "25"}),
+    "kraken_futures": Subscription(("book", "trade", "ticker")),
+    "bitget_spot": Subscription(("books", "books1", "trade", "ticker")),
+    "bitget_futures": Subscription(("books", "books1", "trade", "ticker")),
+    "gate": Subscription(("obu", "book_ticker", "trades", "tickers")),
+    "gate_futures": Subscription(
+        ("obu", "book_ticker", "trades", "tickers", "public_liquidates"), {"obu.levels": "50"}
+    ),
+    "hyperliquid": Subscription(("l2Book", "bbo", "trades", "activeAssetCtx")),
+    "bitmex": Subscription(
+        ("orderBookL2", "quote", "trade", "instrument", "funding", "liquidation")
+    ),
+    "bitfinex": Subscription(("book", "trades", "ticker", "deriv", "liquidations")),
 }  # fmt: skip
 
 

@@ -89,6 +89,10 @@ class Exchange(ABC):
         """
         return None
 
+    def accept(self, path: str, headers: Mapping[str, str]) -> Connection | None:
+        """As ``connection``, for a venue to which a header of the handshake means something."""
+        return self.connection(path)
+
     def event(self, event: str, symbol: str) -> bool:
         """Let one of ``events`` happen to an instrument; false when it has no such event."""
         return False

@@ -1,8 +1,9 @@
-"""Gate as two simulated venues: spot, and futures settled in USDT."""
+"""Gate as two simulated venues: spot, and futures with a socket per settlement coin."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -16,33 +17,49 @@ from feedd.sim.market_gate_spot import GATE, GateSpotMarket, gate_specs
 from feedd.sim.session_gate import GateConnection, GateFuturesConnection, GateSpotConnection
 
 DEFAULT_LIMIT = 10
+DECIMAL_HEADER = "X-Gate-Size-Decimal"
+"""A client that sends it gets contract sizes as decimal text."""
 
 
 class GateExchange(Exchange):
     """What both venues share."""
 
-    socket_path: ClassVar[str]
+    paths: ClassVar[dict[str, tuple[str, str]]]
+    """By settlement coin ("" for spot): path of the socket, and root of the REST paths."""
     session: ClassVar[type[GateConnection]]
-    list_path: ClassVar[str]
-    book_path: ClassVar[str]
+    list_name: ClassVar[str]
     symbol_key: ClassVar[str]
     limit_max: ClassVar[int]
     unknown: ClassVar[str]
     """Label of the refusal of an unknown instrument."""
 
-    def connection(self, path: str) -> Connection | None:
-        if urlsplit(path).path.rstrip("/") != self.socket_path:
-            return None
-        return self.session(self.hub, self.config, path, self.name, frozenset(self.markets))
+    def accept(self, path: str, headers: Mapping[str, str]) -> Connection | None:
+        for settle, (socket, _) in self.paths.items():
+            if urlsplit(path).path.rstrip("/") == socket:
+                own = frozenset(self._settled(settle))
+                others = frozenset(self.markets) - own
+                decimal = headers.get(DECIMAL_HEADER) == "1"
+                return self.session(
+                    self.hub, self.config, path, self.name, own, others, decimal=decimal
+                )
+        return None
+
+    def _settled(self, settle: str) -> dict[str, Market]:
+        """Markets of one settlement coin."""
+        return {k: m for k, m in self.markets.items() if m.spec.settle == settle}
 
     def rest(self, request: RestRequest) -> RestAnswer | None:
-        if request.path == self.list_path:
-            listed = [market.reference() for market in self.markets.values()]
-            return RestAnswer(json.dumps(listed))
-        if request.path != self.book_path:
-            return None
+        for settle, (_, root) in self.paths.items():
+            if request.path == f"{root}/{self.list_name}":
+                listed = [market.reference() for market in self._settled(settle).values()]
+                return RestAnswer(json.dumps(listed))
+            if request.path == f"{root}/order_book":
+                return self._order_book(request, settle)
+        return None
+
+    def _order_book(self, request: RestRequest, settle: str) -> RestAnswer:
         symbol = self.rest_symbol(request)
-        market = self.markets.get(symbol)
+        market = self._settled(settle).get(symbol)
         limit = request.query.get("limit", str(DEFAULT_LIMIT))
         if not isinstance(market, GateMarket):
             return RestAnswer(_error(self.unknown, f"unknown {self.symbol_key} {symbol}"), 400)
@@ -65,10 +82,9 @@ class GateSpotExchange(GateExchange):
 
     name = GATE
     steady = 120.0
-    socket_path = "/ws/v4"
+    paths: ClassVar = {"": ("/ws/v4", "/api/v4/spot")}
     session = GateSpotConnection
-    list_path = "/api/v4/spot/currency_pairs"
-    book_path = "/api/v4/spot/order_book"
+    list_name = "currency_pairs"
     symbol_key = "currency_pair"
     limit_max = 5_000
     unknown = "INVALID_CURRENCY_PAIR"
@@ -82,14 +98,16 @@ class GateSpotExchange(GateExchange):
 
 
 class GateFuturesExchange(GateExchange):
-    """Perpetual contracts settled in USDT."""
+    """Perpetual contracts; there are no dated ones (``/delivery``) in this market."""
 
     name = GATE_FUTURES
     steady = 120.0
-    socket_path = "/v4/ws/usdt"
+    paths: ClassVar = {
+        "USDT": ("/v4/ws/usdt", "/api/v4/futures/usdt"),
+        "BTC": ("/v4/ws/btc", "/api/v4/futures/btc"),
+    }
     session = GateFuturesConnection
-    list_path = "/api/v4/futures/usdt/contracts"
-    book_path = "/api/v4/futures/usdt/order_book"
+    list_name = "contracts"
     symbol_key = "contract"
     limit_max = 300
     unknown = "CONTRACT_NOT_FOUND"
@@ -100,6 +118,11 @@ class GateFuturesExchange(GateExchange):
 
     def market(self, spec: Spec) -> Market:
         return GateFuturesMarket(spec, self.hub, self.time, self.config.seed)
+
+    def rest(self, request: RestRequest) -> RestAnswer | None:
+        if request.path == "/api/v4/delivery/usdt/contracts":
+            return RestAnswer("[]")
+        return super().rest(request)
 
 
 def _error(label: str, message: str) -> str:

@@ -78,6 +78,7 @@ class BitgetMarket(StreamMarket):
         self._feed = BookFeed(self, BOOK_MS)
         self._previous = self.sequence
         self._top_feed = BookFeed(self, TOP_MS, 1)
+        self._top_sequence = self.sequence
         symbol = spec.symbol
         self._books = self.channel(f"books:{symbol}", self._snapshot)
         self._top = self.channel(f"books1:{symbol}", self._top_message)
@@ -162,13 +163,17 @@ class BitgetMarket(StreamMarket):
 
     def _flush_top(self) -> None:
         if self._top_feed.changes():
+            self._top_sequence = self.sequence
             self.post(self._top, self._top_message)
 
     def _top_message(self) -> Message:
-        bids, asks = self.best(1)
+        """Best bid and offer as of the last change that was told."""
+        sequence = self._top_sequence
+        bids, asks = self._top_feed.levels(BID), self._top_feed.levels(ASK)
+        top = (*(bids[0] if bids else (0, 0)), *(asks[0] if asks else (0, 0)))
         return (
-            self._levels("snapshot", "books1", bids, asks, 0),
-            self.quote_event(self.ladder.top(), self.sequence, self.time.now_ms),
+            self._levels("snapshot", "books1", bids, asks, 0, sequence),
+            self.quote_event(top, sequence, self.time.now_ms),
         )
 
     def order_book(self, limit: int) -> str:

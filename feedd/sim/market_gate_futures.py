@@ -18,19 +18,24 @@ SLOW_UPDATE_DEPTHS = (20, 50, 100)
 
 
 def gate_futures_specs() -> list[Spec]:
-    """Three contracts settled in USDT; ``contract_size`` is the multiplier in coins."""
+    """Contracts settled in USDT, and an inverse one settled in BTC (its multiplier is "0").
+
+    ``contract_size`` is the multiplier in coins.
+    """
     return [
         Spec(GATE_FUTURES, "BTC_USDT", "perpetual", "BTC", "USDT", "USDT", 1, 1, 0, 1,
              923_000, 220, 0.4, 5_000, "0.0001"),
         Spec(GATE_FUTURES, "ETH_USDT", "perpetual", "ETH", "USDT", "USDT", 2, 1, 0, 1,
              310_500, 200, 0.35, 4_000, "0.01"),
         Spec(GATE_FUTURES, "SOL_USDT", "perpetual", "SOL", "USDT", "USDT", 2, 1, 0, 1,
-             14_120, 180, 0.25, 300, "1"),
+             14_120, 180, 0.15, 300, "1"),
+        Spec(GATE_FUTURES, "BTC_USD", "perpetual", "BTC", "USD", "BTC", 1, 1, 0, 1,
+             923_100, 150, 0.1, 3_000, "0"),
     ]  # fmt: skip
 
 
 class GateFuturesMarket(GateMarket):
-    """``futures.*`` channels of contracts settled in USDT."""
+    """``futures.*`` channels."""
 
     prefix = "futures"
     snapshot_every = "0"
@@ -132,7 +137,7 @@ class GateFuturesMarket(GateMarket):
         spec, values = self.spec, self._values()
         return {
             "name": spec.symbol,
-            "type": "direct",
+            "type": "inverse" if spec.settle == "BTC" else "direct",
             "quanto_multiplier": spec.contract_size,
             "leverage_min": "1",
             "leverage_max": "100",

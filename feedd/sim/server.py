@@ -8,6 +8,7 @@ import os
 import signal
 import ssl
 import sys
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 import picows
@@ -162,7 +163,7 @@ class SimServer:
         path = request.path.decode("ascii", "replace")
         status, words = 429, b"too many connections\n"
         if self._may_connect(path):
-            connection = self._connection(path)
+            connection = self._connection(path, request.headers)
             if connection is not None:
                 return connection
             status, words = 404, b"no such stream endpoint\n"
@@ -180,7 +181,7 @@ class SimServer:
             self._connects[exchange.name] = limit
         return limit.allow()
 
-    def _connection(self, path: str) -> Connection | None:
+    def _connection(self, path: str, headers: Mapping[str, str]) -> Connection | None:
         """``/<venue>/<the venue's own path>``; the recorded venues also without the prefix."""
         prefix, slash, rest = path.removeprefix("/").partition("/")
         venue = prefix.partition("?")[0]
@@ -190,7 +191,7 @@ class SimServer:
         own = slash + rest or path.removeprefix(f"/{venue}") or "/"
         if venue in RECORDED:
             return self._recorded_connection(own, venue)
-        return exchange.connection(own)
+        return exchange.accept(own, headers)
 
     def _recorded_connection(self, path: str, venue: str) -> Connection | None:
         segments = [segment for segment in urlsplit(path).path.split("/") if segment]

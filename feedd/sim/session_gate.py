@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 import orjson
@@ -14,6 +15,8 @@ from feedd.sim.session_streams import StreamConnection
 NOTICE_S = 30.0
 INVALID_BODY = 1
 INVALID_ARGUMENT = 2
+WHOLE_SIZE = re.compile(r'("(?:size|s|B|A)":)(-?\d+)')
+"""A contract size that is a number."""
 LATE_ACK_EVERY = 3
 """One subscription in this many is acknowledged after its first data, as happens on the wire."""
 
@@ -30,11 +33,27 @@ class GateConnection(StreamConnection):
     """Channels with one instrument and its parameters as payload."""
 
     def __init__(
-        self, hub: Hub, config: SimConfig, path: str, venue: str, symbols: frozenset[str]
+        self,
+        hub: Hub,
+        config: SimConfig,
+        path: str,
+        venue: str,
+        symbols: frozenset[str],
+        others: frozenset[str],
+        *,
+        decimal: bool = False,
     ) -> None:
+        """``others`` are instruments of another socket: accepted here, and silent."""
         super().__init__(hub, config, path, venue)
         self._symbols = symbols
+        self._others = others
+        self._decimal = decimal
         self._requests = 0
+
+    def frame(self, name: str, body: str) -> str:
+        if self._decimal and self.prefix == "futures":
+            return WHOLE_SIZE.sub(r'\1"\2"', body)
+        return body
 
     def on_text(self, text: bytes) -> None:
         try:
@@ -84,15 +103,23 @@ class GateConnection(StreamConnection):
         if not late:
             self._reply(request)
         for name in names:
-            self.join(name)
+            if not self._foreign(name):
+                self.join(name)
         if late:
             self._reply(request)
+
+    def _foreign(self, name: str) -> bool:
+        """Whether a subscription is of an instrument of another socket."""
+        symbol = name.split(":")[1]
+        if symbol.startswith("ob."):
+            symbol = symbol.split(".")[1]
+        return symbol in self._others
 
     def _refusal(self, kind: str, payload: list[str], names: list[str]) -> str | None:
         """What is wrong with a payload; None where it is right or silently accepted."""
         symbols = payload if kind in self.lists else payload[:1]
         for symbol in symbols:
-            if symbol not in self._symbols and not self.other_family(symbol):
+            if symbol not in self._symbols and symbol not in self._others:
                 return f"{self.unknown} {symbol}"
         if not payload:
             return "invalid payload"
@@ -102,10 +129,6 @@ class GateConnection(StreamConnection):
         return None
 
     unknown: ClassVar[str] = "unknown currency pair"
-
-    def other_family(self, symbol: str) -> bool:
-        """Whether an instrument belongs to another socket: accepted here, and silent."""
-        return False
 
     def _times(self) -> dict[str, object]:
         now = now_ns() // 1_000_000
@@ -149,12 +172,9 @@ class GateSpotConnection(GateConnection):
 
 
 class GateFuturesConnection(GateConnection):
-    """``wss://fx-ws.gateio.ws/v4/ws/usdt``."""
+    """``wss://fx-ws.gateio.ws/v4/ws/usdt`` and the like."""
 
     prefix = "futures"
     lists = frozenset({"trades", "tickers", "book_ticker", "obu", "public_liquidates"})
     singles = frozenset({"order_book_update", "order_book"})
     unknown = "unknown contract"
-
-    def other_family(self, symbol: str) -> bool:
-        return symbol.endswith("_USD")

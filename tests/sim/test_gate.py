@@ -35,6 +35,11 @@ def slow(tmp_path: Path) -> Iterator[SimHandle]:
         yield handle
 
 
+def own_symbols(sim: SimHandle, venue: str) -> list[str]:
+    """Instruments of the socket for contracts that settle in USDT."""
+    return [symbol for symbol in sim.instruments[venue] if symbol.endswith("_USDT")]
+
+
 def request(channel: str, *payload: str, event: str = "subscribe") -> dict[str, Any]:
     return {"time": 1, "channel": channel, "event": event, "payload": list(payload)}
 
@@ -59,7 +64,7 @@ async def test_the_book_with_snapshot_keeps_its_window(
     slow: SimHandle, venue: str, depth: int
 ) -> None:
     sim = slow
-    symbols, channel = sim.instruments[venue], f"{PREFIX[venue]}.obu"
+    symbols, channel = own_symbols(sim, venue), f"{PREFIX[venue]}.obu"
     async with opened(sim, venue, PATHS[venue]) as client, opened(sim, venue, PATHS[venue]) as two:
         await ask(client, channel, *[f"ob.{symbol}.{depth}" for symbol in symbols])
         await asyncio.sleep(0.2)
@@ -208,6 +213,27 @@ async def test_futures_messages_mean_what_the_journal_says(sim: SimHandle) -> No
         assert (event["bid_price"], event["bid_size"]) == (row["b"], str(row["B"]))
 
 
+async def test_sizes_are_text_for_those_who_ask(sim: SimHandle) -> None:
+    headers = {"X-Gate-Size-Decimal": "1"}
+    path = "/v4/ws/btc"
+    async with (
+        opened(sim, FUTURES, path, headers=headers) as asked,
+        opened(sim, FUTURES, path) as plain,
+    ):
+        for client in (asked, plain):
+            for channel in ("trades", "book_ticker"):
+                await ask(client, f"futures.{channel}", "BTC_USD")
+            await ask(client, "futures.order_book_update", "BTC_USD", "100ms", "50")
+        await run(sim, asked, plain)
+    for client, kind in ((asked, str), (plain, int)):
+        sizes = [row["size"] for rows in updates(client, "futures.trades") for row in rows]
+        sizes += [row["B"] for row in updates(client, "futures.book_ticker")]
+        for row in updates(client, "futures.order_book_update"):
+            sizes += [level["s"] for level in row["b"] + row["a"]]
+        assert len(sizes) > 50
+        assert {type(size) for size in sizes} == {kind}
+
+
 async def test_acks_errors_silence_and_pongs(sim: SimHandle) -> None:
     async with opened(sim, FUTURES, PATHS[FUTURES]) as client:
         await client.send({"time": 1, "channel": "futures.ping"})
@@ -216,6 +242,7 @@ async def test_acks_errors_silence_and_pongs(sim: SimHandle) -> None:
         assert ack["result"] == {"status": "success"}
         ack = await ask(client, "futures.trades", "BTC_USD")
         assert ack["result"] == {"status": "success"}
+        await ask(client, "futures.obu", "ob.BTC_USD.50")
         assert not await client.drain(0.4)
         again = await ask(client, "futures.obu", "ob.BTC_USDT.7")
         assert again["error"] == {"code": 2, "message": "Alert sub ob.BTC_USDT.7"}
@@ -270,7 +297,10 @@ def test_reference_data(sim: SimHandle) -> None:
     assert [info["id"] for info in pairs] == sim.instruments[SPOT]
     assert pairs[0]["trade_status"] == "tradable"
     _, contracts = sim.get("/gate_futures/api/v4/futures/usdt/contracts")
-    assert [info["name"] for info in contracts] == sim.instruments[FUTURES]
+    assert [info["name"] for info in contracts] == own_symbols(sim, FUTURES)
+    _, inverse = sim.get("/gate_futures/api/v4/futures/btc/contracts")
+    assert [(info["name"], info["quanto_multiplier"]) for info in inverse] == [("BTC_USD", "0")]
+    assert sim.get("/gate_futures/api/v4/delivery/usdt/contracts") == (200, [])
     assert contracts[0]["quanto_multiplier"] == "0.0001"
     status, error = sim.get(f"{REST[SPOT]}NOPE_USDT")
     assert (status, error["label"]) == (400, "INVALID_CURRENCY_PAIR")
