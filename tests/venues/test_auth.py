@@ -192,6 +192,7 @@ PUBLIC = ED_KEY.public_key().public_bytes(
         (base64.b64encode(raw(ED_KEY)).decode(), ED_KEY.public_key(), "EdDSA"),
         (base64.b64encode(raw(ED_KEY) + PUBLIC).decode(), ED_KEY.public_key(), "EdDSA"),
     ],
+    ids=["pkcs8", "sec1", "one-line", "ed25519-pem", "ed25519-seed", "ed25519-pair"],
 )
 def test_coinbase_tokens(secret: str, public: Any, algorithm: str) -> None:
     found = sign("coinbase_jwt", creds(key=NAME, secret=secret), NOW)
