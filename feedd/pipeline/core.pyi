@@ -1,6 +1,6 @@
 """Messages in, records out: the one path that the live reader and ``feedd decode`` share."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from feedd.decode.plan import Plan
@@ -104,6 +104,10 @@ class Pipeline:
     def line_moved(self, venue: int, old: int, new: int) -> int:
         """Connection ``new`` carries everything that ``old`` did; returns how many books moved.
         They stay as they are: the sequence shows whether something is missing."""
+    def channel_numbers(self, venue: int, names: Iterable[str]) -> tuple[int, ...]:
+        """Numbers of channels for ``seen_at``; channels that it does not know are left out."""
+    def seen_at(self, venue: int, symbol: str, channels: tuple[int, ...]) -> int:
+        """Receive time in ns of the last message of an instrument on these channels, 0: none."""
     def carried(self, venue: int, symbol: str, line: int) -> bool:
         """Whether this connection is one of those that feed the instrument's book."""
     def status(

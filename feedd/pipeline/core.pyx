@@ -16,7 +16,9 @@ from feedd.decode.plan cimport RESYNC_RESUBSCRIBE, program_t
 from feedd.pipeline.books cimport (
     JOIN_NOW, JOIN_TOO_OLD, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN, line_bit,
 )
-from feedd.pipeline.instrument cimport instrument_t, pending_clear, table_find, table_t
+from feedd.pipeline.instrument cimport (
+    SEEN_CHANNELS, instrument_t, pending_clear, table_find, table_t,
+)
 from feedd.pipeline.message cimport (
     RESULT_BAD, RESULT_CONTROL, RESULT_DATA, RESULT_IGNORED, Messages, venue_t,
 )
@@ -203,6 +205,27 @@ cdef class Pipeline(Messages):
                 x.line = new
             n += 1
         return n
+
+    def channel_numbers(self, int venue, names):
+        self._table(venue)
+        wanted = set(names)
+        return tuple(
+            i for i, name in enumerate(self._plans[venue].channels)
+            if name in wanted and i < SEEN_CHANNELS
+        )
+
+    def seen_at(self, int venue, str symbol, tuple channels):
+        cdef bytes raw = symbol.encode()
+        cdef instrument_t* x = table_find(
+            self._table(venue), <const uint8_t*><const char*>raw, len(raw))
+        cdef int64_t latest = 0
+        cdef int channel
+        if x == NULL:
+            return 0
+        for channel in channels:
+            if 0 <= channel < SEEN_CHANNELS and x.seen[channel] > latest:
+                latest = x.seen[channel]
+        return latest
 
     def carried(self, int venue, str symbol, int line):
         cdef bytes raw = symbol.encode()

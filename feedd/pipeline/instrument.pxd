@@ -5,6 +5,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from feedd.book.book cimport fb_book
 from feedd.decode.engine cimport fd_level
 
+cdef enum:
+    SEEN_CHANNELS = 24            # channels of a venue whose last messages are known one by one
+
 # Trade ids of one instrument on one channel: the last ones seen, to drop repeats.
 ctypedef struct ids_t:
     int32_t channel
@@ -46,6 +49,7 @@ ctypedef struct instrument_t:
     int64_t last_ts_event
     int64_t since             # when the state began, ts_recv
     int64_t last_data
+    int64_t seen[SEEN_CHANNELS]   # ts_recv of the last message, by engine channel
     uint64_t gaps
     uint64_t resyncs
     uint64_t ring_pos         # of the last event applied to the book

@@ -21,7 +21,7 @@ from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OL
 from feedd.pipeline.convert cimport is_one_of, text_of
 from feedd.pipeline.gather cimport gather, gather_free
 from feedd.pipeline.instrument cimport (
-    instrument_t, table_add, table_find, table_free, table_new, table_t,
+    SEEN_CHANNELS, instrument_t, table_add, table_find, table_free, table_new, table_t,
 )
 from feedd.pipeline.output cimport EVENT_BAD_FRAME, EVENT_GAP, Output, stamp_t
 from feedd.pipeline.rows cimport row_convert, row_publish, row_t
@@ -287,6 +287,8 @@ cdef class Messages:
         self, const venue_t* v, const program_t* program, row_t* r, int64_t ts_recv, int line
     ) noexcept nogil:
         r.x.last_data = ts_recv
+        if self.m.channel < SEEN_CHANNELS:
+            r.x.seen[self.m.channel] = ts_recv
         r.bad_ts = r.bad_ts or (
             r.ts_event != 0 and ts_recv != 0
             and (r.ts_event > ts_recv + v.future_ns_max or r.ts_event < EARLIEST_NS))

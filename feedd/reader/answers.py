@@ -122,7 +122,7 @@ class Answers:
             if isinstance(there, str):
                 found = [topic for topic in candidates if topic.name == there]
             else:
-                found = [topic for topic in candidates if covers(there, topic.arg, self._group)]
+                found = self._covered(there, candidates)
             if found:
                 return found
         if self._ack.handle is not None:
@@ -130,6 +130,16 @@ class Answers:
             if handle is not None:
                 return [topic for topic in candidates if topic.handle == handle]
         return []
+
+    def _covered(self, there: Any, candidates: list[Topic]) -> list[Topic]:
+        """Topics whose argument the answer repeats; when it leaves something out, the only one
+        that it can mean."""
+        group = self._group
+        found = [topic for topic in candidates if covers(there, topic.arg, group)]
+        if found:
+            return found
+        found = [topic for topic in candidates if covers(there, topic.arg, group, partly=True)]
+        return found if len(found) == 1 else []
 
     def _blamed(self, message: Mapping[str, Any], request: Request | None) -> list[Topic]:
         """Topics that an error names."""

@@ -11,13 +11,14 @@ from typing import Protocol
 
 import picows
 
-from feedd.clock import monotonic_ns, now_ns
+from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.decode.assembler import Assembler
 from feedd.logs import RateLimit
 from feedd.pipeline.core import Pipeline
 from feedd.reader.connect import ConnectError, open_line
 from feedd.reader.counts import CONNECTION_FIELDS, LINE_STATES, ReaderCounts
 from feedd.reader.feed import PipelineSink
+from feedd.reader.ladder import Look, Rung, Step
 from feedd.reader.line import Line
 from feedd.reader.plan import Line as LinePlan
 from feedd.reader.plan import Stream
@@ -25,6 +26,7 @@ from feedd.reader.session import Action, Activity, Do, LineSession, State
 from feedd.reader.topics import TopicState
 from feedd.records import Event, Scope
 from feedd.venues.schema import Venue
+from feedd.venues.templates import holes
 
 __all__ = ["Connection", "Host"]
 
@@ -53,6 +55,7 @@ class Connection:
         self.handle = handle
         self.plan = plan
         self.streams = {stream.topic: stream for stream in plan.streams}
+        self._promised: list[tuple[Stream, int, tuple[int, ...]]] | None = None
         self.session = LineSession(
             venue.session,
             [stream.wanted for stream in plan.streams],
@@ -123,6 +126,7 @@ class Connection:
         drop = [topic for topic in drop if self.streams.pop(topic, None) is not None]
         new = [stream for stream in add if stream.topic not in self.streams]
         self.streams |= {stream.topic: stream for stream in new}
+        self._promised = None
         wanted = [stream.wanted for stream in new]
         quiet = self.venue.session.health.quiet_channels
         self.session.quiet = all(stream.channel in quiet for stream in self.streams.values())
@@ -319,6 +323,62 @@ class Connection:
         }
         row_number = self.number if self.plan.row is None else self.plan.row
         self.host.counts.connection(row_number, tuple(values[field] for field in CONNECTION_FIELDS))
+
+    # -- streams that say too little -----------------------------------------------------------
+
+    def looks(self) -> list[Look]:
+        """Every stream that the venue promises to hear from, as it is now."""
+        if self._promised is None:
+            self._promised = self._promises()
+        topics, pipeline = self.session.subscriptions.topics, self.host.pipeline
+        return [
+            Look(
+                stream.topic,
+                limit_ns,
+                pipeline.seen_at(self.handle, stream.symbol, numbers),
+                self.up and topics[stream.topic].state is TopicState.ACTIVE,
+            )
+            for stream, limit_ns, numbers in self._promised
+            if stream.topic in topics
+        ]
+
+    def _promises(self) -> list[tuple[Stream, int, tuple[int, ...]]]:
+        """Streams of one instrument alone: of a shared one it is not known who should speak."""
+        channels, limits = self.venue.channels, self.venue.session.health.stream_age_max_s
+        found = []
+        for stream in self.streams.values():
+            own = {"symbol", "symbol_lower"} & set(holes(channels[stream.channel].subscribe))
+            if stream.channel not in limits or not own:
+                continue
+            names = [
+                name
+                for name, channel in channels.items()
+                if stream.channel in (name, channel.same_stream_as)
+            ]
+            numbers = self.host.pipeline.channel_numbers(self.handle, names)
+            if numbers:
+                found.append((stream, int(limits[stream.channel] * SECOND_NS), numbers))
+        return found
+
+    def climb(self, step: Step) -> None:
+        """A stream took a step on the ladder."""
+        if step.rung is Rung.FRESH:
+            self._say(logging.INFO, f"data again after {step.age_s:.0f} s: {step.topic}")
+            return
+        silent = f"nothing for {step.age_s:.0f} s from {step.topic}"
+        if step.rung is Rung.PROBED:
+            self._say(logging.WARNING, f"{silent}: is the other side alive?")
+            self._status(Event.STALE, step.topic)
+            self.session.probe()
+        elif step.rung is Rung.RESUBSCRIBED:
+            self._say(logging.WARNING, f"{silent}: subscribing again")
+            self._do(self.session.resubscribe(monotonic_ns(), [step.topic]))
+        elif step.rung is Rung.ROTATED:
+            self.rotate(silent)
+        else:
+            self._say(logging.ERROR, f"{silent}, whatever was done")
+            self.host.counts.add("stale_alarms")
+            self._status(Event.STALE, step.topic)
 
     # -- one after the other -------------------------------------------------------------------
 

@@ -8,14 +8,19 @@ from dataclasses import dataclass
 
 import msgspec
 
+from feedd.clock import SECOND_NS
 from feedd.reader.connection import Connection, Host
 from feedd.reader.net import tls_context
 from feedd.reader.plan import Line, PlanChange, ReaderPlan, Stream, VenueSlice
+from feedd.reader.session import STALL_NS
 from feedd.reader.slots import Numbers, Slot
 from feedd.shm.layout import CONNECTIONS
 from feedd.venues.schema import Venue
 
 __all__ = ["Lines"]
+
+WATCH_NS = SECOND_NS // 2
+"""How often the ages of streams are looked at."""
 
 
 @dataclass(slots=True)
@@ -36,6 +41,7 @@ class Lines:
         self._slots: dict[int, Slot] = {}
         self._ending: list[Slot] = []
         self._carriers: dict[tuple[int, str, str], list[Slot]] = {}
+        self._tick_at = self._watch_at = 0
 
     def add_venue(self, part: VenueSlice, venue: Venue, handle: int) -> None:
         """The venue's lines as planned, not started yet."""
@@ -72,8 +78,16 @@ class Lines:
             slot.stop()
 
     def tick(self, now: int) -> None:
+        stall = now - self._tick_at - STALL_NS if self._tick_at else 0
+        self._tick_at = now
         for slot in (*self._slots.values(), *self._ending):
+            if stall > 0:
+                slot.ladder.shift(stall)
             slot.tick(now)
+        if now >= self._watch_at:
+            self._watch_at = now + WATCH_NS
+            for slot in self._slots.values():
+                slot.watch(now)
         for slot in [slot for slot in self._ending if slot.finished]:
             self._ending.remove(slot)
             slot.release()
@@ -86,11 +100,13 @@ class Lines:
 
     def count(self) -> int:
         """Write all counters; returns how many streams are active."""
-        active = 0
+        active = stale = 0
         for slot in self._slots.values():
             for connection in slot.connections:
                 connection.count(row=connection is slot.current)
             active += slot.current.session.active_topics
+            stale += slot.ladder.stale
+        self._host.counts.set("streams_stale", stale)
         for slot in self._ending:
             for connection in slot.connections:
                 connection.count(row=False)

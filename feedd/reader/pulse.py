@@ -21,17 +21,26 @@ class Probe:
         self._only_when_idle = only_when_idle
         self._due = 0
         self._pong_by = 0
+        self._hurried = False
 
     def start(self, now: int) -> None:
         self._due = now + self._interval_ns
         self._pong_by = 0
+        self._hurried = False
+
+    def hurry(self) -> None:
+        """The next ping goes out now."""
+        self._hurried = True
 
     def due(self, now: int, frame_at: int) -> bool:
+        if self._hurried:
+            return True
         if self._only_when_idle and not self._pong_by:
             return now - frame_at >= self._interval_ns
         return now >= self._due
 
     def sent(self, now: int) -> None:
+        self._hurried = False
         self._due = now + self._interval_ns
         self._pong_by = self._pong_by or now + self._timeout_ns
 
@@ -60,6 +69,11 @@ class Pulse:
         self.frame_at = now
         for probe in self._probes():
             probe.start(now)
+
+    def hurry(self) -> None:
+        """Ask now whether the other side lives."""
+        for probe in self._probes():
+            probe.hurry()
 
     def shift(self, by_ns: int) -> None:
         self.frame_at += by_ns

@@ -275,6 +275,10 @@ class LineSession:
             return []
         return self._replace(now, reason, ROTATE_WITHIN_S)
 
+    def probe(self) -> None:
+        """Ping with the next tick: is the other side alive?"""
+        self._pulse.hurry()
+
     def leave(self, now: int, reason: str) -> list[Action]:
         """Give the connection up and come back with a new one."""
         return self._leave(now, Do.CLOSE, reason) if self.state is State.UP else []

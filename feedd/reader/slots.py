@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from feedd.clock import SECOND_NS
+from feedd.reader.ladder import Ladder
 from feedd.reader.plan import Line as LinePlan
 from feedd.reader.plan import Stream
 
@@ -65,6 +66,7 @@ class Slot:
         self._leaving: list[Connection] = []
         self._wanted = ""
         self._settled_at = 0
+        self.ladder = Ladder()
 
     @property
     def row(self) -> int:
@@ -122,6 +124,11 @@ class Slot:
             self._open()
         if self.successor is not None and (not self.current.up or self._ready(now)):
             self._take_over(now)
+
+    def watch(self, now: int) -> None:
+        """Look after streams that say less than the venue promises."""
+        for step in self.ladder.look(now, self.current.looks()):
+            self.current.climb(step)
 
     def _open(self) -> None:
         number = self._numbers.take()

@@ -145,23 +145,26 @@ def arg_key(arg: Any) -> str:
     return text_of(arg) or "null"
 
 
-def covers(answer: Any, arg: Any, group: str = "") -> bool:
+def covers(answer: Any, arg: Any, group: str = "", *, partly: bool = False) -> bool:
     """True when ``answer`` says of itself what ``arg`` says.
 
     Every field of ``arg`` must be there with the same value (as text); the answer may hold more.
-    At the key ``group`` it may hold a list of values that has ours.
+    At the key ``group`` it may hold a list of values that has ours. With ``partly`` it may leave
+    fields out, but not all.
     """
     if isinstance(arg, Mapping):
         if not isinstance(answer, Mapping):
             return False
         for key, value in arg.items():
             there = answer.get(key, _MISSING)
+            if there is _MISSING and partly:
+                continue
             if key == group and isinstance(there, list) and not isinstance(value, list):
                 if not any(covers(item, value) for item in there):
                     return False
             elif there is _MISSING or not covers(there, value):
                 return False
-        return True
+        return not partly or any(key in answer for key in arg)
     if isinstance(arg, list):
         return (
             isinstance(answer, list)

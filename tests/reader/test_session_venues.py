@@ -352,3 +352,22 @@ def test_a_stream_that_is_dropped_before_its_answer_is_left_afterwards() -> None
     play.run(2)
     assert play.states() == {}
     assert [m["method"] for m in play.requests()] == ["subscribe", "unsubscribe"]
+
+
+def test_an_ack_that_leaves_a_field_out_still_means_the_only_stream_it_can() -> None:
+    venue = session_of("kraken")
+    args = [
+        {"channel": "ticker", "symbol": "A/SYM", "event_trigger": "bbo"},
+        {"channel": "book", "symbol": "A/SYM", "depth": 100},
+    ]
+    line = LineSession(
+        venue, [Wanted(arg_key(a), a) for a in args], rng=random.Random(1), wall=lambda: WALL
+    )
+    line.start(0)
+    line.permit(0)
+    first = orjson.loads(line.connected(0)[1].data)
+    result = {"channel": "ticker", "symbol": "A/SYM"}
+    ack = {"method": "subscribe", "success": True, "result": result, "req_id": first["req_id"]}
+    line.control(0, orjson.dumps(ack))
+    states = [topic.state for topic in line.subscriptions.topics.values()]
+    assert states == [TopicState.ACTIVE, TopicState.SENT]

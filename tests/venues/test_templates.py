@@ -74,6 +74,13 @@ def test_the_name_of_a_stream() -> None:
     assert arg_key({"channels": ["level2", "ticker"], "n": 5, "f": True}) == "level2,ticker:5:true"
 
 
+def test_an_answer_may_leave_something_out_but_not_all() -> None:
+    arg = {"channel": "ticker", "symbol": "A", "event_trigger": "bbo"}
+    assert covers({"channel": "ticker", "symbol": "A"}, arg, partly=True)
+    assert not covers({"channel": "ticker", "symbol": "B"}, arg, partly=True)
+    assert not covers({"more": 1}, arg, partly=True)
+
+
 @pytest.mark.parametrize(
     ("answer", "arg", "group", "same"),
     [

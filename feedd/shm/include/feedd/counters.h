@@ -53,7 +53,9 @@
     X(books_live, "gauge: books in state live") \
     X(books_total, "gauge: books known") \
     X(requests_dropped, "requests to the supervisor dropped because the list was full") \
-    X(control_unread, "control messages that do not say what the venue file promises")
+    X(control_unread, "control messages that do not say what the venue file promises") \
+    X(streams_stale, "gauge: streams that are silent for longer than the venue promises") \
+    X(stale_alarms, "streams that stayed silent after a new subscription and a new connection")
 
 enum feedd_counter {
 #define FEEDD_COUNTER_ENUM(name, help) FEEDD_C_##name,
