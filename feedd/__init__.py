@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from feedd.client.fold import BookBuilder, FoldedBook
     from feedd.client.instruments import Instrument, Instruments
     from feedd.client.stream import Stream
+    from feedd.client.subscribe import Message, Subscriber, TooLateError, subscribe
     from feedd.errors import AttachError, FeeddError, LappedError, LayoutError, ShmError
     from feedd.records import BookReason, BookState, Event, Flag, Kind, Scope, Side, TradeFlag
 
@@ -45,12 +46,16 @@ _HOMES = {
     "Kind": "feedd.records",
     "LappedError": "feedd.errors",
     "LayoutError": "feedd.errors",
+    "Message": "feedd.client.subscribe",
     "Scope": "feedd.records",
     "ShmError": "feedd.errors",
     "Side": "feedd.records",
     "Stream": "feedd.client.stream",
+    "Subscriber": "feedd.client.subscribe",
+    "TooLateError": "feedd.client.subscribe",
     "TradeFlag": "feedd.records",
     "attach": "feedd.client.attach",
+    "subscribe": "feedd.client.subscribe",
 }
 
 __all__ = [
@@ -71,13 +76,17 @@ __all__ = [
     "Kind",
     "LappedError",
     "LayoutError",
+    "Message",
     "Scope",
     "ShmError",
     "Side",
     "Stream",
+    "Subscriber",
+    "TooLateError",
     "TradeFlag",
     "attach",
     "records",
+    "subscribe",
 ]
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -30,6 +29,7 @@ from feedd.pipeline.core import Pipeline, Request
 from feedd.reader.connection import Connection
 from feedd.reader.counts import ReaderCounts
 from feedd.reader.lines import Lines
+from feedd.reader.parent import die_with_parent
 from feedd.reader.pipe import Pipe
 from feedd.reader.plan import PlanChange, ReaderPlan
 from feedd.reader.snapshots import STREAM_WAIT_S, SnapshotDesk, StreamDesk
@@ -46,7 +46,6 @@ COUNT_EVERY = 5  # ticks: counters of connections ten times a second
 STOP_S = 0.5
 LAST_RESORT_S = 3
 GC_EVERY_NS = 60 * SECOND_NS
-PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("feedd.reader")
 
@@ -307,14 +306,6 @@ def freeze_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
-
-
-def die_with_parent(parent: int) -> None:
-    """SIGTERM when the supervisor dies; at once when it is dead already."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    if os.getppid() != parent:
-        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _main(sock: socket.socket) -> None:

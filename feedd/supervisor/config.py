@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from feedd import venues
+from feedd.broadcaster.keys import server_key
 from feedd.control.protocol import SOCKET_NAME
 from feedd.errors import ConfigError
 from feedd.limits import (
@@ -146,6 +147,20 @@ class Zmq(_Base, frozen=True, kw_only=True):
     """``ipc://`` address of the broadcast; default: ``pub`` in the instance directory."""
     send_hwm: Annotated[int, msgspec.Meta(ge=10, le=1_000_000)] = 10_000
     """Messages kept per subscriber that does not read; newer ones are dropped and numbered."""
+    data: bool = False
+    """Run the broadcaster: a process that publishes ``quote.*``, and all that ``bind`` carries, on
+    ``data`` in the instance directory."""
+    trades: bool = False
+    """With ``data``: publish ``trade.*`` as well, every trade by itself."""
+    interval_ms: Annotated[int, msgspec.Meta(ge=10, le=60_000)] = 100
+    """With ``data``: at most one quote per instrument in this time."""
+    tcp: str | None = None
+    """With ``data``: also listen on ``tcp://IP:PORT``, for clients with one of the allowed keys."""
+    curve_credentials: str | None = None
+    """With ``tcp``: the server's key, as the name of a systemd credential or the absolute path of a
+    file of mode 0600: ``secret_key = "..."``."""
+    curve_allowed: tuple[Annotated[str, msgspec.Meta(pattern=r"^[!-~]{40}$")], ...] = ()
+    """With ``tcp``: public keys (Z85) of the clients that are let in."""
 
 
 class Metrics(_Base, frozen=True, kw_only=True):
@@ -194,6 +209,10 @@ class Config(_Base, frozen=True, kw_only=True):
     @property
     def zmq_address(self) -> str:
         return self.zmq.bind or f"ipc://{self.instance.path}/pub"
+
+    @property
+    def data_address(self) -> str:
+        return f"ipc://{self.instance.path}/data"
 
 
 def load_config(path: Path | str) -> Config:
@@ -268,6 +287,7 @@ def _machine_issues(config: Config) -> Iterator[Issue]:
             "zmq.bind",
             f'"{bind}": only ipc:// with an absolute path, for example ipc:///run/feedd/pub',
         )
+    yield from _zmq_issues(config.zmq)
     yield from _metrics_issues(config.metrics.bind)
     yield from _control_issues(config.control)
     if len(config.zmq_address.removeprefix("ipc://").encode()) > SOCKET_PATH_MAX:
@@ -275,6 +295,39 @@ def _machine_issues(config: Config) -> Iterator[Issue]:
         yield key, f"too long for a socket: at most {SOCKET_PATH_MAX} bytes"
     elif bind and len(os.fsencode(config.instance.path / SOCKET_NAME)) > SOCKET_PATH_MAX:
         yield "instance.directory", f"too long for a socket: at most {SOCKET_PATH_MAX} bytes"
+
+
+def _zmq_issues(config: Zmq) -> Iterator[Issue]:
+    if config.tcp is None:
+        for key in ("curve_credentials", "curve_allowed"):
+            if getattr(config, key):
+                yield f"zmq.{key}", "has no meaning without zmq.tcp"
+        return
+    match = re.fullmatch(r"tcp://(\[[0-9a-fA-F:]+\]|[0-9.]+):([0-9]{1,5})", config.tcp)
+    if match is None or int(match[2]) > 65535 or not _is_address(match[1].strip("[]")):
+        yield "zmq.tcp", f'"{config.tcp}" is not tcp://IP:PORT, for example tcp://10.0.0.5:5555'
+    if not config.data:
+        yield "zmq.tcp", "needs the broadcaster: data = true"
+    if not config.curve_allowed:
+        yield "zmq.curve_allowed", "zmq.tcp needs at least one public key that is let in"
+    if config.curve_credentials is None:
+        yield (
+            "zmq.curve_credentials",
+            "zmq.tcp needs the server's key: nothing is sent in the clear",
+        )
+        return
+    try:
+        server_key(config.curve_credentials)
+    except ConfigError as exc:
+        yield "zmq.curve_credentials", exc.problems[0]
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _control_issues(config: Control) -> Iterator[Issue]:
@@ -295,9 +348,7 @@ def _metrics_issues(bind: str) -> Iterator[Issue]:
     if match is None or int(match[2]) > 65535:
         yield "metrics.bind", f'"{bind}" is not HOST:PORT, for example 127.0.0.1:9464'
         return
-    try:
-        ipaddress.ip_address(match[1].strip("[]"))
-    except ValueError:
+    if not _is_address(match[1].strip("[]")):
         yield "metrics.bind", f'"{match[1]}" is not an IP address, for example 127.0.0.1'
 
 

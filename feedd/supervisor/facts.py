@@ -16,12 +16,20 @@ if TYPE_CHECKING:
 __all__ = ["facts_of", "pids_of", "venue_of_lines"]
 
 VERSION = version("feedd")
+_BEATS = {
+    "feedd_broadcast_messages": "sent",
+    "feedd_broadcast_subscriptions": "subscriptions",
+    "feedd_broadcast_lost_records": "lost",
+    "feedd_broadcast_refused_keys": "refused",
+}
 
 
 def pids_of(supervisor: Supervisor) -> dict[str, int]:
     """Process name -> pid, 0 while it does not run."""
     readers = {f"reader-{number}": r.pid for number, r in supervisor.readers.items()}
-    return {"supervisor": os.getpid(), **readers}
+    broadcaster = supervisor.operations.broadcaster
+    more = {} if broadcaster is None else {"broadcaster": broadcaster.pid}
+    return {"supervisor": os.getpid(), **readers, **more}
 
 
 def venue_of_lines(supervisor: Supervisor) -> dict[int, dict[int, str]]:
@@ -67,7 +75,18 @@ def facts_of(supervisor: Supervisor, processes: dict[str, dict[str, Any]]) -> Fa
         ((name,), max(0, f.blocked_until_ns - now) / SECOND_NS) for name, f in fetchers
     ]
     if supervisor.broadcast is not None:
-        facts["feedd_broadcast_messages"] = [((), float(supervisor.broadcast.sent))]
+        facts["feedd_broadcast_messages"] = [(("supervisor",), float(supervisor.broadcast.sent))]
+        facts["feedd_broadcast_subscriptions"] = [
+            (("supervisor",), float(len(supervisor.broadcast.interest)))
+        ]
+    broadcaster = supervisor.operations.broadcaster
+    if broadcaster is not None:
+        facts["feedd_broadcaster_up"] = [((), float(broadcaster.state is ReaderState.RUNNING))]
+        facts["feedd_broadcaster_restarts"] = [((), float(broadcaster.restarts))]
+        for name, key in _BEATS.items():
+            if key in broadcaster.figures:
+                value = (("broadcaster",), float(broadcaster.figures[key]))
+                facts.setdefault(name, []).append(value)
     control = supervisor.operations.control
     if control is not None:
         facts["feedd_control_requests"] = [((k,), float(n)) for k, n in control.results.items()]

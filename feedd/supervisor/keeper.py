@@ -165,7 +165,7 @@ class PlanKeeper:
         for number, change in changes.items():
             reader = self._supervisor.readers[number]
             slices = live.plan(number).venues
-            reader.update_plan(msgspec.structs.replace(reader.plan, venues=slices))
+            reader.plan = msgspec.structs.replace(reader.plan, venues=slices)
             reader.send({"op": "change", "change": msgspec.to_builtins(change)})
         if changes:
             log.info("%s: %d instruments subscribed, %d left", venue, len(new), len(left))

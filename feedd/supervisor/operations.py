@@ -3,23 +3,58 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from feedd.broadcaster.plan import BroadcasterPlan
 from feedd.control.protocol import SOCKET_NAME
 from feedd.errors import StartError
 from feedd.metrics.sample import Facts, Sampler
 from feedd.supervisor.actions import Actions
-from feedd.supervisor.config import Control, Metrics
+from feedd.supervisor.config import Config, Control, Metrics
 from feedd.supervisor.control import ControlServer
 from feedd.supervisor.facts import facts_of, pids_of, venue_of_lines
 from feedd.supervisor.figures import ProcessFigures
 from feedd.supervisor.peers import Roles
+from feedd.supervisor.process import BroadcasterHandle, ProcessHandle
 
 if TYPE_CHECKING:
     from feedd.metrics.server import MetricsServer
     from feedd.supervisor.run import Supervisor
 
-__all__ = ["Operations"]
+__all__ = ["Operations", "broadcaster_plan", "health_of"]
+
+BROADCASTER_STOP_S = 2.0
+
+
+def broadcaster_plan(config: Config) -> BroadcasterPlan | None:
+    """None when no market data is wanted over ZeroMQ."""
+    zmq = config.zmq
+    if not (zmq.enabled and zmq.data):
+        return None
+    return BroadcasterPlan(
+        directory=str(config.instance.path),
+        bind=config.data_address,
+        upstream=config.zmq_address,
+        send_hwm=zmq.send_hwm,
+        interval_s=zmq.interval_ms / 1_000,
+        trades=zmq.trades,
+        tcp=zmq.tcp,
+        curve_credentials=zmq.curve_credentials,
+        curve_allowed=zmq.curve_allowed,
+        log_level=config.log.level,
+        log_format=config.log.format,
+    )
+
+
+def health_of(handle: ProcessHandle) -> dict[str, Any]:
+    """What every ``health.*`` message says of a process."""
+    return {
+        "state": handle.state.value,
+        "pid": handle.pid,
+        "restarts": handle.restarts,
+        "last_exit": handle.last_exit,
+    }
 
 
 class Operations:
@@ -30,6 +65,8 @@ class Operations:
         self._figures = ProcessFigures()
         self.metrics: MetricsServer | None = None
         self.control: ControlServer | None = None
+        self.broadcaster: BroadcasterHandle | None = None
+        self._broadcaster_life: asyncio.Task[None] | None = None
 
     async def start(self, gid: int | None) -> None:
         """Open every endpoint that the configuration wants; ``gid`` is the readers' group."""
@@ -68,12 +105,44 @@ class Operations:
         if self.control is not None:
             self.control.set_roles(Roles(settings.operate_users, settings.operate_groups))
 
+    def open_broadcaster(self, config: Config) -> None:
+        """Start the process that publishes market data, when it is wanted."""
+        # a process that was killed leaves its socket, and a client would wait there
+        Path(config.data_address.removeprefix("ipc://")).unlink(missing_ok=True)
+        plan = broadcaster_plan(config)
+        if plan is not None:
+            handle = BroadcasterHandle(plan, self._broadcaster_changed)
+            self.broadcaster = handle
+            self._broadcaster_life = self._supervisor.spawn(handle.run())
+
+    async def close_broadcaster(self) -> None:
+        """End it in order; one that hangs is killed."""
+        if self.broadcaster is None or self._broadcaster_life is None:
+            return
+        self.broadcaster.stop()
+        done, _ = await asyncio.wait({self._broadcaster_life}, timeout=BROADCASTER_STOP_S)
+        if not done:
+            self.broadcaster.kill()
+            await asyncio.wait({self._broadcaster_life}, timeout=1.0)
+        self.broadcaster = self._broadcaster_life = None
+
+    async def change_broadcaster(self, config: Config) -> None:
+        await self.close_broadcaster()
+        self.open_broadcaster(config)
+
+    def _broadcaster_changed(self) -> None:
+        handle, publisher = self.broadcaster, self._supervisor.broadcast
+        if handle is not None and publisher is not None:
+            publisher.send("health.broadcaster", health_of(handle))
+
     async def facts(self) -> Facts:
         """What the supervisor knows; /proc is read in a thread."""
         figures = await asyncio.to_thread(self._figures.look, pids_of(self._supervisor))
         return facts_of(self._supervisor, figures)
 
     async def close(self) -> None:
+        if self.broadcaster is not None:
+            self.broadcaster.kill()
         if self.control is not None:
             await self.control.close()
             self.control = None

@@ -1,4 +1,4 @@
-"""One reader process as its supervisor sees it: spawn, watch, restart inside a budget."""
+"""The daemon's processes as their supervisor sees them: spawn, watch, restart inside a budget."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from feedd.broadcaster.plan import BroadcasterPlan
 from feedd.clock import SECOND_NS, monotonic_ns
 from feedd.errors import ShmError
 from feedd.reader.pipe import Pipe
@@ -23,10 +24,17 @@ from feedd.reader.plan import ReaderPlan
 from feedd.shm.ring import RingReader
 from feedd.supervisor.notify import without_notify
 
-__all__ = ["ReaderHandle", "ReaderState", "RestartBudget"]
+__all__ = [
+    "BroadcasterHandle",
+    "ProcessHandle",
+    "ReaderHandle",
+    "ReaderState",
+    "RestartBudget",
+]
 
 HEARTBEAT_MAX_S = 2.0
 START_MAX_S = 20.0
+BEAT_MAX_S = 5.0
 WATCH_S = 0.1
 STOP_S = 3.0
 RESTARTS_MAX = 5
@@ -61,38 +69,40 @@ class RestartBudget:
         return pause
 
 
-class ReaderHandle:
-    """Keeps one reader alive. ``on_message(handle, message, body)`` gets what it asks for."""
+class ProcessHandle:
+    """Keeps one process alive. ``on_message(message, body)`` gets what it asks for."""
+
+    module = ""
 
     def __init__(
         self,
-        plan: ReaderPlan,
-        on_message: Callable[[ReaderHandle, dict[str, Any], bytes], None],
-        on_change: Callable[[ReaderHandle], None],
+        name: str,
+        on_message: Callable[[dict[str, Any], bytes], None],
+        on_change: Callable[[], None],
     ) -> None:
-        self.plan = plan
-        self.number = plan.reader
+        self.name = name
         self.state = ReaderState.STOPPED
         self.restarts = 0
         self.pid = 0
         self.last_exit = ""
-        self.heartbeat_ns = 0
-        """The reader's own heartbeat (monotonic) as last seen in shared memory; 0: none yet."""
-        self._on_message = on_message
-        self._on_change = on_change
+        self._tell_message = on_message
+        self._tell_change = on_change
         self._budget = RestartBudget()
         self._pipe: Pipe | None = None
         self._stopping = False
         self._again = False  # the coming end was asked for: start anew, at no cost to the budget
         self._process: asyncio.subprocess.Process | None = None
 
+    def first_message(self) -> dict[str, Any]:
+        """What a new process is told: its plan."""
+        raise LookupError(f"{self.name} has no plan")
+
+    async def watch(self) -> None:
+        """SIGKILL when the process hangs; until cancelled."""
+
     def send(self, message: dict[str, Any], body: bytes | None = None) -> None:
         if self._pipe is not None:
             self._pipe.send(message, body)
-
-    def update_plan(self, plan: ReaderPlan) -> None:
-        """What the next process of this reader will be told."""
-        self.plan = plan
 
     async def run(self) -> None:
         """Start, watch and restart until ``stop`` or until the budget is spent."""
@@ -106,8 +116,8 @@ class ReaderHandle:
             pause = self._budget.next_pause_s(monotonic_ns())
             if pause is None:
                 log.error(
-                    "reader %d ended %d times in %.0f s: given up, the others go on (last: %s)",
-                    self.number,
+                    "%s ended %d times in %.0f s: given up, the others go on (last: %s)",
+                    self.name,
                     RESTARTS_MAX + 1,
                     RESTART_WINDOW_S,
                     self.last_exit,
@@ -116,7 +126,7 @@ class ReaderHandle:
                 return
             self.restarts += 1
             self._set(ReaderState.WAITING)
-            log.warning("reader %d: %s; restart in %.2f s", self.number, self.last_exit, pause)
+            log.warning("%s: %s; restart in %.2f s", self.name, self.last_exit, pause)
             await asyncio.sleep(pause)
         self._set(ReaderState.STOPPED)
 
@@ -151,17 +161,16 @@ class ReaderHandle:
     def _set(self, state: ReaderState) -> None:
         if state is not self.state:
             self.state = state
-            self._on_change(self)
+            self._tell_change()
 
     async def _one_life(self) -> None:
         self._set(ReaderState.STARTING)
-        self.heartbeat_ns = 0
         ours, theirs = socket.socketpair()
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "feedd.reader",
+                self.module,
                 str(theirs.fileno()),
                 str(os.getpid()),
                 pass_fds=(theirs.fileno(),),
@@ -177,11 +186,11 @@ class ReaderHandle:
         self._process, self.pid = process, process.pid
         pipe = await Pipe.over(ours)
         self._pipe = pipe
-        pipe.send({"op": "plan", "plan": msgspec.to_builtins(self.plan)})
+        pipe.send(self.first_message())
         if self._stopping:
             self._signal(signal.SIGTERM)
         receiver = asyncio.create_task(self._receive(pipe))
-        watcher = asyncio.create_task(self._watch())
+        watcher = asyncio.create_task(self.watch())
         status = await process.wait()
         watcher.cancel()
         # what it still wrote before its end; the pipe of a dead process ends by itself
@@ -203,12 +212,43 @@ class ReaderHandle:
                 self._set(ReaderState.RUNNING)
                 continue
             try:
-                self._on_message(self, message, body)
+                self._tell_message(message, body)
             except Exception:
-                log.exception("reader %d: its message %r failed", self.number, message.get("op"))
+                log.exception("%s: its message %r failed", self.name, message.get("op"))
 
-    async def _watch(self) -> None:
+    def _kill_hung(self, what: str, limit_s: float) -> None:
+        log.error("%s: %s for %.0f s: killed", self.name, what, limit_s)
+        self._signal(signal.SIGKILL)
+
+
+class ReaderHandle(ProcessHandle):
+    """A reader; ``on_message(handle, message, body)`` gets what it asks for."""
+
+    module = "feedd.reader"
+
+    def __init__(
+        self,
+        plan: ReaderPlan,
+        on_message: Callable[[ReaderHandle, dict[str, Any], bytes], None],
+        on_change: Callable[[ReaderHandle], None],
+    ) -> None:
+        super().__init__(
+            f"reader {plan.reader}",
+            lambda message, body: on_message(self, message, body),
+            lambda: on_change(self),
+        )
+        self.plan = plan
+        """What the next process of this reader will be told."""
+        self.number = plan.reader
+        self.heartbeat_ns = 0
+        """The reader's own heartbeat (monotonic) as last seen in shared memory; 0: none yet."""
+
+    def first_message(self) -> dict[str, Any]:
+        return {"op": "plan", "plan": msgspec.to_builtins(self.plan)}
+
+    async def watch(self) -> None:
         """SIGKILL when the heartbeat in shared memory stops."""
+        self.heartbeat_ns = 0
         started = monotonic_ns()
         try:
             with RingReader(self.plan.directory, self.number) as ring:
@@ -220,12 +260,43 @@ class ReaderHandle:
                     since = max(self.heartbeat_ns, started) if running else started
                     limit = HEARTBEAT_MAX_S if running else START_MAX_S
                     if now - since > limit * SECOND_NS:
-                        what = "no heartbeat" if running else "not ready"
-                        log.error("reader %d: %s for %.0f s: killed", self.number, what, limit)
-                        self._signal(signal.SIGKILL)
+                        self._kill_hung("no heartbeat" if running else "not ready", limit)
                         return
         except ShmError as exc:
-            log.error("reader %d: its ring cannot be watched: %s", self.number, exc)
+            log.error("%s: its ring cannot be watched: %s", self.name, exc)
+
+
+class BroadcasterHandle(ProcessHandle):
+    """The broadcaster; its figures come with its beats."""
+
+    module = "feedd.broadcaster"
+
+    def __init__(self, plan: BroadcasterPlan, on_change: Callable[[], None]) -> None:
+        super().__init__("broadcaster", self._on_beat, on_change)
+        self.plan = plan
+        self.figures: dict[str, int] = {}
+        self._beat_at = 0
+
+    def first_message(self) -> dict[str, Any]:
+        return {"op": "plan", "plan": msgspec.to_builtins(self.plan)}
+
+    def _on_beat(self, message: dict[str, Any], _: bytes) -> None:
+        if message.pop("op", "") == "beat":
+            self._beat_at = monotonic_ns()
+            self.figures = message
+
+    async def watch(self) -> None:
+        """SIGKILL when no beat comes over the pipe."""
+        self.figures = {}
+        started = self._beat_at = monotonic_ns()
+        while True:
+            await asyncio.sleep(WATCH_S)
+            running = self.state is ReaderState.RUNNING
+            limit = BEAT_MAX_S if running else START_MAX_S
+            since = self._beat_at if running else started
+            if monotonic_ns() - since > limit * SECOND_NS:
+                self._kill_hung("no beat" if running else "not ready", limit)
+                return
 
 
 def _exit_text(status: int) -> str:

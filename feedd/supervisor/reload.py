@@ -31,6 +31,7 @@ EFFECTS: tuple[tuple[str, Effect], ...] = (
     ("control.operate_*", Effect.LIVE),
     ("metrics.*", Effect.LIVE),
     ("venues.*.instruments", Effect.LIVE),
+    *((f"zmq.{key}", Effect.LIVE) for key in ("data", "trades", "interval_ms", "tcp", "curve_*")),
     ("*", Effect.RESTART),
 )
 """The first pattern that fits a key decides."""

@@ -78,6 +78,8 @@ class Reloader:
             await supervisor.operations.change_metrics(new.metrics)
         if "control" in keys:
             supervisor.operations.change_roles(new.control)
+        if "zmq" in keys:
+            await supervisor.operations.change_broadcaster(new)
         if "log" in keys:
             supervisor.set_log(new.log.level, new.log.format)
         supervisor.config = new

@@ -18,18 +18,18 @@ from pathlib import Path
 from typing import Any
 
 from feedd import venues
+from feedd.broadcaster.publisher import Publisher
 from feedd.clock import monotonic_ns, now_ns
 from feedd.errors import Exit, FeeddError, StartError, VenueError
 from feedd.logs import flush_suppressed, setup_logging
 from feedd.shm.directory import Lock, create_directory, lock_path
 from feedd.supervisor.actions import with_log
-from feedd.supervisor.broadcast import Broadcast
 from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import Config
 from feedd.supervisor.fetch import Fetcher, fill_url
 from feedd.supervisor.follow import Follower
 from feedd.supervisor.keeper import PlanKeeper
-from feedd.supervisor.operations import Operations
+from feedd.supervisor.operations import Operations, health_of
 from feedd.supervisor.plan import make_plan
 from feedd.supervisor.process import ReaderHandle, ReaderState
 from feedd.supervisor.reference import choose, fetch_reference, rest_base
@@ -79,7 +79,7 @@ class Supervisor:
         self.readers: dict[int, ReaderHandle] = {}
         self.keeper = PlanKeeper(self)
         self.registry: Registry | None = None
-        self.broadcast: Broadcast | None = None
+        self.broadcast: Publisher | None = None
         self.permits: PermitDesk | None = None
         self._feeds: list[StatusFeed] = []
         self.followers: list[Follower] = []
@@ -109,7 +109,7 @@ class Supervisor:
             ) from exc
         with Lock(lock_path(self.directory)):
             try:
-                waiting = self._spawn(self.service.starting())
+                waiting = self.spawn(self.service.starting())
                 started = await self._unless_stopped(self._start(state, gid))
                 waiting.cancel()
                 if not started:
@@ -145,7 +145,7 @@ class Supervisor:
         if self._terminal and not has_terminal():
             self._on_stop_signal()
         elif self.service.ready:
-            self._spawn(self._reload())
+            self.spawn(self._reload())
 
     async def _reload(self) -> None:
         with contextlib.suppress(FeeddError):  # said in the log
@@ -168,7 +168,7 @@ class Supervisor:
         prepare_segments(self.directory, plans, gid)
         self.keeper.begin(plans, chosen)
         if config.zmq.enabled:
-            self.broadcast = Broadcast(config.zmq_address, config.zmq.send_hwm)
+            self.broadcast = Publisher([config.zmq_address], config.zmq.send_hwm, "supervisor")
         for plan in plans:
             handle = ReaderHandle(plan, self._on_message, self._on_change)
             self.readers[plan.reader] = handle
@@ -188,16 +188,17 @@ class Supervisor:
         return Follower(venue, base, fetcher, self.registry, infos, self.keeper.on_listing)
 
     async def _serve(self) -> int:
-        lives = [self._spawn(reader.run()) for reader in self.readers.values()]
-        self._spawn(self._grant_forever(), vital=True)
-        self._spawn(self._health_forever(), vital=True)
-        self._spawn(self.service.watch(), vital=True)
+        lives = [self.spawn(reader.run()) for reader in self.readers.values()]
+        self.spawn(self._grant_forever(), vital=True)
+        self.spawn(self._health_forever(), vital=True)
+        self.spawn(self.service.watch(), vital=True)
         if self.broadcast is not None:
-            self._spawn(self.broadcast.serve(), vital=True)
-            self._spawn(self._forward_forever(), vital=True)
+            self.spawn(self.broadcast.serve(), vital=True)
+            self.spawn(self._forward_forever(), vital=True)
+        self.operations.open_broadcaster(self.config)
         for follower in self.followers:
-            self._spawn(follower.run())
-        stopped = self._spawn(self._wait_stop())
+            self.spawn(follower.run())
+        stopped = self.spawn(self._wait_stop())
         ended = asyncio.gather(*lives)
         await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.is_set():
@@ -205,6 +206,7 @@ class Supervisor:
             raise StartError("every reader was given up: see the messages above")
         log.info("stopping")
         self.service.stopping()
+        closing = self.spawn(self.operations.close_broadcaster())
         for reader in self.readers.values():
             reader.stop()
         done, _ = await asyncio.wait({ended}, timeout=STOP_S)
@@ -213,6 +215,7 @@ class Supervisor:
             for reader in self.readers.values():
                 reader.kill()
             await asyncio.wait({ended}, timeout=1.0)
+        await asyncio.wait({closing}, timeout=1.0)
         self._forward()
         return Exit.SOFTWARE if self._failure is not None else Exit.OK
 
@@ -233,7 +236,7 @@ class Supervisor:
         if self.registry is not None:
             self.registry.close()
 
-    def _spawn(self, work: Coroutine[Any, Any, Any], *, vital: bool = False) -> asyncio.Task[Any]:
+    def spawn(self, work: Coroutine[Any, Any, Any], *, vital: bool = False) -> asyncio.Task[Any]:
         """Run ``work`` beside the rest; the daemon cannot do without what is ``vital``."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
@@ -260,6 +263,8 @@ class Supervisor:
         setup_logging(level, form)
         for reader in self.readers.values():
             with_log(reader, level, form)
+        if self.operations.broadcaster is not None:
+            with_log(self.operations.broadcaster, level, form)
 
     # -- what readers ask for --------------------------------------------------------------------
 
@@ -268,7 +273,7 @@ class Supervisor:
         if op == "permit" and self.permits is not None:
             self.permits.ask(message["venue"], reader.number, message["line"])
         elif op == "snapshot":
-            self._spawn(
+            self.spawn(
                 self._snapshot(reader, message["venue"], message["symbol"], message["channel"])
             )
         elif op == "unknown":
@@ -326,14 +331,7 @@ class Supervisor:
             return
         self.broadcast.send(
             f"health.reader.{reader.number}",
-            {
-                "reader": reader.number,
-                "state": reader.state.value,
-                "pid": reader.pid,
-                "restarts": reader.restarts,
-                "last_exit": reader.last_exit,
-                "core": reader.plan.core,
-            },
+            {"reader": reader.number, **health_of(reader), "core": reader.plan.core},
         )
 
     async def _forward_forever(self) -> None:

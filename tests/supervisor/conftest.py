@@ -120,11 +120,33 @@ class Daemon:
         until(self.live, 25)
         return self
 
+    def wait_live_lines(self) -> Daemon:
+        """Every connection is up and complete; for channels without books."""
+
+        def up() -> bool:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log()
+            with contextlib.suppress(Exception):
+                lines = [line for r in self.status()["readers"] for line in r["connections"]]
+                return bool(lines) and all(
+                    line["state"] == "up" and line["topics_active"] == line["topics"]
+                    for line in lines
+                )
+            return False
+
+        until(up, 25)
+        return self
+
     def pids(self) -> list[int]:
         """Processes of the readers, from the kernel."""
         assert self.process is not None
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(pid) for pid in path.read_text().split()]
+        found = [int(pid) for pid in path.read_text().split()]
+        return [
+            pid
+            for pid in found
+            if b"feedd.reader" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        ]
 
     def counter(self, name: str) -> int:
         return sum(r["counters"][name] for r in self.status()["readers"])

@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "reader": {"shm", "decode", "book", "venues", "pipeline"},
     "metrics": {"shm", "reader"},
     "control": {"shm", "client"},
+    "broadcaster": {"shm", "client", "reader", "venues"},
     "sim": set(),
     "supervisor": {
         "shm",
@@ -28,6 +29,7 @@ ALLOWED: dict[str, set[str]] = {
         "venues",
         "pipeline",
         "reader",
+        "broadcaster",
         "client",
         "control",
         "metrics",

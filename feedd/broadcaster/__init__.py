@@ -1,0 +1,1 @@
+"""ZeroMQ: the publisher that the supervisor uses, and the broadcaster process for market data."""
