@@ -173,6 +173,30 @@ def resync(ctx: click.Context, instrument: str) -> None:
 
 
 @ctl.command()
+@click.argument("instrument")
+@click.pass_context
+def subscribe(ctx: click.Context, instrument: str) -> None:
+    """Take INSTRUMENT in while everything else goes on.
+
+    It stays until the next restart, or a reload that changes the venue's instruments: write it into
+    the configuration to keep it.
+    """
+    found = _ask(ctx, "subscribe", instrument=instrument)
+    if found is not None:
+        word = "subscribed on" if found["changed"] else "is subscribed already, on"
+        click.echo(f"{instrument}: {word} reader {found['reader']}")
+
+
+@ctl.command()
+@click.argument("instrument", shell_complete=_instruments)
+@click.pass_context
+def unsubscribe(ctx: click.Context, instrument: str) -> None:
+    """Leave INSTRUMENT; the others go on."""
+    if _ask(ctx, "unsubscribe", instrument=instrument):
+        click.echo(f"{instrument}: left")
+
+
+@ctl.command()
 @click.argument("reader", type=click.IntRange(0))
 @click.pass_context
 def restart(ctx: click.Context, reader: int) -> None:

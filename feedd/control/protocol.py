@@ -77,6 +77,19 @@ class Resync(Command, frozen=True, kw_only=True):
     instrument: _Instrument
 
 
+class Subscribe(Command, frozen=True, kw_only=True):
+    """Take one instrument in while everything else goes on; until a restart or a reload that
+    changes the venue's instruments."""
+
+    instrument: _Instrument
+
+
+class Unsubscribe(Command, frozen=True, kw_only=True):
+    """Leave one instrument; its board row is free again after a rest."""
+
+    instrument: _Instrument
+
+
 class Restart(Command, frozen=True, kw_only=True):
     """End one reader process in order and start it again; its streams are interrupted."""
 
@@ -107,6 +120,8 @@ COMMANDS: dict[str, tuple[type[Command], Role]] = {
     "reload": (Reload, Role.OPERATE),
     "log-level": (LogLevel, Role.OPERATE),
     "resync": (Resync, Role.OPERATE),
+    "subscribe": (Subscribe, Role.OPERATE),
+    "unsubscribe": (Unsubscribe, Role.OPERATE),
     "restart": (Restart, Role.OPERATE),
     "rotate": (Rotate, Role.OPERATE),
 }

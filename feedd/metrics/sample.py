@@ -55,12 +55,12 @@ class Sample:
 class Sampler:
     """Reads one instance. ``venue_of[reader][line]`` names the venue of each planned connection.
 
-    Not thread-safe: one caller at a time.
+    Not thread-safe: one caller at a time, and ``venue_of`` is exchanged between two samples only.
     """
 
     def __init__(self, directory: Path, venue_of: Mapping[int, Mapping[int, str]]) -> None:
         self._directory = directory
-        self._venue_of = venue_of
+        self.venue_of = venue_of
         self._counters = CountersReader(directory)
         self._instruments = InstrumentsReader(directory)
         self._boards: dict[int, BoardReader] = {}
@@ -93,7 +93,7 @@ class Sampler:
     def _lines(self, number: int) -> dict[str, npt.NDArray[Any]]:
         slots = self._counters.connections(number)
         by_venue: dict[str, list[int]] = {}
-        for line, venue in self._venue_of.get(number, {}).items():
+        for line, venue in self.venue_of.get(number, {}).items():
             by_venue.setdefault(venue, []).append(line)
         return {venue: slots[lines] for venue, lines in by_venue.items()}
 

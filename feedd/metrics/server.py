@@ -32,7 +32,7 @@ class MetricsServer:
     """Serves samples of ``sampler``, with what ``facts`` adds."""
 
     def __init__(self, sampler: Sampler, facts: Callable[[], Awaitable[Facts]]) -> None:
-        self._sampler = sampler
+        self.sampler = sampler
         self._facts = facts
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.StreamWriter] = set()
@@ -98,7 +98,7 @@ class MetricsServer:
         async with self._lock:
             now = monotonic_ns()
             if self._last is None or now - self._last_at > FRESH_S * SECOND_NS:
-                self._last = await asyncio.to_thread(self._sampler.sample, await self._facts())
+                self._last = await asyncio.to_thread(self.sampler.sample, await self._facts())
                 self._last_at = now
             return self._last
 
@@ -112,7 +112,7 @@ class MetricsServer:
             await self._server.wait_closed()
             self._server = None
         async with self._lock:  # a sample that a thread is taking ends first
-            self._sampler.close()
+            self.sampler.close()
 
 
 def _accept(head: bytes) -> str:

@@ -43,6 +43,8 @@ class Actions:
             "snapshot": self.snapshot,
             "log-level": self.log_level,
             "resync": self.resync,
+            "subscribe": self.subscribe,
+            "unsubscribe": self.unsubscribe,
             "restart": self.restart,
             "rotate": self.rotate,
             "config": self.config,
@@ -122,6 +124,16 @@ class Actions:
         venue, _, symbol = command.instrument.partition(":")
         reader.send({"op": "resync", "venue": venue, "symbol": symbol})
         return {"reader": reader.number}
+
+    async def subscribe(self, command: Command) -> dict[str, Any]:
+        assert isinstance(command, protocol.Subscribe)  # noqa: S101 - the table says so
+        changed = self._supervisor.keeper.subscribe(command.instrument)
+        return {"reader": self._supervisor.placed(command.instrument), "changed": changed}
+
+    async def unsubscribe(self, command: Command) -> dict[str, Any]:
+        assert isinstance(command, protocol.Unsubscribe)  # noqa: S101 - the table says so
+        self._supervisor.keeper.unsubscribe(command.instrument)
+        return {"instrument": command.instrument}
 
     async def restart(self, command: Command) -> dict[str, Any]:
         assert isinstance(command, protocol.Restart)  # noqa: S101 - the table says so

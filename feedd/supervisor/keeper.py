@@ -142,6 +142,38 @@ class PlanKeeper:
             [symbol for symbol in there if symbol not in wanted],
         )
 
+    # -- what operators ask for ------------------------------------------------------------------
+
+    def subscribe(self, name: str) -> bool:
+        """Take one instrument in; False when it is there already. Raises ``ConfigError``."""
+        venue, _, symbol = name.partition(":")
+        if venue not in self._supervisor.config.venues:
+            known = ", ".join(self._supervisor.config.venues)
+            raise ConfigError(
+                f"{name}: this daemon holds no connection to {venue}, only to {known}"
+            )
+        if self.live.wants(venue, symbol):
+            return False
+        infos = next(
+            (f.listing.infos for f in self._supervisor.followers if f.listing.venue == venue), []
+        )
+        if infos:  # as an entry of the configuration: an error names what is close
+            (one,) = Selection(venue, (symbol,)).choose(map(listed_of, infos))
+        else:
+            one = Listed(symbol)
+        problems = self.live.trial(venue, [one], [], monotonic_ns())
+        if problems:
+            raise ConfigError(problems)
+        self.follow(venue, [one], [])
+        return True
+
+    def unsubscribe(self, name: str) -> None:
+        """Leave one instrument. Raises ``ConfigError`` when it is not subscribed."""
+        venue, _, symbol = name.partition(":")
+        if venue not in self._supervisor.config.venues or not self.live.wants(venue, symbol):
+            raise ConfigError(f"{name} is not subscribed")
+        self.follow(venue, [], [symbol])
+
     def follow(self, venue: str, add: Iterable[Listed], remove: Iterable[str]) -> None:
         """Subscribe instruments and leave others, while everything else goes on."""
         live, registry = self.live, self._registry

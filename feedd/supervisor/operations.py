@@ -138,6 +138,8 @@ class Operations:
     async def facts(self) -> Facts:
         """What the supervisor knows; /proc is read in a thread."""
         figures = await asyncio.to_thread(self._figures.look, pids_of(self._supervisor))
+        if self.metrics is not None:  # lines come and go while the daemon runs
+            self.metrics.sampler.venue_of = venue_of_lines(self._supervisor)
         return facts_of(self._supervisor, figures)
 
     async def close(self) -> None:

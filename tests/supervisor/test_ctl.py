@@ -143,3 +143,23 @@ def test_completion_knows_instruments(sim: SimHandle, make_daemon: Make) -> None
     ).stdout
     offered = {line.partition(",")[2] for line in out.splitlines()}
     assert offered == {f"deribit:{symbol}" for symbol in sim.instruments["deribit"]}
+
+
+def test_instruments_come_and_go(sim: SimHandle, make_daemon: Make) -> None:
+    symbols = sim.instruments["binance_usdm"]
+    venues = {"binance_usdm": ["depth", "bookTicker"]}
+    chosen = {"binance_usdm": symbols[:1]}
+    daemon = make_daemon(sim, venues=venues, instruments=chosen).wait_live()
+    name = f"binance_usdm:{symbols[1]}"
+    assert "subscribed on reader 0" in ctl(daemon, "subscribe", name)
+    assert "already" in ctl(daemon, "subscribe", name)
+    daemon.wait_live()
+    until(lambda: json.loads(ctl(daemon, "snapshot", name))["book"]["state"] == "live")
+    assert daemon.counter("disconnects") == 0
+    assert daemon.counter("gaps") == 0
+    assert "does not list" in ctl(daemon, "subscribe", "binance_usdm:NOPE", ok=False)
+    assert "holds no connection to okx" in ctl(daemon, "subscribe", "okx:BTC-USDT", ok=False)
+    ctl(daemon, "unsubscribe", name)
+    assert "not subscribed" in ctl(daemon, "unsubscribe", name, ok=False)
+    until(lambda: all(x["topics"] == 2 for x in daemon.status()["readers"][0]["connections"]))
+    assert daemon.counter("disconnects") == 0
