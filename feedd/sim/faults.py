@@ -38,9 +38,11 @@ ACK_STREAM = "!ack"
 NEST_DEPTH = 100_000
 
 _NUMBER = re.compile(
-    rb'(?:"(?:p|ap|b|price|best_bid_price|mark_price)":"?|\[\["(?:new|change|delete)",|\[\[")'
+    rb'(?:"(?:p|ap|b|mp|px|price|price_level|best_bid_price|mark_price|markPx|idxPx|oi|fundingRate|'
+    rb'last|lastPrice|bid)":"?|\[\["(?:new|change|delete|buy|sell)","?|\[\["?)'
     rb"(\d+)"
 )
+"""A price or its like, in the forms of all venues."""
 _ANY_NUMBER = re.compile(rb'[:\[,]"?(\d+)')
 
 

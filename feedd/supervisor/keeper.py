@@ -60,10 +60,16 @@ class PlanKeeper:
     # -- what readers meet ---------------------------------------------------------------------
 
     def on_unknown(self, reader: ReaderHandle, venue: str, symbol: str) -> None:
-        """An id for a symbol that nobody planned; its board row is one of the reader's spares."""
+        """An id for a symbol that nobody planned; its board row is one of the reader's spares.
+
+        One that another reader has stays there and is not answered: this reader hears of it on a
+        topic that several instruments share, and passes it over.
+        """
         name = f"{venue}:{symbol}"
         place = self.live.placed.get(name)
-        if place is None or place.reader != reader.number:
+        if place is not None and place.reader != reader.number:
+            return
+        if place is None:
             try:
                 self._registry.add([name])
             except (ShmError, ValueError, OSError) as exc:

@@ -69,6 +69,24 @@ async def test_unknown_symbols_get_ids_and_rows(tmp_path: Path) -> None:
     registry.close()
 
 
+async def test_what_another_reader_has_stays_there(tmp_path: Path) -> None:
+    """A topic that several instruments share brings a reader those of the others."""
+    told.clear()
+    mine = config(tmp_path, count=2)
+    supervisor = Supervisor(mine)
+    registry = supervisor.registry = Registry(tmp_path, tmp_path / "state")
+    registry.add(["deribit:A", "deribit:B"])
+    chosen = {"deribit": [Listed("A", 0), Listed("B", 1)]}
+    plans = make_plan(mine, supervisor.venues, chosen, [None, None])
+    supervisor.keeper.begin(plans, chosen)
+    handles = [Handle(plan, supervisor._on_message, supervisor._on_change) for plan in plans]
+    for handle, symbol in zip(handles, ("B", "A"), strict=True):
+        supervisor._on_message(handle, {"op": "unknown", "venue": "deribit", "symbol": symbol}, b"")
+    assert told == []
+    assert [supervisor.keeper.reader_of(f"deribit:{name}") for name in "AB"] == [0, 1]
+    registry.close()
+
+
 def info(symbol: str, **more: Any) -> InstrumentInfo:
     known: dict[str, Any] = {"kind": InstrumentKind.OPTION, "status": InstrumentStatus.ACTIVE}
     return InstrumentInfo(venue="deribit", symbol=symbol, **{**known, **more})
