@@ -363,7 +363,7 @@ class TestBitMEX:
     def test_a_crossed_book_is_a_gap(self) -> None:
         partial = self.table("partial", self.row(1, "Buy", size=5, price=10))
         cross = self.table("insert", self.row(2, "Sell", size=5, price=10))
-        assert said(run("bitmex", partial, cross, cross)) == ["snapshot", "gap"]
+        assert said(run("bitmex", partial, cross, cross)) == ["snapshot", "delta", "gap"]
 
     def test_a_book_that_starts_empty(self) -> None:
         got = run(

@@ -14,6 +14,7 @@ Where the documents are silent:
   columns: both are ignored. So are ``fte``/``ftu``. BULK_UPDATES is never asked for.
 * A list of lists is a snapshot, a list that starts with a number is one update; an empty list is
   an empty snapshot. Snapshot rows with COUNT 0 are no levels.
+* A best bid that reaches the best ask after a message is a gap of that book.
 * ``cs`` is compared as it comes, for live books. DERIV_PRICE is the middle of the book, not a last
   price: it is left out. SPOT_PRICE is the index.
 * A liquidation row without a price (index 11) announces one and yields nothing. A long position
@@ -27,7 +28,7 @@ from decimal import Decimal
 from itertools import zip_longest
 from typing import Any
 
-from .book import Book, Levels, Update, check
+from .book import Book, Levels, Update, check, on_trusted
 from .checksums import crc32
 from .fields import (
     BadMessage,
@@ -169,10 +170,7 @@ class Bitfinex(Venue):
 
     def _apply(self, act: BookUpdate, frame: Frame) -> list[Record]:
         book = self.books.setdefault(act.name, Book())
-        if act.is_snapshot:
-            out = book.replace(act.update)
-        else:
-            out = book.apply(act.update) if book.state == "live" else []
+        out = on_trusted(book, act.update, act.is_snapshot)
         return book_records(act.name, out, frame.time, frame.ts_recv)
 
     def _compare(self, act: Checksum, frame: Frame) -> list[Record]:

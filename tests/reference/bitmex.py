@@ -6,9 +6,9 @@ Where the documents are silent:
   (older rows have none). Rows are applied in their order.
 * A partial without rows names its instrument in ``filter``: that book is empty, and live.
 * The id of a level stands for a price. A row that brings another price for a known id moves the
-  level. An update or delete of an unknown id, or a best bid that reaches the best ask after a
-  message, means that something was lost: a gap for that instrument until the next partial, and no
-  line for this message.
+  level. An update or delete of an unknown id means that something was lost: a gap for that
+  instrument until the next partial, and no line for this message. So does a best bid that reaches
+  the best ask after a message, which has its line.
 * A ``quote`` or ``funding`` partial is the present state and yields records like an insert; a
   ``trade`` partial is past trades. Only an *inserted* liquidation order is a liquidation: later
   messages change or remove it. Its id is the order's.
@@ -20,7 +20,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from .book import Book, Levels, Update, owns
+from .book import Book, Levels, Update, on_trusted, owns
 from .fields import (
     BadMessage,
     Record,
@@ -130,12 +130,7 @@ class BitMEX(Venue):
             asks=sides["asks"],
             source=source,
         )
-        out = book.replace(update) if is_partial else book.apply(update)
-        bid, ask = book.best()
-        if bid is not None and ask is not None and bid[0] >= ask[0]:
-            book.state = "gap"
-            return [("gap", None, None)]
-        return out
+        return on_trusted(book, update, is_partial)
 
     def _window(self, row: dict[str, Any], action: str, ts_recv: int | None) -> list[Record]:
         if action == "delete":
