@@ -218,6 +218,8 @@ class Answers:
             outcome.arm_failed = error
         elif request.kind == "opening":
             outcome.opening_failed = error
+        elif request.kind == "login":
+            outcome.login = not error
         self._ledger.settle(request)
         return outcome
 

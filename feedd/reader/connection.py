@@ -23,6 +23,7 @@ from feedd.reader.line import Line
 from feedd.reader.plan import Line as LinePlan
 from feedd.reader.plan import Stream
 from feedd.reader.session import Action, Activity, Do, LineSession, State
+from feedd.reader.signing import Signer
 from feedd.reader.topics import TopicState
 from feedd.records import Event, Scope
 from feedd.venues.schema import Venue
@@ -48,7 +49,13 @@ class Connection:
     """One line of one venue; runs in the reader's event loop."""
 
     def __init__(
-        self, host: Host, venue: Venue, handle: int, plan: LinePlan, context: ssl.SSLContext | None
+        self,
+        host: Host,
+        venue: Venue,
+        handle: int,
+        plan: LinePlan,
+        context: ssl.SSLContext | None,
+        signer: Signer | None = None,
     ) -> None:
         self.host = host
         self.venue = venue
@@ -61,6 +68,7 @@ class Connection:
             [stream.wanted for stream in plan.streams],
             rng=random.Random(),
             quiet=plan.quiet,
+            signer=signer,
         )
         endpoints = {endpoint.name: endpoint for endpoint in venue.session.endpoints}
         self._headers = endpoints[plan.endpoint].headers if plan.endpoint in endpoints else {}

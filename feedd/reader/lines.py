@@ -13,6 +13,7 @@ from feedd.reader.connection import Connection, Host
 from feedd.reader.net import tls_context
 from feedd.reader.plan import Line, PlanChange, ReaderPlan, Stream, VenueSlice
 from feedd.reader.session import STALL_NS
+from feedd.reader.signing import Signer, signer_of
 from feedd.reader.slots import Numbers, Slot
 from feedd.shm.layout import CONNECTIONS
 from feedd.venues.schema import Venue
@@ -28,6 +29,7 @@ class _Venue:
     described: Venue
     handle: int
     ca_file: str | None
+    signer: Signer | None
     context: ssl.SSLContext | None = None
 
 
@@ -44,8 +46,10 @@ class Lines:
         self._tick_at = self._watch_at = 0
 
     def add_venue(self, part: VenueSlice, venue: Venue, handle: int) -> None:
-        """The venue's lines as planned, not started yet."""
-        self._venues[part.name] = _Venue(venue, handle, part.ca_file)
+        """The venue's lines as planned, not started yet. Raises ``ConfigError`` for credentials
+        that are not there or cannot sign."""
+        signer = None if part.credentials is None else signer_of(venue, part.credentials)
+        self._venues[part.name] = _Venue(venue, handle, part.ca_file, signer)
         for line in part.lines:
             self._add(part.name, line)
 
@@ -55,7 +59,9 @@ class Lines:
             mine.context = tls_context(mine.ca_file)
 
         def make(plan: Line) -> Connection:
-            return Connection(self._host, mine.described, mine.handle, plan, mine.context)
+            return Connection(
+                self._host, mine.described, mine.handle, plan, mine.context, mine.signer
+            )
 
         slot = Slot(line, make, self._numbers)
         self._slots[slot.row] = slot

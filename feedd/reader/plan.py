@@ -70,6 +70,8 @@ class VenueSlice(msgspec.Struct, frozen=True):
     ca_file: str | None
     instruments: tuple[Instrument, ...]
     lines: tuple[Line, ...]
+    credentials: str | None = None
+    """Where the keys for a login are: their place, never they themselves."""
 
 
 class ReaderPlan(msgspec.Struct, frozen=True):

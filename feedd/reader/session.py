@@ -16,16 +16,17 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from enum import StrEnum
-from typing import NamedTuple
+from typing import Any
 
 import orjson
 
 from feedd.clock import SECOND_NS, now_ns
+from feedd.reader.actions import Action, Activity, Counts, Do, State
 from feedd.reader.answers import matches
 from feedd.reader.backoff import Backoff
+from feedd.reader.login import Login, Verdict, words_of
 from feedd.reader.pulse import Probe, Pulse
+from feedd.reader.signing import Signer
 from feedd.reader.subscriptions import Subscriptions
 from feedd.reader.topics import Outcome, SendWindow, TopicState, Wanted
 from feedd.venues.session_schema import Notice, Session
@@ -37,66 +38,7 @@ CLOSE_TIMEOUT_NS = 2 * SECOND_NS
 QUIET_FACTOR = 10  # a line that may be silent is good after this many times sustained_s
 ROTATE_EARLIEST, ROTATE_LATEST, ROTATE_END = 0.85, 0.95, 0.985
 ROTATE_WITHIN_S = 30.0
-
-
-class State(StrEnum):
-    IDLE = "idle"
-    PERMIT = "permit"  # waiting for the supervisor's leave to connect
-    CONNECTING = "connecting"
-    UP = "up"
-    CLOSING = "closing"
-    BACKOFF = "backoff"
-    STOPPED = "stopped"
-
-
-class Do(StrEnum):
-    """What the owner must do."""
-
-    PERMIT = "permit"  # ask the supervisor for a connect permit
-    CONNECT = "connect"
-    SEND = "send"  # data: one text message
-    PING = "ping"
-    CLOSE = "close"  # code, text: send a close frame, then disconnect
-    ABORT = "abort"  # disconnect without ceremony
-    REPLACE = "replace"  # text: why; open another connection, then retire this one
-    LINE_UP = "line_up"
-    LINE_DOWN = "line_down"  # text: why
-    STALE = "stale"  # text: no data for too long
-    DISTRUST = "distrust"  # text: the venue says that its data cannot be trusted now
-    SUBSCRIBED = "subscribed"  # topic: the venue sends it from now on
-    SUBSCRIBE_FAILED = "subscribe_failed"  # topic, text
-    NOTICE = "notice"  # text: something an operator should see
-
-
-@dataclass(slots=True, frozen=True)
-class Action:
-    do: Do
-    data: bytes = b""
-    text: str = ""
-    topic: str = ""
-    code: int = 0
-
-
-class Activity(NamedTuple):
-    """Counters of the line since its connection opened; only changes between ticks matter."""
-
-    frames: int = 0  # frames of any kind
-    data: int = 0  # messages with market data
-    pongs: int = 0  # answers to our pings
-    pongs_sent: int = 0  # answers to the venue's pings
-
-
-@dataclass(slots=True)
-class Counts:
-    connects: int = 0
-    disconnects: int = 0
-    rotations: int = 0
-    connect_failures: int = 0
-    subscribe_errors: int = 0
-    pings_sent: int = 0
-    heartbeats_answered: int = 0
-    control_unknown: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
+LOGIN_PAUSE_S = 60.0
 
 
 class LineSession:
@@ -111,9 +53,10 @@ class LineSession:
         quiet: bool = False,
         backoff: Backoff | None = None,
         wall: Callable[[], int] = now_ns,
+        signer: Signer | None = None,
     ) -> None:
         self.venue = venue
-        self.subscriptions = Subscriptions(venue, topics, wall)
+        self.subscriptions = Subscriptions(venue, topics, wall, signer)
         self.state = State.IDLE
         self.counts = Counts()
         self._rng = rng
@@ -132,6 +75,8 @@ class LineSession:
         self._seen = Activity()
         self._data_at = self._data_since = 0
         self._pulse = Pulse(venue.heartbeat)
+        self._login = Login(venue.auth)
+        self._stay_away_s: float | None = None
         self._texts = {text.encode() for text in venue.heartbeat.control_texts}
         self._reply_text = (venue.heartbeat.reply_text or "").encode()
         self._rotate_at = self._rotate_end = 0
@@ -187,13 +132,22 @@ class LineSession:
             self._rotate_at = now + int(life_ns * share)
             self._rotate_end = now + int(life_ns * ROTATE_END)
         self.subscriptions.restart(now)
-        out = [Action(Do.LINE_UP)]
-        first = self.subscriptions.opening(now)
-        arm = self.subscriptions.arm(now)
-        for data in [arm, *first] if arm is not None else first:
-            self._window.note(now)
-            out.append(Action(Do.SEND, data))
+        self._stay_away_s = None
+        login, arm = self.subscriptions.login(now), self.subscriptions.arm(now)
+        self._login.begin(now, wanted=login is not None)
+        out = [Action(Do.LINE_UP), *self._send(now, login), *self._send(now, arm)]
+        return out + (self._open(now) if login is None else [])
+
+    def _open(self, now: int) -> list[Action]:
+        """Everything that comes after the login, if there is one."""
+        out = [a for data in self.subscriptions.opening(now) for a in self._send(now, data)]
         return out + self._pump(now)
+
+    def _send(self, now: int, data: bytes | None) -> list[Action]:
+        if data is None:
+            return []
+        self._window.note(now)
+        return [Action(Do.SEND, data)]
 
     def connect_failed(
         self, now: int, reason: str, retry_after_s: float | None = None
@@ -221,7 +175,7 @@ class LineSession:
             return [*out, Action(Do.PERMIT)]
         if not self._reason:
             out += self._failed(self.subscriptions.lost(now))
-        self._wait(now, None)
+        self._wait(now, self._stay_away_s)
         return out
 
     def control(self, now: int, data: bytes) -> list[Action]:
@@ -244,8 +198,14 @@ class LineSession:
         if any(all(matches(message, match) for match in form) for form in beat.reply_when):
             self._ponged(self._pulse.app)
             return []
+        if self._login.waiting:
+            verdict = self._login.judge(message)
+            if verdict is not Verdict.NONE:
+                return self._logged_in(now, verdict is Verdict.ACCEPTED, message)
         outcome = self.subscriptions.answer(now, message)
         if outcome is not None:
+            if outcome.login is not None and self._login.waiting:
+                return self._logged_in(now, outcome.login, message)
             return self._settle(now, outcome) + self._pump(now)
         for notice in self.venue.notices:
             if all(matches(message, match) for match in notice.when):
@@ -325,6 +285,7 @@ class LineSession:
         """Ages are the venue's fault only while we were looking."""
         self._data_at += stall
         self._pulse.shift(stall)
+        self._login.shift(stall)
         self.subscriptions.shift(stall)
 
     def _observe(self, now: int, seen: Activity) -> None:
@@ -352,6 +313,8 @@ class LineSession:
         dead = self._pulse.dead(now)
         if dead:
             return self._leave(now, Do.ABORT, dead)
+        if self._login.overdue(now):
+            return self._locked_out(now, "no answer to the login")
         age = now - self._data_at
         if not self.quiet and age >= health.data_age_max_s * SECOND_NS:
             reason = f"no data for {health.data_age_max_s:g} s"
@@ -388,7 +351,22 @@ class LineSession:
     # -- helpers -------------------------------------------------------------------------------
 
     def _pump(self, now: int) -> list[Action]:
+        if self._login.waiting:
+            return []
         return [Action(Do.SEND, data) for data in self.subscriptions.pump(now, self._window)]
+
+    def _logged_in(self, now: int, accepted: bool, message: Any) -> list[Action]:
+        if not accepted:
+            return self._locked_out(now, f"login refused: {words_of(message)}")
+        self._login.done()
+        return self._open(now)
+
+    def _locked_out(self, now: int, reason: str) -> list[Action]:
+        """The same key again at once would be refused again: stay away for a while."""
+        self._login.done()
+        self.counts.login_failures += 1
+        self._stay_away_s = LOGIN_PAUSE_S
+        return [Action(Do.NOTICE, text=reason), *self._leave(now, Do.CLOSE, reason)]
 
     def _settle(self, now: int, outcome: Outcome) -> list[Action]:
         out = [Action(Do.SUBSCRIBED, topic=name) for name in outcome.accepted]
@@ -432,6 +410,8 @@ class LineSession:
 
     def _unknown(self, data: bytes) -> list[Action]:
         self.counts.control_unknown += 1
+        if self._login.waiting:  # it may repeat what we sent
+            return [Action(Do.NOTICE, text="message without a meaning during the login")]
         shown = data[:200].decode("utf-8", "backslashreplace")
         return [Action(Do.NOTICE, text=f"message without a meaning here: {shown}")]
 

@@ -15,6 +15,7 @@ import orjson
 
 from feedd.clock import SECOND_NS, now_ns
 from feedd.reader.answers import Answers
+from feedd.reader.signing import Signer
 from feedd.reader.topics import Ledger, Outcome, Request, SendWindow, Topic, TopicState, Wanted
 from feedd.venues.session_schema import Session
 from feedd.venues.templates import echoes, fill_template, placeholders
@@ -37,9 +38,11 @@ class Subscriptions:
         venue: Session,
         wanted: Iterable[str | Wanted],
         wall: Callable[[], int] = now_ns,
+        signer: Signer | None = None,
     ) -> None:
         self._venue = venue
         self._wall = wall
+        self._signer = signer
         self._next_id = venue.subscribe.id_first
         self._ledger = Ledger(venue, wanted)
         self._answers = Answers(self._ledger)
@@ -140,6 +143,13 @@ class Subscriptions:
             self._request(now, "opening", template, ())
             for template in self._venue.subscribe.opening
         ]
+
+    def login(self, now: int) -> bytes | None:
+        """The login message, when there are credentials and the venue wants one."""
+        auth = self._venue.auth
+        if auth is None or auth.request is None or self._signer is None:
+            return None
+        return self._request(now, "login", auth.request, (), self._signer(self._wall()))
 
     def arm(self, now: int) -> bytes | None:
         """The request that asks the venue for heartbeats, if it wants one."""
@@ -266,8 +276,19 @@ class Subscriptions:
             topic.request = str(number)
         # without a number nothing can answer those that concern no topic
         if topics or "id" in placeholders(template):
-            self._ledger.keep(Request(str(number), kind, names, now, message))
-        return orjson.dumps(message)
+            kept = {} if kind == "login" else message
+            self._ledger.keep(Request(str(number), kind, names, now, kept))
+        return orjson.dumps(message | self._signed(values) if topics else message)
+
+    def _signed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """What a venue wants beside every subscription of somebody with credentials."""
+        auth = self._venue.auth
+        if auth is None or not auth.subscribe or self._signer is None:
+            return {}
+        filled: dict[str, Any] = fill_template(
+            auth.subscribe, {**values, **self._signer(self._wall())}
+        )
+        return filled
 
     def _stream_values(self, topics: tuple[Topic, ...]) -> dict[str, Any]:
         group, first = self._venue.subscribe.group, topics[0]

@@ -67,7 +67,7 @@ class Topic:
 @dataclass(slots=True)
 class Request:
     key: str
-    kind: str  # subscribe | unsubscribe | arm | reply | opening
+    kind: str  # subscribe | unsubscribe | arm | reply | opening | login
     topics: tuple[str, ...]
     sent_at: int
     message: dict[str, Any]
@@ -84,6 +84,7 @@ class Outcome:
     failed: list[tuple[str, str]] = field(default_factory=list)
     arm_failed: str = ""
     opening_failed: str = ""
+    login: bool | None = None  # the answer to a login, if it is one: accepted or not
 
 
 class SendWindow:

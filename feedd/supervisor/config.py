@@ -32,6 +32,7 @@ from feedd.limits import (
     RING_SLOTS_MIN,
 )
 from feedd.reader.net import is_loopback, tls_context
+from feedd.reader.signing import signer_of
 from feedd.shm.directory import default_directory
 from feedd.supervisor.select import Entry
 from feedd.toml_lint import Issue, parse
@@ -121,6 +122,10 @@ class VenueConfig(_Base, frozen=True, kw_only=True):
     """The same for REST addresses."""
     ca_file: str | None = None
     """Certificate authority to trust for this venue, instead of the system's."""
+    credentials: str | None = None
+    """Keys for a login, where the venue wants one for what is public: the name of a systemd
+    credential, or the absolute path of a file of mode 0600. Lines ``key = "..."``,
+    ``secret = "..."`` and where needed ``passphrase = "..."``."""
     reference: bool = True
     """Fetch the venue's list of instruments."""
     depth: Annotated[int, msgspec.Meta(ge=32, le=4096)] = BOOK_DEPTH_DEFAULT
@@ -371,6 +376,11 @@ def _venue_issues(name: str, config: VenueConfig) -> Iterator[Issue]:
             yield f"{key}.lines.{channel}", f'"{channel}" is not one of the channels here'
     yield from _entry_issues(key, config, listed=config.reference and venue.reference is not None)
     yield from _option_issues(key, config, venue)
+    if config.credentials is not None:
+        try:
+            signer_of(venue, config.credentials)
+        except ConfigError as exc:
+            yield f"{key}.credentials", exc.problems[0]
     yield from _address_issues(key, config)
 
 

@@ -25,7 +25,6 @@ from feedd.reader.plan import (
     PlanChange,
     ReaderPlan,
     Stream,
-    VenueSlice,
 )
 from feedd.supervisor.config import Config, override_url
 from feedd.supervisor.plan import (
@@ -349,5 +348,5 @@ class LivePlan:
                 if (place := self.placed[name]).reader == number
             )
             lines = tuple(x.plan for x in reader.lines.values() if x.venue == part.name)
-            slices.append(VenueSlice(part.name, part.ca_file, items, lines))
+            slices.append(msgspec.structs.replace(part, instruments=items, lines=lines))
         reader.plan = msgspec.structs.replace(reader.plan, venues=tuple(slices))

@@ -268,7 +268,8 @@ def _reader_plan(
         spare = max(spare, mine.spare_rows)
         made = _lines(venues[name], mine, some, lines)
         lines += len(made)
-        slices.append(VenueSlice(name, mine.ca_file, tuple(instruments), tuple(made)))
+        part = VenueSlice(name, mine.ca_file, tuple(instruments), tuple(made), mine.credentials)
+        slices.append(part)
     spare_depth = min((mine.option_depth for mine in config.venues.values()), default=128)
     depths += [spare_depth] * max(spare, 1 if not depths else 0)
     return ReaderPlan(

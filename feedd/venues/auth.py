@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 from feedd.errors import ConfigError
 from feedd.venues.credentials import Credentials, Secret
 
-__all__ = ["METHODS", "Method", "sign"]
+__all__ = ["FIELDS", "METHODS", "Method", "sign"]
 
 Fields = dict[str, str | int]
 _BYBIT_LIFE_MS = 10_000
@@ -251,6 +251,20 @@ METHODS: Mapping[str, Method] = {
     "bitmex_auth": Method(_bitmex, _PAIR, _BITMEX_LIFE_S),
     "binance_header": Method(_binance, ("key",), float("inf")),
 }
+
+
+FIELDS: Mapping[str, frozenset[str]] = {
+    "deribit_signature": frozenset({"client_id", "timestamp", "nonce", "data", "signature"}),
+    "okx_login": frozenset({"apiKey", "passphrase", "timestamp", "sign"}),
+    "bybit_auth": frozenset({"apiKey", "expires", "signature"}),
+    "coinbase_jwt": frozenset({"jwt"}),
+    "coinbase_exchange": frozenset({"key", "passphrase", "timestamp", "signature"}),
+    "kraken_rest": frozenset({"key", "nonce", "postdata", "sign"}),
+    "bitget_login": frozenset({"apiKey", "passphrase", "timestamp", "sign"}),
+    "bitmex_auth": frozenset({"apiKey", "expires", "signature"}),
+    "binance_header": frozenset({"apiKey"}),
+}
+"""What each method makes: the placeholders of a venue file's templates."""
 
 
 def sign(method: str, credentials: Credentials, now_ns: int, **context: str) -> Fields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from feedd.venues.auth import FIELDS
 from feedd.venues.session_schema import Ack, Heartbeat, Session, Subscribe
 from feedd.venues.templates import TRIGGER, placeholders
 
@@ -23,6 +24,7 @@ def session_problems(session: Session, channels: set[str]) -> list[str]:
         *_ack(session.ack, session.subscribe),
         *_heartbeat(session.heartbeat),
         *_rest(session, channels),
+        *_auth(session),
     ]
 
 
@@ -120,6 +122,25 @@ def _ack(ack: Ack, subscribe: Subscribe) -> Iterator[str]:
             yield f"{where}.echo.{answer}: the request has no {path!r}"
     if ack.refused is not None and ack.kind != "list":
         yield f'{where}.refused: goes with kind = "list"'
+
+
+def _auth(session: Session) -> Iterator[str]:
+    auth, where = session.auth, "session.auth"
+    if auth is None:
+        return
+    known = FIELDS.get(auth.method)
+    if known is None:
+        yield f"{where}.method: no way to sign called {auth.method!r}; known: {', '.join(FIELDS)}"
+        return
+    numbered = frozenset({"id"}) if auth.request is not None and not auth.accepted else frozenset()
+    if auth.request is not None:
+        yield from _template(f"{where}.request", auth.request, COMMON | known, numbered)
+    yield from _template(f"{where}.subscribe", auth.subscribe, COMMON | known)
+    if auth.request is None and not auth.subscribe:
+        yield f"{where}: request or subscribe is needed"
+    within_s = session.limits.subscribe_within_s
+    if auth.request is not None and within_s and auth.timeout_s >= within_s:
+        yield f"{where}.timeout_s: must be less than limits.subscribe_within_s"
 
 
 def _heartbeat(beat: Heartbeat) -> Iterator[str]:

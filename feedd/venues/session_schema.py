@@ -16,6 +16,7 @@ from feedd.venues.templates import fill_template, path_get
 
 __all__ = [
     "Ack",
+    "Auth",
     "Endpoint",
     "FullSet",
     "Health",
@@ -270,6 +271,27 @@ class RestLimits(_Base, frozen=True, kw_only=True):
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
 
 
+class Auth(_Base, frozen=True, kw_only=True):
+    """A login before the first subscription, when the configuration names credentials.
+
+    ``method`` is one of ``feedd.venues.auth``; the fields that it makes are placeholders of
+    ``request`` and, for venues that want them in every subscription, of ``subscribe``. Nothing of
+    either is ever shown.
+    """
+
+    method: Name
+    request: dict[str, Any] | None = None
+    """The login message; nothing is subscribed before its answer."""
+    subscribe: dict[str, Any] = {}
+    """Put beside the fields of every subscribe and unsubscribe request, signed anew."""
+    accepted: tuple[Match, ...] = ()
+    """The login succeeded when all of these hold; without: when the answer with its number is no
+    error by the rules of ``[session.ack]``."""
+    refused: tuple[tuple[Match, ...], ...] = ()
+    """Forms of a refusal: in one of them every match holds."""
+    timeout_s: Seconds = 5.0
+
+
 class Session(_Base, frozen=True, kw_only=True):
     endpoints: tuple[Endpoint, ...]
     limits: Limits
@@ -279,3 +301,4 @@ class Session(_Base, frozen=True, kw_only=True):
     health: Health = msgspec.field(default_factory=Health)
     rest: RestLimits
     notices: tuple[Notice, ...] = ()
+    auth: Auth | None = None

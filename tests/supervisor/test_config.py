@@ -172,3 +172,22 @@ def test_override_keeps_the_venues_path() -> None:
     url = "wss://a.example:9443/public/stream?x=1"
     assert override_url(url, None) == url
     assert override_url(url, "wss://127.0.0.1:5/") == "wss://127.0.0.1:5/public/stream?x=1"
+
+
+def test_credentials_are_checked_and_never_quoted(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text('key = "the-key"\nsecret = "the-secret"\n')
+    path.chmod(0o600)
+    assert load(tmp_path, GOOD + f'credentials = "{path}"\n') == []
+    for text, words in (
+        (GOOD + 'credentials = "nobody"\n', "CREDENTIALS_DIRECTORY"),
+        (SPOT + f'credentials = "{path}"\n', "binance_spot knows no login"),
+    ):
+        (problem,) = load(tmp_path, text)
+        assert "credentials" in problem
+        assert words in problem
+    path.chmod(0o644)
+    (problem,) = load(tmp_path, GOOD + f'credentials = "{path}"\n')
+    assert "chmod 600" in problem
+    assert "the-secret" not in problem
+    assert "the-key" not in problem
