@@ -426,6 +426,7 @@ class TestCoinbase:
     def test_a_ticker_without_best_prices_says_nothing(self) -> None:
         bare = {"product_id": "A-USD", "price": "5"}
         full = {**bare, "best_bid": "4", "best_bid_quantity": "1"}
+        full |= {"best_ask": "", "best_ask_quantity": ""}
         result = run("coinbase", self.frame(1, "ticker", type="update", tickers=[bare, full]))
         assert only(result)["bid_size"] == Decimal(1)
 
@@ -461,7 +462,9 @@ class TestCoinbase:
     def test_the_exchange_quotes_only_with_sizes(self) -> None:
         ticker = {"type": "ticker", "product_id": "A", "best_bid": "1", "best_ask": "2"}
         assert said(run("coinbase_exchange", ticker)) == []
-        assert said(run("coinbase_exchange", {**ticker, "best_bid_size": "5"})) == ["quote"]
+        assert said(run("coinbase_exchange", {**ticker, "best_bid_size": "5"})) == []
+        full = {**ticker, "best_bid_size": "5", "best_ask_size": "6"}
+        assert said(run("coinbase_exchange", full)) == ["quote"]
 
 
 class TestKraken:

@@ -11,14 +11,14 @@ Advanced Trade, where the documents leave room:
   ``timestamp``, that of a trade its ``time``.
 * ``market_trades``: BUY means that the buyer was the aggressor; trades of a "snapshot" event are
   past ones and carry ``replay``.
-* ``ticker`` yields quotes (there is no best-bid/offer channel) when it has a best bid or ask;
-  ``ticker_batch`` has none.
+* ``ticker`` yields quotes (there is no best-bid/offer channel); one that lacks a field of the four,
+  as those of ``ticker_batch`` do, yields none.
 
 Exchange:
 
 * ``match`` names the maker's side, so it is inverted; ``last_match`` is the past trade of a new
   subscription and carries ``replay``.
-* ``ticker`` yields a quote only with sizes (older ones have prices alone).
+* ``ticker`` yields a quote only with all four fields (older ones have prices alone).
 * Nothing numbers ``l2update``: a snapshot starts the book, what comes before it is passed over. A
   time before 1970 ("0001-01-01…") is none.
 
@@ -118,11 +118,9 @@ class Coinbase(Venue):
             return [lambda: trades]
         quotes = []
         for row in rows_of(event.get("tickers")):
-            bid, ask = number(row.get("best_bid")), number(row.get("best_ask"))
-            if bid is None and ask is None:
+            sides = _sides(row, "quantity")
+            if sides is None:
                 continue
-            sides = quote_side("bid", bid, number(row.get("best_bid_quantity")))
-            sides |= quote_side("ask", ask, number(row.get("best_ask_quantity")))
             name = f"{self.name}:{text(row.get('product_id'))}"
             quotes.append(record("quote", name, ts_event, ts_recv, sequence, **sides))
         return [lambda: quotes]
@@ -218,11 +216,20 @@ class CoinbaseExchange(Venue):
         )
 
     def _ticker(self, value: Row, ts_recv: int | None) -> list[Record]:
-        bid_size, ask_size = (number(value.get(f"best_{side}_size")) for side in ("bid", "ask"))
-        if bid_size is None and ask_size is None:
+        sides = _sides(value, "size")
+        if sides is None:
             return []
-        sides = quote_side("bid", number(value.get("best_bid")), bid_size)
-        sides |= quote_side("ask", number(value.get("best_ask")), ask_size)
         ts_event = ns_of_rfc3339(value.get("time"))
         sequence = integer(value.get("sequence"))
         return [record("quote", self._instrument(value), ts_event, ts_recv, sequence, **sides)]
+
+
+def _sides(row: Row, size: str) -> dict[str, Any] | None:
+    """Best bid and ask of a ticker, None when one of the four fields is not there."""
+    if not {"best_bid", f"best_bid_{size}", "best_ask", f"best_ask_{size}"} <= row.keys():
+        return None
+    sides: dict[str, Any] = {}
+    for side in ("bid", "ask"):
+        price, amount = number(row[f"best_{side}"]), number(row[f"best_{side}_{size}"])
+        sides |= quote_side(side, price, amount)
+    return sides
