@@ -48,7 +48,6 @@ FIELDS = {
     ),
 }
 NUMBERED = {"quote", "book"}  # kinds whose ``sequence`` the contract pins down
-LOSSES = ("gap", "checksum")
 Grouped = dict[tuple[str, str], list[tuple[Any, ...]]]
 
 
@@ -159,20 +158,17 @@ def events(lines: Iterable[Mapping[str, Any]], event: str) -> list[str]:
 def losses(lines: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     """What was declared lost or wrong, in order: what, where, which numbers show it.
 
-    Checksums are 32 bits, which some venues write with a sign.
+    Checksums are 32 bits, which some venues write with a sign. What a gap ``got`` instead of the
+    expected number is not compared: it may be the number before the message or its own.
     """
-    return [
-        (
-            line["event"],
-            line["instrument"],
-            *(
-                number if number is None or line["event"] == "gap" else number % 2**32
-                for number in (line["expected"], line["got"])
-            ),
-        )
-        for line in lines
-        if line["kind"] == "status" and line["event"] in LOSSES
-    ]
+    out: list[tuple[Any, ...]] = []
+    for line in lines:
+        if line["kind"] == "status" and line["event"] == "gap":
+            out.append(("gap", line["instrument"], line["expected"]))
+        elif line["kind"] == "status" and line["event"] == "checksum":
+            numbers = (line["expected"] % 2**32, line["got"] % 2**32)
+            out.append(("checksum", line["instrument"], *numbers))
+    return out
 
 
 def has_rest_books(venue: str) -> bool:

@@ -41,6 +41,8 @@ class Book:
     time: int | None = None  # of the last message applied
     waiting: int | None = None  # number of the last delta seen while the snapshot is awaited
     stream: Any = None  # (rank, name) of the stream that feeds the book
+    applied: Update | None = None  # the last message that was not silent
+    snapshot: Update | None = None  # the last snapshot
 
     def _set(self, update: Update) -> None:
         for side, levels in ((self.bids, update.bids), (self.asks, update.asks)):
@@ -50,11 +52,13 @@ class Book:
                     side[price] = size
         self.sequence = update.last
         self.time = update.time
+        self.applied = update
 
     def replace(self, update: Update) -> Output:
         """A snapshot: the book is now exactly this, and live."""
         self.bids.clear()
         self.asks.clear()
+        self.snapshot = update
         self._set(update)
         self.state = "live"
         self.buffer.clear()
@@ -96,18 +100,37 @@ def owns(book: Book, rank: int, stream: str) -> bool:
 
 
 def on_window(book: Book, update: Update) -> Output:
-    """Partial depth: each message is the whole window; an old one (by number) is silent."""
-    numbered = book.sequence is not None and update.last is not None
-    if book.state == "live" and numbered and update.last <= book.sequence:
-        return []
+    """Partial depth: each message is the whole window; an old one is silent."""
+    if book.state == "live":
+        if book.sequence is None or update.last is None:
+            return [] if _is_seen(book, update) else book.replace(update)
+        if update.last <= book.sequence:
+            return []
     return book.replace(update)
 
 
 def on_unnumbered(book: Book, update: Update, is_snapshot: bool) -> Output:
-    """Nothing shows a loss but the connection itself (or a checksum)."""
+    """Nothing shows a loss but the connection itself (or a checksum).
+
+    A snapshot that the venue's clock puts before what was seen, or the same one once more, is old.
+    """
     if is_snapshot:
-        return book.replace(update)
-    return book.apply(update) if book.state == "live" else []
+        return [] if _is_seen(book, update) else book.replace(update)
+    if book.state == "live":
+        return book.apply(update)
+    book.time = update.time
+    return []
+
+
+def _is_seen(book: Book, update: Update) -> bool:
+    if book.time is not None and update.time is not None and update.time < book.time:
+        return True
+    last = book.snapshot
+    return (
+        book.state == "live"
+        and last is not None
+        and (last.bids, last.asks, last.time) == (update.bids, update.asks, update.time)
+    )
 
 
 def on_trusted(book: Book, update: Update, is_snapshot: bool) -> Output:
@@ -123,7 +146,8 @@ def on_trusted(book: Book, update: Update, is_snapshot: bool) -> Output:
 def check(book: Book, out: Output, expected: int | None, got: int) -> Output:
     """Replace the lines of a message by one ``checksum`` when the venue's number differs.
 
-    ``expected`` is the venue's checksum (None: nothing to check), ``got`` the book's own.
+    ``expected`` is the venue's checksum (None: nothing to check), ``got`` the book's own. Not for a
+    message that was passed over (not ``book.applied``): it proves nothing.
     """
     if book.state != "live" or expected is None or expected == got:
         return out

@@ -129,7 +129,8 @@ class Coinbase(Venue):
         self, event: Row, sequence: int | None, ts_event: int | None, ts_recv: int | None
     ) -> Action:
         name = f"{self.name}:{text(event.get('product_id'))}"
-        update = Update(last=sequence, bids=[], asks=[], source=(ts_event, ts_recv))
+        source = (ts_event, ts_recv)
+        update = Update(last=sequence, bids=[], asks=[], source=source, time=ts_event)
         sides = {"bid": update.bids, "offer": update.asks}
         for row in rows_of(event.get("updates")):
             if row.get("side") not in sides:
@@ -184,7 +185,8 @@ class CoinbaseExchange(Venue):
     def _book(self, value: Row, is_snapshot: bool, ts_recv: int | None) -> list[Record]:
         name = self._instrument(value)
         ts_event = ns_of_rfc3339(value.get("time"))
-        update = Update(last=None, bids=[], asks=[], source=(ts_event, ts_recv))
+        source = (ts_event, ts_recv)
+        update = Update(last=None, bids=[], asks=[], source=source, time=ts_event)
         if is_snapshot:
             update.bids = read_levels(value.get("bids"), 0, 1)
             update.asks = read_levels(value.get("asks"), 0, 1)

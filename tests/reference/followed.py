@@ -48,12 +48,15 @@ def _is_past(update: Update, number: int | None, time: int | None) -> bool:
 
 
 def _on_waiting(book: Book, update: Update, is_snapshot: bool, rule: Follow) -> Output:
-    """Deltas before the snapshot say only whether one is missing, and how old a snapshot is."""
-    last, time = book.waiting, book.time
+    """Deltas before the snapshot say only whether one is missing, and how old a snapshot is.
+
+    Nothing is shown meanwhile, so numbers that went back (a reset) are no loss.
+    """
+    last = book.waiting
     if is_snapshot:
-        overtaken = _is_past(update, last, time) and update.last != last
+        overtaken = _is_past(update, last, book.time) and update.last != last
         return [] if overtaken else book.replace(update)
-    if _is_past(update, last, time):
+    if _is_past(update, last, None):
         return []
     if book.state == "syncing" and last is not None and rule.got(update) != rule.expected(last):
         return _missing(book, update, last, rule)

@@ -9,7 +9,8 @@ Decisions where the documents leave room:
 * A level that is cut off appears as a delete at the end of its side of the same book line.
 * The checksum, where present, is checked after the cut, on snapshots too. A message that fails
   yields one ``checksum`` and no line; nothing more comes until a snapshot.
-* Nothing numbers the messages: a repeated update is applied again, and yields its line again.
+* Nothing numbers the messages: a repeated update is applied again, and yields its line again. A
+  snapshot that is older than the book by the venue's clock, or the last one once more, is silent.
 * Trades of a "snapshot" are past ones and carry ``replay``.
 * ``ticker`` yields quotes (there is no best-bid/offer channel), and no ``deriv``: this is spot.
 """
@@ -91,6 +92,7 @@ class Kraken(Venue):
             bids=_levels(row.get("bids")),
             asks=_levels(row.get("asks")),
             source=(ts_event, ts_recv),
+            time=ts_event,
         )
         checksum = integer(row.get("checksum"))
 
@@ -100,7 +102,7 @@ class Kraken(Venue):
                 larger = max(len(update.bids), len(update.asks))
                 self.depths[name] = next((d for d in DEPTHS if d >= larger), DEPTHS[-1])
             out = on_unnumbered(book, update, is_snapshot)
-            if book.state == "live":
+            if book.applied is update:
                 self._cut(book, update, self.depths[name])
                 out = check(book, out, checksum, checksums.kraken(book))
             return book_records(name, out, ts_event, ts_recv)
