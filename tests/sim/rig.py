@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from feedd.sim.testing import SimHandle
@@ -90,8 +90,3 @@ def events_of(journal: list[dict[str, Any]], stream: str, conn: int = 0) -> list
         if row.get("stream") == stream and conn in (0, row["conn"])
         for event in row["events"]
     ]
-
-
-def numbers(journal: list[dict[str, Any]], venue: str) -> Iterator[int]:
-    """Numbers of a venue's connections, in the order they were opened."""
-    return (row["conn"] for row in journal if row.get("venue") == venue and "open" in row)
