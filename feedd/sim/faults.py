@@ -39,7 +39,8 @@ NEST_DEPTH = 100_000
 
 _NUMBER = re.compile(
     rb'(?:"(?:p|ap|b|mp|px|price|price_level|best_bid_price|mark_price|markPx|idxPx|oi|fundingRate|'
-    rb'last|lastPrice|bid)":"?|\[\["(?:new|change|delete|buy|sell)","?|\[\["?)'
+    rb'last|lastPrice|bid)":"?|\[\["(?:new|change|delete|buy|sell)","?|\[\["?|'
+    rb'^\[\d+,(?:"t[eu]",\[\d+,\d+,-?|\[))'
     rb"(\d+)"
 )
 """A price or its like, in the forms of all venues."""

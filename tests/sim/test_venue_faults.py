@@ -32,8 +32,27 @@ CASES: list[tuple[str, str, str, str, Any]] = [
         "coinbase", "/", "BTC-USD", "level2:BTC-USD",
         {"type": "subscribe", "channel": "level2", "product_ids": ["BTC-USD"]},
     ),
+    (
+        "kraken_futures", "/ws/v1", "PF_XBTUSD", "book:PF_XBTUSD",
+        {"event": "subscribe", "feed": "book", "product_ids": ["PF_XBTUSD"]},
+    ),
+    (
+        "bitget_futures", "/v2/ws/public", "BTCUSD", "books:BTCUSD",
+        {"op": "subscribe",
+         "args": [{"instType": "COIN-FUTURES", "channel": "books", "instId": "BTCUSD"}]},
+    ),
+    (
+        "gate", "/ws/v4/", "BTC_USDT", "spot.obu:ob.BTC_USDT.50",
+        {"channel": "spot.obu", "event": "subscribe", "payload": ["ob.BTC_USDT.50"]},
+    ),
+    (
+        "bitfinex", "/ws/2", "tBTCUSD", "book:tBTCUSD:P0:F0:25",
+        [{"event": "conf", "flags": 196_608},
+         {"event": "subscribe", "channel": "book", "symbol": "tBTCUSD"}],
+    ),
 ]  # fmt: skip
-CONNECTION_WIDE = {"coinbase"}
+"""BitMEX and Hyperliquid have neither numbers nor checksums: nothing of this shows there."""
+CONNECTION_WIDE = {"coinbase", "bitfinex"}
 UNNUMBERED = {"kraken"}
 """A checksum alone cannot show that a message came twice."""
 IDS = [case[0] for case in CASES]
@@ -42,9 +61,14 @@ IDS = [case[0] for case in CASES]
 async def run(sim: SimHandle, case: tuple[str, str, str, str, Any]) -> tuple[Tap, list[Any]]:
     venue, path, _, _, request = case
     async with tap(sim, venue, path) as client:
-        await client.send(request)
+        await ask(client, request)
         await client.read_for(1.5)
         return client, await finish(sim, client)
+
+
+async def ask(client: Tap, request: Any) -> None:
+    for each in request if isinstance(request, list) else [request]:
+        await client.send(each)
 
 
 async def faulty(tmp_path: Path, case: Any, fault: str) -> tuple[Result, list[Any], Tap]:
@@ -103,8 +127,8 @@ async def test_two_lines_carry_the_same_and_one_of_them_may_lose(tmp_path: Path,
     fault = f"drop,prob=0.3,redundant=1,stream={stream}"
     with start_sim(tmp_path, fault=[fault], **options) as sim:
         async with tap(sim, venue, path, "a") as one, tap(sim, venue, path, "b") as two:
-            await one.send(request)
-            await two.send(request)
+            await ask(one, request)
+            await ask(two, request)
             await asyncio.gather(one.read_for(1.5), two.read_for(1.5))
             journal = await finish(sim, one, two)
     rows = [r for r in journal if r.get("stream") == stream and not r.get("greeting")]
