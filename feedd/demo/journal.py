@@ -5,8 +5,8 @@ Numbers are the decimal text that went over the wire; they become float64 here b
 ``float``, which rounds correctly, so that the comparison with a record is bit for bit.
 
 A message that went over several connections is due once: its number in the stream says that it is
-the same. A *greeting* (what a new subscriber alone gets) is due when no other connection had the
-stream and it says something new; otherwise it is offered.
+the same. A *greeting* (what a new subscriber alone gets) is due when only one connection ever had
+the stream and it says something new; otherwise it is offered.
 """
 
 from __future__ import annotations
@@ -152,12 +152,15 @@ class _Reader:
         self._messages: dict[tuple[str, str, Any], list[Expected]] = {}
         self._senders: dict[tuple[str, str], set[str]] = defaultdict(set)
         self._said: set[tuple[str, Content]] = set()
+        self._greetings: list[tuple[tuple[str, str], list[Expected]]] = []
+        self._ever: dict[tuple[str, str], set[str]] = defaultdict(set)
 
     def note(self, row: dict[str, Any]) -> None:
         """A subscription, its end, or the end of a connection."""
         venue, conn = row["venue"], str(row["conn"])
         for stream in row.get("ack", ()):
             self._carriers[venue, stream].add(conn)
+            self._ever[venue, stream].add(conn)
         for stream in row.get("unsubscribed", ()):
             self._carriers[venue, stream].discard(conn)
         if "close" in row:
@@ -177,8 +180,9 @@ class _Reader:
         carriers = self._carriers[venue, stream]
         due = conn in carriers
         if row.get("greeting"):
-            alone = due and len(carriers) == 1
-            journal.events += self._events(row, stream, due=alone, greeting=True)
+            made = self._events(row, stream, due, greeting=True)
+            self._greetings.append(((venue, stream), made))
+            journal.events += made
             return
         senders = self._senders[venue, stream]
         senders.add(conn)
@@ -192,6 +196,14 @@ class _Reader:
         else:
             for expected in known:
                 expected.due = expected.due or due
+
+    def finish(self) -> Journal:
+        """The journal, once all rows are read."""
+        for key, greeting in self._greetings:
+            if len(self._ever[key]) > 1:
+                for expected in greeting:
+                    expected.due = False
+        return self.journal
 
     def _events(
         self, row: dict[str, Any], stream: str, due: bool, greeting: bool = False
@@ -241,4 +253,4 @@ def read_journal(rows: Iterable[dict[str, Any]]) -> Journal:
             journal.final_books[book.instrument] = book
         elif row.get("events") and row.get("fault") not in _EXTRA:
             reader.message(row)
-    return journal
+    return reader.finish()

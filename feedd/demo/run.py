@@ -131,11 +131,13 @@ def config_text(sim: SimHandle, places: _Places, options: Options) -> str:
 def _all_up(directory: Path) -> tuple[int, int]:
     """Streams that are active, and streams that the daemon wants; (0, 1) before it knows."""
     try:
-        status = collect(directory)
+        readers = collect(directory)["readers"]
     except FeeddError:
         return 0, 1
-    lines = [line for reader in status["readers"] for line in reader["connections"]]
-    if not lines:
+    # A reader that has not begun yet has no connections to show.
+    begun = all(reader["alive"] and reader["heartbeat_age_s"] is not None for reader in readers)
+    lines = [line for reader in readers for line in reader["connections"]]
+    if not begun or not lines:
         return 0, 1
     active = sum(line["topics_active"] for line in lines if line["state"] == "up")
     return active, sum(line["topics"] for line in lines)
@@ -157,6 +159,19 @@ def _wait_subscribed(daemon: subprocess.Popen[bytes], places: _Places) -> None:
         clock.sleep(_POLL_S)
 
 
+def _later(fault: str) -> bool:
+    """A fault that would keep the daemon from ever being complete: armed when the market starts."""
+    return fault.startswith("kill")
+
+
+def _resume(sim: SimHandle, options: Options) -> None:
+    """Start the market."""
+    later = [fault for fault in options.faults if _later(fault)]
+    if later:
+        sim.control("fault", {"fault": later})
+    sim.control("resume")
+
+
 @contextlib.contextmanager
 def _running(
     options: Options, consumer_arguments: list[str], *, quiet: bool, journal: bool
@@ -173,7 +188,7 @@ def _running(
             venues=",".join(options.venues),
             seed=options.seed,
             rate=options.rate,
-            fault=list(options.faults),
+            fault=[fault for fault in options.faults if not _later(fault)],
             hold=True,
             **more,
         )
@@ -212,7 +227,7 @@ def _consumer(
 def measure(seconds: float, options: Options) -> Result:
     """Run for ``seconds``, stop the venue, drain, and compare with the journal."""
     with _running(options, [], quiet=True, journal=True) as (sim, daemon, consumer, places):
-        sim.control("resume")
+        _resume(sim, options)
         clock.sleep(seconds)
         sim.control("stop")
         check(daemon, "the daemon", places.log("daemon"))
@@ -258,7 +273,7 @@ def show(options: Options, seconds: float | None) -> None:
     """The live screen until Ctrl-C, or for ``seconds``."""
     with _running(options, ["--screen"], quiet=False, journal=False) as running:
         sim, daemon, consumer, places = running
-        sim.control("resume")
+        _resume(sim, options)
         deadline = None if seconds is None else clock.monotonic_ns() + int(seconds * 1e9)
         while deadline is None or clock.monotonic_ns() < deadline:
             check(daemon, "the daemon", places.log("daemon"))

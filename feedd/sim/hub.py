@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from feedd.clock import now_ns
+from feedd.clock import monotonic_ns, now_ns
 from feedd.sim.faults import Faults
 from feedd.sim.journal import Journal
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from feedd.sim.connection import Connection
 
 
+SETTLED_NS = 250_000_000
 UNKNOWN = "?"
 """Stands for the events of a message whose meaning the simulator does not know."""
 
@@ -20,7 +21,7 @@ UNKNOWN = "?"
 class Stream:
     """One channel of one venue. ``count`` numbers its messages, whoever listens."""
 
-    __slots__ = ("attempted", "count", "greet", "instrument", "name", "subs", "venue")
+    __slots__ = ("attempted", "count", "greet", "instrument", "joined_ns", "name", "subs", "venue")
 
     def __init__(self, venue: str, name: str, instrument: str) -> None:
         self.venue = venue
@@ -28,6 +29,8 @@ class Stream:
         self.instrument = instrument
         self.count = 0
         self.attempted = 0
+        self.joined_ns = 0
+        """When the last connection subscribed, monotonic."""
         self.greet: Callable[[], tuple[str, str] | None] | None = None
         """What a new subscriber gets first (body and events), where the venue sends something."""
         self.subs: list[Connection] = []
@@ -101,6 +104,7 @@ class Hub:
         stream = self.find(connection.venue, name)
         if stream is not None and connection not in stream.subs:
             stream.subs = [*stream.subs, connection]
+            stream.joined_ns = monotonic_ns()
 
     def unsubscribe(self, connection: Connection, name: str) -> None:
         """Detach a connection from a stream."""
@@ -116,17 +120,22 @@ class Hub:
                 for connection in self.connections.values()
                 if not connection.closing
                 and rule.selects(connection.venue, "*", "*", connection.number)
-                and (not rule.redundant or self._redundant(connection))
+                and (not rule.redundant or self._redundant(connection, now_ns))
             ]
             if candidates:
                 rule.hits += 1
                 self.connections[self.faults.pick(candidates)].close(rule.how, "fault")
 
-    def _redundant(self, connection: Connection) -> bool:
-        """Whether every stream of a connection is also sent to another one."""
+    def _redundant(self, connection: Connection, now_ns: int) -> bool:
+        """Whether every stream of a connection is also sent to another one.
+
+        For a while already: what went only to this one must have arrived before it is cut.
+        """
         streams = [self.find(connection.venue, name) for name in connection.subscriptions]
         found = [stream for stream in streams if stream is not None]
-        return bool(found) and all(len(stream.subs) > 1 for stream in found)
+        return bool(found) and all(
+            len(stream.subs) > 1 and now_ns - stream.joined_ns > SETTLED_NS for stream in found
+        )
 
     def register(self, connection: Connection) -> int:
         """Enter a new connection; returns its number."""
