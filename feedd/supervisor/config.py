@@ -100,6 +100,8 @@ class Readers(_Base, frozen=True, kw_only=True):
     """Never sleep in the kernel: lower latency for a whole core per reader."""
     ring_slots: Annotated[int, msgspec.Meta(ge=RING_SLOTS_MIN, le=1 << 26)] = RING_SLOTS_DEFAULT
     """Slots of 128 bytes in each ring; a power of two."""
+    memory_max_mib: Annotated[int, msgspec.Meta(ge=0, le=1 << 20)] = 4096
+    """A reader with more memory of its own is ended and started anew; 0: no limit."""
 
 
 LineCount = Annotated[int, msgspec.Meta(ge=1, le=4)]

@@ -36,10 +36,13 @@ HEARTBEAT_MAX_S = 2.0
 START_MAX_S = 20.0
 BEAT_MAX_S = 5.0
 WATCH_S = 0.1
+MEMORY_EVERY_NS = SECOND_NS
 STOP_S = 3.0
 RESTARTS_MAX = 5
 RESTART_WINDOW_S = 60.0
 PAUSES_S = (0.0, 0.25, 0.5, 1.0, 2.0)
+
+PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 log = logging.getLogger("feedd.supervisor")
 
@@ -82,6 +85,8 @@ class ProcessHandle:
     ) -> None:
         self.name = name
         self.state = ReaderState.STOPPED
+        self.memory_max = 0
+        """Bytes of memory of its own, shared segments not counted; 0: no limit."""
         self.restarts = 0
         self.pid = 0
         self.last_exit = ""
@@ -90,7 +95,9 @@ class ProcessHandle:
         self._budget = RestartBudget()
         self._pipe: Pipe | None = None
         self._stopping = False
+        self._wake = asyncio.Event()
         self._again = False  # the coming end was asked for: start anew, at no cost to the budget
+        self._reason = ""
         self._process: asyncio.subprocess.Process | None = None
 
     def first_message(self) -> dict[str, Any]:
@@ -105,10 +112,10 @@ class ProcessHandle:
             self._pipe.send(message, body)
 
     async def run(self) -> None:
-        """Start, watch and restart until ``stop`` or until the budget is spent."""
+        """Start, watch and restart until ``stop``; with a spent budget wait for ``restart``."""
         while True:
             await self._one_life()
-            if self.stopping:
+            if self.stopping():
                 break
             if self._again:
                 self._again = False
@@ -123,34 +130,47 @@ class ProcessHandle:
                     self.last_exit,
                 )
                 self._set(ReaderState.FAILED)
-                return
+                await self._wake.wait()  # until somebody asks for a restart, or the end
+                self._wake.clear()
+                if self.stopping():
+                    break
+                self._budget = RestartBudget()
+                continue
             self.restarts += 1
             self._set(ReaderState.WAITING)
             log.warning("%s: %s; restart in %.2f s", self.name, self.last_exit, pause)
-            await asyncio.sleep(pause)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+            self._wake.clear()
+            if self.stopping():
+                break
         self._set(ReaderState.STOPPED)
 
-    @property
     def stopping(self) -> bool:
         return self._stopping
 
     def stop(self) -> None:
         """Ask the process to end; ``run`` returns when it has."""
         self._stopping = True
+        self._wake.set()
         self._signal(signal.SIGTERM)
 
     def restart(self) -> None:
         """End the process in order and start the next one at once; a hung one is killed.
 
-        A reader that is between two processes starts anew anyway; one that was given up needs a
-        new ``run``.
+        One that waits for its next start, or was given up, starts now with a fresh budget.
         """
         if self._process is not None and self._process.returncode is None:
             self._again = True
             self._signal(signal.SIGTERM)
+        else:
+            if self.state is ReaderState.FAILED:
+                self._set(ReaderState.WAITING)
+            self._wake.set()
 
     def kill(self) -> None:
         self._stopping = True
+        self._wake.set()
         self._signal(signal.SIGKILL)
 
     def _signal(self, number: int) -> None:
@@ -200,7 +220,8 @@ class ProcessHandle:
         pipe.close()
         self._process = None
         self.pid = 0
-        self.last_exit = _exit_text(status)
+        self.last_exit = self._reason or _exit_text(status)
+        self._reason = ""
 
     async def _receive(self, pipe: Pipe) -> None:
         while True:
@@ -217,8 +238,19 @@ class ProcessHandle:
                 log.exception("%s: its message %r failed", self.name, message.get("op"))
 
     def _kill_hung(self, what: str, limit_s: float) -> None:
+        self._reason = f"killed: {what} for {limit_s:.0f} s"
         log.error("%s: %s for %.0f s: killed", self.name, what, limit_s)
         self._signal(signal.SIGKILL)
+
+    def _over_memory(self) -> bool:
+        """End the process in order when its own memory is more than it may have."""
+        own = own_memory(self.pid)
+        if not self.memory_max or own <= self.memory_max:
+            return False
+        self._reason = f"ended: {own >> 20} MiB of memory, {self.memory_max >> 20} allowed"
+        log.error("%s: %s", self.name, self._reason)
+        self._signal(signal.SIGTERM)
+        return True
 
 
 class ReaderHandle(ProcessHandle):
@@ -249,7 +281,7 @@ class ReaderHandle(ProcessHandle):
     async def watch(self) -> None:
         """SIGKILL when the heartbeat in shared memory stops."""
         self.heartbeat_ns = 0
-        started = monotonic_ns()
+        started = next_memory = monotonic_ns()
         try:
             with RingReader(self.plan.directory, self.number) as ring:
                 while True:
@@ -262,6 +294,10 @@ class ReaderHandle(ProcessHandle):
                     if now - since > limit * SECOND_NS:
                         self._kill_hung("no heartbeat" if running else "not ready", limit)
                         return
+                    if now >= next_memory:
+                        next_memory = now + MEMORY_EVERY_NS
+                        if self._over_memory():
+                            next_memory = now + 5 * MEMORY_EVERY_NS
         except ShmError as exc:
             log.error("%s: its ring cannot be watched: %s", self.name, exc)
 
@@ -297,6 +333,16 @@ class BroadcasterHandle(ProcessHandle):
             if monotonic_ns() - since > limit * SECOND_NS:
                 self._kill_hung("no beat" if running else "not ready", limit)
                 return
+
+
+def own_memory(pid: int) -> int:
+    """Bytes of resident memory that the process shares with nobody; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            _, resident, shared, *_ = map(int, file.read().split())
+    except (OSError, ValueError):
+        return 0
+    return (resident - shared) * PAGE_BYTES
 
 
 def _exit_text(status: int) -> str:

@@ -30,6 +30,7 @@ EFFECTS: tuple[tuple[str, Effect], ...] = (
     ("log.*", Effect.LIVE),
     ("control.operate_*", Effect.LIVE),
     ("metrics.*", Effect.LIVE),
+    ("readers.memory_max_mib", Effect.LIVE),
     ("venues.*.instruments", Effect.LIVE),
     *((f"zmq.{key}", Effect.LIVE) for key in ("data", "trades", "interval_ms", "tcp", "curve_*")),
     ("*", Effect.RESTART),

@@ -82,6 +82,8 @@ class Reloader:
             await supervisor.operations.change_broadcaster(new)
         if "log" in keys:
             supervisor.set_log(new.log.level, new.log.format)
+        for reader in supervisor.readers.values():
+            reader.memory_max = new.readers.memory_max_mib << 20
         supervisor.config = new
         for venue in _reselected(found):
             supervisor.keeper.reselect(venue)

@@ -26,10 +26,12 @@ from feedd.shm.directory import Lock, create_directory, lock_path
 from feedd.supervisor.actions import with_log
 from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import Config
+from feedd.supervisor.cores import choose_cores
 from feedd.supervisor.fetch import Fetcher, fill_url
 from feedd.supervisor.follow import Follower
 from feedd.supervisor.keeper import PlanKeeper
 from feedd.supervisor.operations import Operations, health_of
+from feedd.supervisor.orphans import end_orphans
 from feedd.supervisor.plan import make_plan
 from feedd.supervisor.process import ReaderHandle, ReaderState
 from feedd.supervisor.reference import choose, fetch_reference, rest_base
@@ -51,19 +53,6 @@ STOP_S = 4.0
 log = logging.getLogger("feedd.supervisor")
 
 
-def choose_cores(config: Config) -> list[int | None]:
-    """The core of each reader; fewer cores than readers: none is pinned, with one warning."""
-    cores, count = config.readers.cores, config.readers.count
-    if cores and len(cores) < count:
-        log.warning(
-            "readers.cores names %d cores for %d readers: the readers are not pinned",
-            len(cores),
-            count,
-        )
-        return [None] * count
-    return list(cores[:count]) if cores else [None] * count
-
-
 class Supervisor:
     """One daemon. ``run`` returns the exit status."""
 
@@ -72,6 +61,7 @@ class Supervisor:
         self.config = config
         self.directory = config.instance.path
         self._stop = asyncio.Event()
+        self._given_up = asyncio.Event()
         self._stop_count = 0
         self._tasks: set[asyncio.Task[Any]] = set()
         self.venues: dict[str, Venue] = {name: venues.load(name) for name in config.venues}
@@ -153,6 +143,7 @@ class Supervisor:
 
     async def _start(self, state: Path, gid: int | None) -> None:
         config = self.config
+        await end_orphans(self.directory)
         self.registry = registry = Registry(self.directory, state, gid)
         self.permits = PermitDesk(state / "permits.json")
         for name, venue in self.venues.items():
@@ -171,6 +162,7 @@ class Supervisor:
             self.broadcast = Publisher([config.zmq_address], config.zmq.send_hwm, "supervisor")
         for plan in plans:
             handle = ReaderHandle(plan, self._on_message, self._on_change)
+            handle.memory_max = config.readers.memory_max_mib << 20
             self.readers[plan.reader] = handle
         await self.operations.start(gid)
         log.info(
@@ -199,10 +191,12 @@ class Supervisor:
         for follower in self.followers:
             self.spawn(follower.run())
         stopped = self.spawn(self._wait_stop())
+        given_up = self.spawn(self._given_up.wait())
         ended = asyncio.gather(*lives)
-        await asyncio.wait({stopped, ended}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({stopped, given_up, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.is_set():
-            ended.result()
+            if ended.done():
+                ended.result()
             raise StartError("every reader was given up: see the messages above")
         log.info("stopping")
         self.service.stopping()
@@ -306,6 +300,8 @@ class Supervisor:
     def _on_change(self, reader: ReaderHandle) -> None:
         if reader.state is not ReaderState.RUNNING and self.permits is not None:
             self.permits.forget(reader.number)
+        if all(r.state is ReaderState.FAILED for r in self.readers.values()):
+            self._given_up.set()
         self._health(reader)
 
     # -- periodic ------------------------------------------------------------------------------

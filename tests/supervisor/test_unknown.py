@@ -11,11 +11,12 @@ from feedd.reader.plan import PlanChange
 from feedd.shm.instruments import InstrumentsReader
 from feedd.shm.rows import InstrumentKind, InstrumentStatus
 from feedd.supervisor.config import Config
+from feedd.supervisor.cores import choose_cores
 from feedd.supervisor.listing import Diff
 from feedd.supervisor.plan import make_plan
 from feedd.supervisor.process import ReaderHandle
 from feedd.supervisor.registry import Registry
-from feedd.supervisor.run import Supervisor, choose_cores
+from feedd.supervisor.run import Supervisor
 from feedd.supervisor.select import Listed
 from feedd.venues.reference import InstrumentInfo
 
