@@ -109,12 +109,14 @@ def test_a_killed_reader_is_back_soon_and_consumers_go_on(
 
 def test_readers_end_soon_after_their_supervisor(sim: SimHandle, make_daemon: Make) -> None:
     daemon = make_daemon(sim, venues=BOTH, readers=2).wait_live()
+    until(lambda: all(r["connections"] for r in daemon.status()["readers"]) and daemon.live())
     daemon.process.kill()
     daemon.process.wait(5)
     started = time.monotonic()
     until(lambda: not any(lock_held(lock_path(daemon.directory, n)) for n in range(2)), 5)
     assert time.monotonic() - started < 4
-    assert [r["state"] for r in daemon.status()["readers"]] == ["closed", "closed"]
+    states = [r["state"] for r in daemon.status()["readers"]]
+    assert states == ["closed", "closed"], daemon.log()
 
 
 def test_a_reader_that_hangs_and_was_left_behind_is_ended(

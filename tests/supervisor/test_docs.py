@@ -1,0 +1,58 @@
+"""The operator's pages speak of what there is."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import feedd
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = ("docs/operating.md", "docs/consumers.md", "docs/zeromq.md", "systemd/README.md")
+
+
+def test_every_alert_is_explained() -> None:
+    alerts = re.findall(r"alert: (\w+)", (ROOT / "conf/prometheus/feedd.rules.yml").read_text())
+    explained = re.findall(r"(?m)^### (Feedd\w+)$", (ROOT / "docs/operating.md").read_text())
+    assert explained == alerts
+    runbooks = re.findall(r"runbook: (\S+)", (ROOT / "conf/prometheus/feedd.rules.yml").read_text())
+    assert runbooks == [f"docs/operating.md#{name.lower()}" for name in alerts]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
+        assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("page", ["docs/operating.md", "docs/consumers.md", "systemd/README.md"])
+def test_commands_that_are_named_exist(page: str) -> None:
+    text = (ROOT / page).read_text()
+    named = set(re.findall(r"\bfeedd (ctl [a-z-]+|config [a-z-]+|[a-z]+)\b", text))
+    named = {words for words in named if words.split()[0] in _commands()}
+    assert named
+    for words in sorted(named):
+        run = subprocess.run(
+            [sys.executable, "-m", "feedd.cli", *words.split(), "--help"],
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+        assert run.returncode == 0, (words, run.stderr)
+
+
+def _commands() -> set[str]:
+    from feedd.cli import _COMMANDS
+
+    return set(_COMMANDS)
+
+
+def test_names_of_the_package_that_are_used_exist() -> None:
+    for page in ("docs/consumers.md", "docs/zeromq.md"):
+        for name in set(re.findall(r"\bfeedd\.([A-Za-z]\w+)", (ROOT / page).read_text())):
+            assert hasattr(feedd, name) or name in ("h", "audit"), (page, name)
