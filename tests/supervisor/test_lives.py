@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,14 +124,14 @@ def test_a_reader_that_hangs_and_was_left_behind_is_ended(
     sim: SimHandle, make_daemon: Make
 ) -> None:
     daemon = make_daemon(sim, venues=USDM).wait_live()
-    (orphan,) = daemon.pids()
     daemon.process.kill()
     daemon.process.wait(5)
-    os.kill(orphan, signal.SIGSTOP)  # in the middle of its orderly end; before, the kernel wakes it
-    assert lock_held(lock_path(daemon.directory, 0))
-    daemon.start(venues=USDM).wait_live()
-    assert f"reader 0 of a dead supervisor still runs (pid {orphan}): killed" in daemon.log()
-    assert daemon.pids() != [orphan]
+    until(lambda: not lock_held(lock_path(daemon.directory, 0)), 5)
+    with left_behind(daemon.directory) as orphan:
+        daemon.start(venues=USDM).wait_live()
+        said = f"reader 0 of a dead supervisor still runs (pid {orphan.pid}): killed"
+        assert said in daemon.log()
+        assert orphan.wait(5) == -signal.SIGKILL
 
 
 WRITER = """
@@ -142,18 +143,25 @@ time.sleep(60)
 """
 
 
+@contextlib.contextmanager
+def left_behind(directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a ring and does not listen."""
+    with subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(directory)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
 async def test_only_the_writer_itself_is_ended(tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(orphans, "ORDERLY_S", 0.1)
     create_ring(tmp_path, 0, 16_384)
     await end_orphans(tmp_path)  # nobody holds anything
-    process = subprocess.Popen(
-        [sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "held\n"
-    await end_orphans(tmp_path)
-    assert process.wait(5) == -signal.SIGKILL
-    process.stdout.close()
+    with left_behind(tmp_path) as process:
+        await end_orphans(tmp_path)
+        assert process.wait(5) == -signal.SIGKILL
     RingWriter.takeover(tmp_path, 0).close()
 
     # a lock whose holder is not the ring's writer: nobody is killed

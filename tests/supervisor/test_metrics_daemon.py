@@ -40,8 +40,8 @@ def test_a_daemon_is_measured(sim: SimHandle, make_daemon: Make) -> None:
     assert all(value > 10e6 for value in got["feedd_process_resident_memory_bytes"].values())
     assert sum(got["feedd_lines_up"].values()) == sum(got["feedd_lines"].values()) >= 2
     assert {venue for _, venue in got["feedd_lines"]} == {"binance_usdm", "deribit"}
-    live = sum(v for (_, state, _), v in got["feedd_books"].items() if state == "live")
-    assert live == sum(len(sim.instruments[name]) for name in venues)
+    books = sum(len(sim.instruments[name]) for name in venues)
+    until(lambda: _live(scrape(daemon)) == books)
     assert sum(got["feedd_messages_total"].values()) > 0
     later = until(lambda: _grown(scrape(daemon), got))
     assert later["feedd_receive_to_ring_seconds_count"][("0",)] > 0
@@ -51,6 +51,10 @@ def test_a_daemon_is_measured(sim: SimHandle, make_daemon: Make) -> None:
     daemon.wait_live()
     until(lambda: sum(scrape(daemon)["feedd_reader_up"].values()) == 2)
     assert daemon.stop() == 0
+
+
+def _live(now: Any) -> float:
+    return sum(v for (_, state, _), v in now["feedd_books"].items() if state == "live")
 
 
 def _grown(now: Any, before: Any) -> Any:
