@@ -2,8 +2,9 @@
 
 The first retry after a connection that was good is immediate; after that the delay is drawn
 uniformly from zero to an exponentially growing, capped bound (full jitter), so that many
-connections that fall together do not come back together, also not at the cap. Only sustained data
-sets the count back: a venue that accepts connections and closes them at once is backed off from.
+connections that fall together do not come back together, also not at the cap. Only data sets the
+count back, second by second, and wholly when it was sustained: a venue that accepts connections and
+closes them at once is backed off from.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ _EXPONENT_MAX = 32
 class Backoff:
     """Delays of one connection. ``rng`` makes a run repeatable."""
 
-    def __init__(self, rng: random.Random, base_s: float = 1.0, cap_s: float = 30.0) -> None:
+    def __init__(self, rng: random.Random, base_s: float = 0.1, cap_s: float = 30.0) -> None:
         if not 0 < base_s <= cap_s:
             raise ValueError(f"0 < base_s <= cap_s is needed, not {base_s} and {cap_s}")
         self._rng = rng
@@ -45,6 +46,11 @@ class Backoff:
             # never earlier than asked, and not all connections in the same instant
             delay_s = asked_s + max(delay_s, self._rng.uniform(0.0, self._base_s))
         return int(delay_s * SECOND_NS)
+
+    def credit(self, seconds: int) -> None:
+        """Data flowed for so long, which is not long enough for a reset: it counts for something,
+        so that a line that is cut again and again comes back soon."""
+        self.failures = max(0, self.failures - seconds)
 
     def reset(self) -> None:
         """Data flowed for long enough: the next failure is a first one."""

@@ -31,6 +31,9 @@ from feedd.venues.templates import holes
 
 __all__ = ["Connection", "Host"]
 
+HEARD_PER_TICK = 10
+"""A channel that nobody named must not cost time."""
+
 log = logging.getLogger("feedd.reader")
 
 
@@ -75,6 +78,7 @@ class Connection:
         self._texts = frozenset(t.encode() for t in venue.session.heartbeat.control_texts)
         self._context = context
         self._limit = RateLimit()
+        self._heard = 0
         self._task: asyncio.Task[None] | None = None
         self._line: Line | None = None
         self._assembler = Assembler(venue.session.limits.message_bytes_max)
@@ -150,6 +154,7 @@ class Connection:
 
     def tick(self, now: int) -> None:
         line = self._line
+        self._heard = 0
         if line is not None:
             line.tick()
             self._do(self.session.tick(now, Activity(*line.activity)))
@@ -166,6 +171,12 @@ class Connection:
     def on_control(self, line: Line, data: bytes) -> None:
         if line is self._line:
             self._do(self.session.control(monotonic_ns(), data))
+
+    def on_ignored(self, line: Line, data: bytes) -> None:
+        """No message of a channel that the venue file names; it may still be an answer."""
+        if line is self._line and self._heard < HEARD_PER_TICK:
+            self._heard += 1
+            self._do(self.session.overheard(monotonic_ns(), data))
 
     def on_end(self, line: Line) -> None:
         """The task that waits for the end reports it, with the reason that picows knows."""
@@ -249,6 +260,8 @@ class Connection:
         def make() -> Line:
             return Line(self._sink, self, self._assembler, pongs_max, self._texts)
 
+        # before the first frame: counters and channel numbers belong to one connection
+        self.host.pipeline.line_forget(self.number)
         try:
             transport, line = await open_line(
                 self.plan.url, make, self._context, limits.message_bytes_max, self._headers

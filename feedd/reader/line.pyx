@@ -35,6 +35,7 @@ check_picows(COMPILED_PICOWS, picows.__version__)
 log = logging.getLogger("feedd.reader.line")
 
 cdef size_t TEXT_BYTES_MAX = 32
+cdef size_t HEARD_BYTES_MAX = 1024     # of a message that the decoder has no channel for
 
 
 cdef inline int64_t _wall_ns() noexcept nogil:
@@ -84,7 +85,8 @@ cdef class CollectSink(Sink):
 
 
 cdef class Line(WSListener):
-    """A picows listener. ``owner`` gets ``on_control(line, data)`` and ``on_end(line, reason)``.
+    """A picows listener. ``owner`` gets ``on_control(line, data)`` and ``on_end(line, reason)``, and
+    ``on_ignored(line, data)`` for short messages that the sink has no use for.
 
     ``pongs_max`` bounds the answers to the peer's pings per second; of the pings beyond it the
     newest is answered at the next ``tick`` (RFC 6455 section 5.5.3 allows that). 0: no bound.
@@ -136,6 +138,8 @@ cdef class Line(WSListener):
                     self.bad += 1
                 else:
                     self.ignored += 1
+                    if assembler.size <= HEARD_BYTES_MAX:
+                        self.owner.on_ignored(self, bytes(assembler.data[:assembler.size]))
             elif result == ASM_NOTHING:
                 if frame.msg_type == WSMsgType.PING:
                     self._ping(transport, frame.get_payload_as_bytes(), now)

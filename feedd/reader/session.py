@@ -84,6 +84,7 @@ class LineSession:
         self._replace_why = ""
         self._retired = False
         self._distrusted = False
+        self._curious = False
         self._reason = ""
         self._planned = False
         self._up_at = 0
@@ -175,6 +176,8 @@ class LineSession:
             return [*out, Action(Do.PERMIT)]
         if not self._reason:
             out += self._failed(self.subscriptions.lost(now))
+        if self._data_since:
+            self._backoff.credit((self._data_at - self._data_since) // SECOND_NS)
         self._wait(now, self._stay_away_s)
         return out
 
@@ -211,6 +214,14 @@ class LineSession:
             if all(matches(message, match) for match in notice.when):
                 return self._notice(now, notice, data)
         return self._unknown(data)
+
+    def overheard(self, now: int, data: bytes) -> list[Action]:
+        """A message that may be market data of a channel nobody wants, or one for us."""
+        self._curious = True
+        try:
+            return self.control(now, data)
+        finally:
+            self._curious = False
 
     def resubscribe(self, now: int, topics: Iterable[str]) -> list[Action]:
         """The book of these topics needs a fresh start."""
@@ -409,6 +420,8 @@ class LineSession:
         return out
 
     def _unknown(self, data: bytes) -> list[Action]:
+        if self._curious:
+            return []
         self.counts.control_unknown += 1
         if self._login.waiting:  # it may repeat what we sent
             return [Action(Do.NOTICE, text="message without a meaning during the login")]

@@ -49,6 +49,7 @@ class Owner:
     def __init__(self) -> None:
         self.messages: list[bytes] = []
         self.controls: list[bytes] = []
+        self.ignored: list[bytes] = []
         self.flushes = 0
         self.ended = asyncio.Event()
 
@@ -57,13 +58,16 @@ class Owner:
 
     def _message(self, data: bytes, ts_recv: int, binary: bool) -> int:
         self.messages.append(data)
-        return 1 if data.startswith(b'{"control"') else 0
+        return 1 if data.startswith(b'{"control"') else 2 if data.startswith(b'{"other"') else 0
 
     def _flush(self) -> None:
         self.flushes += 1
 
     def on_control(self, line: Line, data: bytes) -> None:
         self.controls.append(data)
+
+    def on_ignored(self, line: Line, data: bytes) -> None:
+        self.ignored.append(data)
 
     def on_end(self, line: Line) -> None:
         self.ended.set()
@@ -259,6 +263,19 @@ def test_picows_of_another_minor_version_is_refused() -> None:
     check_picows("", "9.9")
     with pytest.raises(ImportError, match=r"picows==2\.3\.\*"):
         check_picows("2.3.1", "2.4.0")
+
+
+async def test_short_messages_without_a_channel_are_heard_of() -> None:
+    long = b'{"other":"' + b"x" * 1020 + b'"}'
+
+    async def server(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame(1, b'{"other":1}') + frame(1, long))
+        await writer.drain()
+        await asyncio.sleep(0.05)
+
+    owner, line = await talk(server, size=4096)
+    assert owner.ignored == [b'{"other":1}']
+    assert (line.ignored, line.control, line.data) == (2, 0, 0)
 
 
 async def test_texts_of_the_venue_never_reach_the_sink() -> None:

@@ -370,6 +370,16 @@ def test_a_delayed_start_asks_for_its_permit_later() -> None:
     assert kinds(line.tick(2 * S, Activity())) == [Do.PERMIT]
 
 
+def test_a_message_that_was_overheard_may_be_an_answer_or_nothing() -> None:
+    rig = Rig(session(BINANCE), topics(1))
+    rig.connect()
+    assert rig.line.overheard(rig.now, b'{"k":"kline"}') == []
+    assert rig.line.counts.control_unknown == 0
+    rig.line.overheard(rig.now, b'{"result":null,"id":1}')
+    assert rig.line.active_topics == 1
+    assert kinds(rig.say({"k": "kline"})) == [Do.NOTICE]
+
+
 def test_a_shutdown_notice_rotates_but_cannot_cause_a_storm() -> None:
     rig = Rig(session(BINANCE), topics(1))
     rig.connect()

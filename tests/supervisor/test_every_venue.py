@@ -1,0 +1,89 @@
+"""One daemon on every simulated venue: each form of session in real life, over TLS."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedd.demo.channels import DEMO_CHANNELS
+from feedd.sim.testing import SimHandle, start_sim
+from feedd.sim.venues import EXCHANGES
+from tests.supervisor.conftest import until
+from tests.supervisor.test_ctl import ctl
+
+pytestmark = pytest.mark.timeout(180)
+
+Make = Callable[..., Any]
+VENUES = {name: list(DEMO_CHANNELS[name].channels) for name in EXCHANGES}
+
+
+@pytest.fixture
+def sim(tmp_path: Path) -> Any:
+    (tmp_path / "sim").mkdir()
+    with start_sim(tmp_path / "sim", venues="all", rate=300, seed=4) as handle:
+        yield handle
+
+
+def sections(sim: SimHandle) -> str:
+    """All venues but Deribit, each at its own address of the simulator."""
+    lines = []
+    for name, channels in VENUES.items():
+        if name == "deribit":
+            continue
+        where = sim.endpoints[name]
+        lines += [
+            f"[venues.{name}]",
+            f"instruments = {json.dumps(list(sim.instruments[name]))}",
+            f"channels = {json.dumps(channels)}",
+            f'endpoint = "{where["ws"]}"',
+            f'rest_endpoint = "{where["rest"]}"',
+            f'ca_file = "{sim.ca}"',
+            f"[venues.{name}.options]",
+        ]
+        lines += [f'"{k}" = "{v}"' for k, v in DEMO_CHANNELS[name].options.items()]
+    return "\n".join(lines) + "\n"
+
+
+def lines(daemon: Any) -> list[dict[str, Any]]:
+    return [line for r in daemon.status()["readers"] for line in r["connections"]]
+
+
+def complete(daemon: Any) -> bool:
+    there = lines(daemon)
+    return len(there) >= len(VENUES) and all(
+        line["state"] == "up" and line["topics_active"] == line["topics"] for line in there
+    )
+
+
+def test_every_venue_accepts_every_stream_and_every_connection_can_be_replaced(
+    sim: SimHandle, make_daemon: Make
+) -> None:
+    first = {"deribit": VENUES["deribit"]}
+    daemon = make_daemon(sim, venues=first, sections=sections(sim))
+    until(lambda: (daemon.directory / "counters").exists(), 60)
+    until(lambda: complete(daemon), 60)
+    time.sleep(32)  # the slowest ping and its answer; only a good connection is replaced in peace
+    assert complete(daemon)
+    log = daemon.log()
+    assert "without a meaning" not in log
+    assert "not subscribed" not in log
+    assert daemon.counter("subscribe_errors") == 0
+    assert daemon.counter("bad_frames") == 0
+    assert daemon.counter("disconnects") == 0
+
+    busy = [line["line"] for line in lines(daemon) if line["data"] >= 20]
+    assert len(busy) >= 12, "most venues send marks and tickers whatever the market does"
+    for row in busy[::2]:
+        ctl(daemon, "rotate", "0", str(row))
+    until(lambda: sum(line["rotations"] for line in lines(daemon)) == len(busy[::2]), 60)
+    until(lambda: complete(daemon), 30)
+    assert {line["line"] for line in lines(daemon) if line["rotations"]} == set(busy[::2])
+    assert "without a meaning" not in daemon.log()
+    assert daemon.counter("subscribe_errors") == 0
+    assert daemon.counter("bad_frames") == 0
+    assert daemon.stop() == 0, daemon.log()
