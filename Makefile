@@ -35,6 +35,7 @@ check: $(STAMP) ## ruff, mypy, cython-lint, stubs, import direction
 
 docs: $(STAMP) ## the reference pages that are made from the code
 	@$(BIN)/feedd metrics > docs/metrics.md
+	@$(BIN)/feedd records > docs/records.md
 	@$(BIN)/feedd config explain --markdown > docs/configuration.md
 
 wheel: $(STAMP) ## a wheel in dist/

@@ -19,6 +19,7 @@ _COMMANDS = {
     "decode": ("feedd.capture.command", "decode"),
     "demo": ("feedd.demo.command", "demo"),
     "metrics": ("feedd.supervisor.commands", "metrics"),
+    "records": ("feedd.supervisor.commands", "records"),
     "run": ("feedd.supervisor.commands", "run"),
     "sim": ("feedd.sim.main", "sim"),
     "status": ("feedd.supervisor.commands", "status"),

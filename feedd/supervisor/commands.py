@@ -15,7 +15,7 @@ from feedd.supervisor.config import load_config
 from feedd.supervisor.run import run_daemon
 from feedd.supervisor.status import collect, healthy, render
 
-__all__ = ["metrics", "run", "status"]
+__all__ = ["metrics", "records", "run", "status"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _CONFIG = click.option(
@@ -61,6 +61,14 @@ def _usual() -> Path:
     """Where a consumer would find the daemon, or would expect it."""
     places = [default_directory(), *candidates()[0]]
     return next((place for place in places if place.is_dir()), places[0])
+
+
+@click.command()
+def records() -> None:
+    """Every field of every record with offset, type and meaning, in Markdown (docs/records.md)."""
+    from feedd.records_doc import markdown
+
+    click.echo(markdown(), nl=False)
 
 
 @click.command()

@@ -15,6 +15,14 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("docs/operating.md", "docs/consumers.md", "docs/zeromq.md", "systemd/README.md")
 
 
+def test_the_reference_of_records_is_current() -> None:
+    from feedd.records_doc import MEANINGS, markdown
+
+    assert (ROOT / "docs/records.md").read_text() == markdown(), "run: make docs"
+    used = set(re.findall(r"\| \d+ \| `(\w+)`", markdown()))
+    assert used == set(MEANINGS), "every meaning is of a field that exists"
+
+
 def test_every_alert_is_explained() -> None:
     alerts = re.findall(r"alert: (\w+)", (ROOT / "conf/prometheus/feedd.rules.yml").read_text())
     explained = re.findall(r"(?m)^### (Feedd\w+)$", (ROOT / "docs/operating.md").read_text())

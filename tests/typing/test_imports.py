@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
         "pipeline",
         "reader",
         "broadcaster",
+        "records_doc",
         "client",
         "control",
         "metrics",
@@ -46,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "clock": set(),
     "limits": set(),
+    "records_doc": set(),
     "logs": set(),
 }
 _CIMPORT = re.compile(
