@@ -91,12 +91,14 @@ class KrakenFuturesMarket(StreamMarket):
         return body, self.book_event("delta", self.sequence, bids, asks, now)
 
     def _snapshot(self) -> Message:
+        """The whole book; now and then with a level of no size, which is no level."""
         bids, asks = self._feed.levels(BID), self._feed.levels(ASK)
         now = self.time.now_ms
         self.book_sent = self.sequence
+        empty = [(bids[-1][0] - 1, 0)] if bids and self.sequence % 2 else []
         body = (
             f'{{"feed":"book_snapshot","product_id":"{self.spec.symbol}","timestamp":{now},'
-            f'"seq":{self.sequence},"tickSize":null,"bids":{self._objects(bids)},'
+            f'"seq":{self.sequence},"tickSize":null,"bids":{self._objects(bids + empty)},'
             f'"asks":{self._objects(asks)}}}'
         )
         return body, self.book_event("snapshot", self.sequence, bids, asks, now)

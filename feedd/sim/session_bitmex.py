@@ -7,8 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import orjson
 
-from feedd.clock import now_ns
+from feedd.clock import monotonic_ns, now_ns
 from feedd.sim.config import SimConfig
+from feedd.sim.connection import SECOND
 from feedd.sim.hub import Hub
 from feedd.sim.session_limits import Limit
 from feedd.sim.session_streams import StreamConnection
@@ -25,6 +26,10 @@ WHOLE = frozenset({"announcement", "insurance"})
 TOPICS_MAX = 20
 SUBSCRIPTIONS_PER_HOUR = 720
 NOTICE_S = 5.0
+LATE_TABLES = ("orderBookL2:", "orderBookL2_25:")
+LATE_EVERY = 2
+"""One book in this many gets its partial after its first changes, as on a busy socket."""
+LATE_NS = SECOND // 10
 
 
 class BitmexConnection(StreamConnection):
@@ -45,6 +50,17 @@ class BitmexConnection(StreamConnection):
         self._symbols = symbols
         self._hourly = hourly
         self._topics: dict[str, list[str]] = {}
+        self._late: dict[str, int] = {}
+        self._books = 0
+        self._early = False
+
+    def frame(self, name: str, body: str) -> str:
+        self._early = name in self._late
+        return body
+
+    def stamped(self, events: str) -> str:
+        """Nothing is due of what comes before the partial."""
+        return "" if self._early else events
 
     def on_open(self) -> None:
         now = iso_ms(now_ns() // 1_000_000)
@@ -119,8 +135,27 @@ class BitmexConnection(StreamConnection):
                 f'"foreignKeys":{{}},"attributes":{{}},"filter":{only},"data":[]}}'
             )
         for name in real:
-            if name not in self.subscriptions:
+            if name in self.subscriptions:
+                continue
+            self._books += name.startswith(LATE_TABLES)
+            if name.startswith(LATE_TABLES) and self._books % LATE_EVERY == 0:
+                self._join_late(name)
+            else:
                 self.join(name)
+
+    def _join_late(self, name: str) -> None:
+        """Attach to a book whose partial comes in a moment."""
+        self._late[name] = monotonic_ns() + LATE_NS
+        self.subscriptions[name] = None
+        self.note_subscribed([name])
+        self.hub.subscribe(self, name)
+
+    def on_timer(self, now: int) -> None:
+        for name in [name for name, due in self._late.items() if now >= due]:
+            del self._late[name]
+            if name in self.subscriptions:
+                self.hub.greet(self, name)
+        super().on_timer(now)
 
     def _fail(
         self, status: int, words: str, request: object, meta: dict[str, int] | None = None
