@@ -1,0 +1,170 @@
+"""feed-top on a real terminal: tmux holds it, keys are typed, the screen is read."""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.machinery import SourceFileLoader
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.client.segments import Daemon
+from tests.tools.test_tools import TOOLS
+
+
+@pytest.fixture(scope="module")
+def tool() -> Any:
+    loader = SourceFileLoader("feed_top_tool", str(TOOLS / "feed-top"))
+    spec = importlib.util.spec_from_loader("feed_top_tool", loader)
+    assert spec is not None
+    made = importlib.util.module_from_spec(spec)
+    loader.exec_module(made)
+    return made
+
+
+@pytest.fixture
+def filled(daemon: Daemon) -> Daemon:
+    """Three instruments of two venues with numbers to sort by."""
+    for row, (venue, symbol, gaps) in enumerate(
+        [("deribit", "BTC-PERPETUAL", 3), ("deribit", "ETH-PERPETUAL", 0), ("okx", "BTC-USDT", 9)]
+    ):
+        number = daemon.list(venue, symbol, 0)
+        daemon.share_board(0, row, instrument=number, state=2, gaps=gaps, updates=row)
+    return daemon
+
+
+def rows() -> list[dict[str, Any]]:
+    nan = float("nan")
+    return [
+        {"instrument": "a:X", "state": "live", "gaps": 1, "bid": 2.5},
+        {"instrument": "b:Y", "state": "gap", "gaps": 5, "bid": nan},
+        {"instrument": "a:Z", "state": "live", "gaps": 3, "bid": 1.0},
+    ]
+
+
+def test_sorting_and_filtering(tool: Any) -> None:
+    screen = tool.Screen()
+    screen.press("2", [])
+
+    def order() -> list[str]:
+        return [row["instrument"] for row in screen.arrange(rows())[0]]
+
+    assert order() == ["a:X", "a:Z", "b:Y"], "names from A to Z"
+    screen.press("s", [])
+    assert order() == ["b:Y", "a:X", "a:Z"], "by state"
+    screen.press("s", [])
+    assert screen.arrange(rows())[1] == "gaps"
+    assert order() == ["b:Y", "a:Z", "a:X"], "numbers largest first"
+    screen.press("r", [])
+    assert order() == ["a:X", "a:Z", "b:Y"]
+    screen.press("s", [])
+    assert order() == ["a:Z", "a:X", "b:Y"], "what is not known comes last either way"
+    for key in ("/", "L", "i", "x", "backspace", "v", "enter"):
+        screen.press(key, [])
+    assert screen.filter == "Liv"
+    assert set(order()) == {"a:X", "a:Z"}
+    screen.press("esc", [])
+    assert (screen.view, screen.filter) == ("overview", "")
+
+
+def test_drill_down_and_end(tool: Any) -> None:
+    screen = tool.Screen()
+    for key in ("down", "down", "down", "enter"):
+        assert screen.press(key, ["deribit", "okx"])
+    assert (screen.view, screen.venue) == ("instruments", "okx")
+    screen.press("/", [])
+    assert screen.press("q", []), "a letter of the filter"
+    screen.press("enter", [])
+    assert screen.filter == "q"
+    assert not screen.press("q", [])
+
+
+def test_a_screen_is_never_larger_than_the_terminal(tool: Any) -> None:
+    view = {"directory": "/d", "alive": True, "readers": [], "venues": []}
+    for name in ("1", "2", "3"):
+        screen = tool.Screen()
+        screen.press(name, [])
+        for width, height in ((20, 5), (200, 60)):
+            drawn = screen.draw(view, rows() * 50, width, height)
+            assert len(drawn) == height
+            assert all(len(line) <= width for line in drawn)
+
+
+def test_keys(tool: Any) -> None:
+    assert tool.keys_of("\x1b[Aq\r\x1b[6~\x1b\x7f\t") == [
+        "up", "q", "enter", "pagedown", "esc", "backspace", "\t",
+    ]  # fmt: skip
+
+
+class Tmux:
+    def __init__(self, folder: Path, command: str) -> None:
+        self._base = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
+        start = [*self._base, "new-session", "-d", "-x", "150", "-y", "30", command]
+        subprocess.run(start, check=True, timeout=20)
+
+    def keys(self, *keys: str) -> None:
+        subprocess.run([*self._base, "send-keys", *keys], check=True, timeout=20)
+
+    def screen(self) -> str:
+        shown = [*self._base, "capture-pane", "-p"]
+        return subprocess.run(shown, capture_output=True, text=True, timeout=20).stdout
+
+    def until(self, what: Callable[[str], bool], seconds: float = 25.0) -> str:
+        end = time.monotonic() + seconds
+        while not what(text := self.screen()):
+            assert time.monotonic() < end, text
+            time.sleep(0.1)
+        return text
+
+    def alive(self) -> bool:
+        listed = [*self._base, "list-sessions"]
+        return subprocess.run(listed, capture_output=True, timeout=20).returncode == 0
+
+    def close(self) -> None:
+        subprocess.run([*self._base, "kill-server"], capture_output=True, timeout=20)
+
+
+@pytest.fixture
+def terminal(filled: Daemon, tmp_path: Path) -> Iterator[Tmux]:
+    if shutil.which("tmux") is None:
+        pytest.skip("tmux is not installed (Debian: apt install tmux)")
+    tool = f"{sys.executable} {TOOLS / 'feed-top'} --interval 0.3"
+    made = Tmux(tmp_path, f"{tool} --directory {filled.directory}")
+    yield made
+    made.close()
+
+
+def test_on_a_terminal(terminal: Tmux) -> None:
+    first = terminal.until(lambda text: "> deribit" in text and "okx" in text)
+    assert "1 overview  2 instruments" in first
+    terminal.keys("Down", "Enter")
+    drilled = terminal.until(lambda text: "1 instruments of okx" in text)
+    assert "okx:BTC-USDT" in drilled
+    assert "deribit" not in drilled
+    terminal.keys("2")
+    terminal.until(lambda text: "3 instruments" in text and "instrument*" in text)
+    terminal.keys("s", "s", "s", "s", "s", "s")
+    by_gaps = terminal.until(lambda text: "gaps*" in text)
+    assert by_gaps.index("okx:BTC-USDT") < by_gaps.index("deribit:ETH-PERPETUAL")
+    terminal.keys("r")
+    terminal.until(lambda t: t.index("deribit:ETH-PERPETUAL") < t.index("okx:BTC-USDT"))
+    terminal.keys("/", "e", "t", "h", "Enter")
+    only = terminal.until(lambda text: "1 instruments" in text)
+    assert "okx" not in only
+    terminal.keys("3")
+    terminal.until(lambda text: "connections" in text.splitlines()[0])
+    terminal.keys("p")
+    terminal.until(lambda text: "PAUSED" in text)
+    terminal.keys("Escape")
+    terminal.until(lambda text: "> deribit" in text)
+    terminal.keys("q")
+    end = time.monotonic() + 10
+    while terminal.alive():
+        assert time.monotonic() < end
+        time.sleep(0.1)
