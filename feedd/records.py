@@ -130,6 +130,9 @@ class Event(IntEnum):
     READER_STOP = 10
     BOOK_OVERFLOW = 11
     SUBSCRIBE_ERROR = 12
+    QUARANTINED = 13  # a book that does not heal: no resync for arg1 ns
+    RULE_CHANGED = 14  # every checksum of a channel fails: the venue computes another one
+    DRIFT = 15  # a field of a whole channel vanished, changed its type or stands still
 
 
 _HEADER: list[tuple[str, str, int]] = [
@@ -239,7 +242,8 @@ STATUS = _dtype(
         ("text", "S40", 88),
     ]
 )
-"""``code`` is an ``Event``; a gap has expected and got in ``arg0`` and ``arg1``."""
+"""``code`` is an ``Event``; a gap and a checksum have expected and got in ``arg0`` and ``arg1``
+(all bits set: the venue has no number for it)."""
 
 KIND_DTYPES: dict[Kind, np.dtype[Any]] = {
     Kind.TRADE: TRADE,

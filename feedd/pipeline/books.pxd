@@ -5,12 +5,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from feedd.decode.engine cimport fd_level
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.instrument cimport instrument_t, pending_t
-from feedd.pipeline.output cimport Output, stamp_t
-
-cdef enum:
-    REQUEST_SNAPSHOT = 1
-    REQUEST_RESUBSCRIBE = 2
-    REQUEST_UNKNOWN = 3
+from feedd.pipeline.output cimport stamp_t
+from feedd.pipeline.requests cimport Requests
+from feedd.pipeline.verify cimport rules_t
 
 cdef enum:
     JOIN_WAIT = 0
@@ -47,54 +44,70 @@ cdef inline uint64_t line_bit(int32_t line) noexcept nogil:
     return <uint64_t>1 << line if 0 <= line < 64 else 0
 
 
-ctypedef struct request_t:
-    uint8_t kind
-    instrument_t* instrument
-    int32_t channel
+# Levels that are put together before they are applied.
+ctypedef struct scratch_t:
+    fd_level* levels
+    uint32_t cap
 
 
-cdef class Books:
-    cdef Output out
-    cdef uint64_t* c
-    cdef request_t* requests
-    cdef uint32_t n_requests, cap_requests
+cdef class Books(Requests):
     cdef uint32_t levels_max
+    cdef rules_t rules
+    cdef scratch_t rows_scratch, cut_scratch
 
-    cdef void ask(self, instrument_t* x, uint8_t kind, int32_t channel) noexcept nogil
     cdef void update(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    # A checksum in a message of its own; p is the program of the book's channel.
+    cdef void checksum(
+        self, instrument_t* x, const program_t* p, int64_t value,
+        const stamp_t* s) noexcept nogil
     cdef int join(
         self, const instrument_t* x, const program_t* p, uint64_t snapshot_id,
         bint at_hand) noexcept nogil
     cdef void snapshot(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    # Declare one gap of one book; ask: and what heals it.
     cdef void lost(
         self, instrument_t* x, const program_t* p, const stamp_t* s, uint64_t expected,
-        uint64_t got, const char* reason) noexcept nogil
+        uint64_t got, const char* reason, bint ask) noexcept nogil
+    # Take a book out of live without a word: somebody else declares the loss.
+    cdef void leave(
+        self, instrument_t* x, const stamp_t* s, uint8_t state) noexcept nogil
 
     cdef bint _owns(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef bint _prepare(self, instrument_t* x, const program_t* p) noexcept nogil
+    cdef void _accept(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef bint _is_repeated_window(
+        self, instrument_t* x, const update_t* u) noexcept nogil
+    cdef bint _is_old_snapshot(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
     cdef void _old(self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
     cdef void _live(self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
-    cdef void _first_after_snapshot(
+    cdef void _first_after_rest(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
     cdef void _wait_in_stream(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
     cdef void _buffer(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
-    cdef void _apply(
-        self, instrument_t* x, const program_t* p, const update_t* u,
-        bint snapshot) noexcept nogil
-    cdef void _go_live(
-        self, instrument_t* x, const stamp_t* s) noexcept nogil
-    cdef bint _repeats(self, instrument_t* x, const update_t* u) noexcept nogil
     cdef void _break(
         self, instrument_t* x, const program_t* p, const update_t* u,
-        uint64_t expected) noexcept nogil
+        uint64_t last) noexcept nogil
     cdef void _keep(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
-    cdef void _resync(
-        self, instrument_t* x, const program_t* p, const stamp_t* s) noexcept nogil
+    cdef void _replay(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef bint _apply(
+        self, instrument_t* x, const program_t* p, const update_t* u,
+        bint snapshot) noexcept nogil
+    cdef void _revive(self, instrument_t* x, const stamp_t* s) noexcept nogil
     cdef void _overflow(
         self, instrument_t* x, const program_t* p, const update_t* u,
         int status) noexcept nogil
+    cdef bint _verify(
+        self, instrument_t* x, const program_t* p, const update_t* u,
+        bint snapshot) noexcept nogil
+    cdef bint _compare(
+        self, instrument_t* x, const program_t* p, int64_t expected,
+        const stamp_t* s) noexcept nogil

@@ -1,34 +1,39 @@
 """The book of each instrument: sequence rules, gaps, snapshots, recovery.
 
-Rules per venue document (see feedd/venues/*.toml for the parameters):
-
-* Deribit, book channel: ``prev_change_id`` of a change equals the ``change_id`` before it.
-* Binance USD-M, "How to manage a local order book": drop ``u < id``, the first event has
-  ``U <= id <= u`` (or ``pu == id``), then ``pu`` equals the ``u`` before it.
-* Binance spot, the same page: drop ``u <= id``, the first event has ``U <= id + 1 <= u``, then
-  ``U`` is at most the ``u`` before it plus one.
-
-They run on every message, also while a snapshot is awaited. A break is declared once, as one GAP;
-from then on the book is not live until a snapshot joins. What the numbering shows as old is
-dropped without a word, but a numbering that went back while the venue's clock went on is a gap.
+The rules themselves are in ``policies.pxd``; the parameters of each venue in its file. They run on
+every message, also while a snapshot is awaited. A break is declared once, as one GAP; from then on
+the book is not live until a snapshot joins. What the numbering shows as old is dropped without a
+word, but a numbering that went back while the venue's clock went on is a gap. A checksum is
+verified before anything of its message is applied: what fails is not published.
 """
 
 from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free
 
 from feedd.book.book cimport (
     FB_FULL, FB_MEMORY, FB_OK, FB_PRICE, fb_apply, fb_book, fb_book_clear, fb_book_init, fb_fit,
 )
+from feedd.book.checksum cimport fr_map, fx_apply, fx_clear, fx_cut, fx_texts
 from feedd.decode.plan cimport (
-    POLICY_NONE_FULL, POLICY_PREV_LINK, POLICY_PREV_LINK_REST, POLICY_RANGE_REST, RESYNC_NONE,
-    RESYNC_RESUBSCRIBE, RESYNC_REST, program_t,
+    POLICY_KEYED_ROWS, POLICY_NONE_FULL, POLICY_PREV_LINK, POLICY_TRUST, program_t,
 )
+from feedd.pipeline.content cimport content_of
 from feedd.pipeline.instrument cimport instrument_t, pending_add, pending_clear, pending_t
+from feedd.pipeline.levels cimport ROWS_OK, ROWS_UNKNOWN_ID, book_cut, rows_resolve
 from feedd.pipeline.output cimport (
-    EVENT_BOOK_OVERFLOW, EVENT_GAP, EVENT_LIVE, EVENT_RESYNC, Output, stamp_t,
+    EVENT_BOOK_OVERFLOW, EVENT_CHECKSUM, EVENT_GAP, EVENT_LIVE, EVENT_RULE_CHANGED, Output, stamp_t,
+)
+from feedd.pipeline.policies cimport (
+    NEXT_APPLY, NEXT_GAP, NEXT_OLD, contained, expected_of, follows, got_of, is_numbered, joins,
+    needs_rest, next_of,
+)
+from feedd.pipeline.requests cimport Requests
+from feedd.pipeline.verify cimport (
+    RULE_GIVEN_UP, RULE_GOOD_AGAIN, rule_checksum, rule_note, rule_of, rules_free,
 )
 from feedd.shm.feedd cimport (
-    FEEDD_BOOK_GAP, FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_SYNCING, FEEDD_REASON_CLEAR,
+    FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_GAP, FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE,
+    FEEDD_BOOK_SYNCING, FEEDD_NO_SEQUENCE, FEEDD_REASON_CHECKSUM, FEEDD_REASON_CLEAR,
     FEEDD_REASON_GAP,
 )
 
@@ -37,7 +42,7 @@ from feedd import limits
 cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_gaps
-        FEEDD_C_resyncs
+        FEEDD_C_checksum_failures
         FEEDD_C_duplicates
         FEEDD_C_old_deltas
         FEEDD_C_waiting_deltas
@@ -46,41 +51,21 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_book_overflows
         FEEDD_C_unowned_books
         FEEDD_C_books_total
-        FEEDD_C_requests_dropped
+        FEEDD_C_checksum_rules_changed
 
-cdef uint32_t REQUESTS_MAX = 65536
 cdef int OLD_WINDOWS_MAX = 32  # older partial books in a row before they are believed
 cdef int REWINDS_MAX = 3      # old numbers with newer times in a row: the venue started over
+cdef int64_t ROWS_WAIT_NS = 5_000_000_000    # rows before their snapshot are normal for so long
 
 
-cdef class Books:
+cdef class Books(Requests):
     def __cinit__(self, Output out):
-        self.out = out
-        self.c = out.c
-        self.requests = NULL
         self.levels_max = limits.BOOK_LEVELS_MAX
 
     def __dealloc__(self):
-        free(self.requests)
-
-    cdef void ask(self, instrument_t* x, uint8_t kind, int32_t channel) noexcept nogil:
-        """Queue a request for the cold side (the reader's session or the capture driver)."""
-        cdef uint32_t cap
-        cdef void* grown
-        if self.n_requests == self.cap_requests:
-            cap = self.cap_requests * 2 if self.cap_requests else 64
-            grown = realloc(self.requests, cap * sizeof(request_t))
-            if grown == NULL or cap > REQUESTS_MAX:
-                if grown != NULL:
-                    self.requests = <request_t*>grown
-                self.c[FEEDD_C_requests_dropped] += 1
-                return
-            self.requests = <request_t*>grown
-            self.cap_requests = cap
-        self.requests[self.n_requests].kind = kind
-        self.requests[self.n_requests].instrument = x
-        self.requests[self.n_requests].channel = channel
-        self.n_requests += 1
+        free(self.rows_scratch.levels)
+        free(self.cut_scratch.levels)
+        rules_free(&self.rules)
 
     # ---- one message ---------------------------------------------------------------------------
 
@@ -91,28 +76,30 @@ cdef class Books:
             return
         x.line = u.stamp.line
         x.lines |= line_bit(x.line)
+        self._accept(x, p, u)
+
+    cdef void _accept(
+        self, instrument_t* x, const program_t* p, const update_t* u
+    ) noexcept nogil:
         if p.policy == POLICY_NONE_FULL:
-            if x.state == FEEDD_BOOK_LIVE and u.current <= x.last and self._repeats(x, u):
+            if self._is_repeated_window(x, u) and x.up:
                 self.c[FEEDD_C_duplicates] += 1
             else:
                 self.snapshot(x, p, u)
         elif u.snapshot:
-            # a repeated snapshot, or one from before what was seen already
-            if (x.state == FEEDD_BOOK_LIVE and u.current <= x.last) or (
-                    x.state != FEEDD_BOOK_LIVE and x.has_chain and u.current < x.chain
-                    and u.stamp.ts_event <= x.last_ts_event):
+            if self._is_old_snapshot(x, p, u):
                 self.c[FEEDD_C_duplicates] += 1
             else:
                 self.snapshot(x, p, u)
-        elif x.state == FEEDD_BOOK_LIVE:
+        elif x.up:
             if x.joined:
                 self._live(x, p, u)
             else:
-                self._first_after_snapshot(x, p, u)
-        elif p.policy == POLICY_PREV_LINK:
-            self._wait_in_stream(x, p, u)
-        else:
+                self._first_after_rest(x, p, u)
+        elif needs_rest(p):
             self._buffer(x, p, u)
+        else:
+            self._wait_in_stream(x, p, u)
 
     cdef bint _owns(
         self, instrument_t* x, const program_t* p, const update_t* u
@@ -132,38 +119,53 @@ cdef class Books:
                 return False
             x.top_key[0] = x.top_key[1] = INT64_MAX
             self.c[FEEDD_C_books_total] += 1
+        if not self._prepare(x, p):
+            return False
         x.book_channel = u.channel
         x.book_topic = u.topic
         x.rank = p.rank
+        x.up = 0
         x.has_chain = 0
         x.wanted = 0
+        x.last_ts_event = 0
         pending_clear(x)
         if x.state != FEEDD_BOOK_INIT:
             self.out.set_state(x, &u.stamp, FEEDD_BOOK_SYNCING)
         return True
 
+    cdef bint _prepare(self, instrument_t* x, const program_t* p) noexcept nogil:
+        """What only some policies need beside the book. False when memory is out."""
+        x.rule = NULL
+        x.texts_valid = 0
+        if p.checksum.used:
+            if x.texts == NULL:
+                x.texts = <fx_texts*>calloc(1, sizeof(fx_texts))
+            if x.texts == NULL:
+                return False
+            x.rule = rule_of(&self.rules, x.venue, p)
+        if p.policy == POLICY_KEYED_ROWS and x.rows == NULL:
+            x.rows = <fr_map*>calloc(1, sizeof(fr_map))
+            return x.rows != NULL
+        return True
+
     cdef void _live(
         self, instrument_t* x, const program_t* p, const update_t* u
     ) noexcept nogil:
-        cdef bint linked
-        if p.policy == POLICY_RANGE_REST:
-            linked = u.first <= x.last + 1 and u.current > x.last
-        else:
-            linked = u.has_previous and u.previous >= 0 and <uint64_t>u.previous == x.last
-        if linked:
+        cdef int next = next_of(p, x.last, not x.fresh, u)
+        if next == NEXT_APPLY:
             self._apply(x, p, u, False)
-        elif u.current <= x.last:
+        elif next == NEXT_OLD:
             self._old(x, p, u)
         else:
             self._break(x, p, u, x.last)
 
-    cdef void _first_after_snapshot(
+    cdef void _first_after_rest(
         self, instrument_t* x, const program_t* p, const update_t* u
     ) noexcept nogil:
         """The first delta that a REST snapshot without deltas behind it does not contain."""
-        if _contained(p, u.current, x.last):
+        if contained(p, u.current, x.last):
             self._old(x, p, u)
-        elif _joins(p, u.first, u.previous, u.current, x.last):
+        elif joins(p, u.first, u.previous, x.last):
             x.joined = 1
             self._apply(x, p, u, False)
         else:
@@ -177,32 +179,64 @@ cdef class Books:
         if u.stamp.ts_event <= x.last_ts_event or x.last_ts_event == 0 or not x.joined:
             return
         x.rewinds += 1
-        if x.rewinds >= REWINDS_MAX:
-            self.lost(x, p, &u.stamp, x.last, u.current, b"sequence went back")
+        # where a change names its predecessor, one that does not link is enough
+        if x.rewinds >= (1 if p.policy == POLICY_PREV_LINK and not x.fresh else REWINDS_MAX):
+            self.lost(x, p, &u.stamp, x.last, u.current, b"sequence went back", True)
             x.has_chain = 0
 
-    cdef bint _repeats(self, instrument_t* x, const update_t* u) noexcept nogil:
-        """A partial book that is not newer: a repeat or late, unless nothing else comes."""
-        if u.current < x.last:
+    cdef bint _is_repeated_window(
+        self, instrument_t* x, const update_t* u
+    ) noexcept nogil:
+        """A partial book that is not newer, by number or by time: a repeat or late, unless nothing
+        else comes."""
+        cdef uint64_t hash
+        cdef bint older, equal
+        if u.has_current:
+            older = u.current < x.last
+            equal = u.current == x.last
+        else:
+            hash = content_of(u)
+            older = u.stamp.ts_event < x.last_ts_event
+            equal = u.stamp.ts_event != 0 and hash == x.snapshot_hash
+            if not older and not equal:
+                x.snapshot_hash = hash
+        if older:
             x.rewinds += 1
-        return x.rewinds < OLD_WINDOWS_MAX
+            return x.rewinds < OLD_WINDOWS_MAX
+        return equal
+
+    cdef bint _is_old_snapshot(
+        self, instrument_t* x, const program_t* p, const update_t* u
+    ) noexcept nogil:
+        """A repeated snapshot, or one from before what was seen already."""
+        cdef uint64_t hash
+        if u.has_current and is_numbered(p):
+            if x.up:
+                return u.current == x.last or (u.current < x.last and (
+                    not p.snapshot_reset
+                    or 0 < u.stamp.ts_event <= x.last_ts_event))
+            return (x.has_chain and u.current < x.chain
+                    and u.stamp.ts_event <= x.last_ts_event)
+        if p.policy != POLICY_KEYED_ROWS and u.stamp.ts_event and (
+                u.stamp.ts_event < x.last_ts_event):
+            return True
+        hash = content_of(u)
+        if x.up and hash == x.snapshot_hash:
+            return True
+        x.snapshot_hash = hash
+        return False
 
     cdef void _break(
-        self, instrument_t* x, const program_t* p, const update_t* u, uint64_t expected
+        self, instrument_t* x, const program_t* p, const update_t* u, uint64_t last
     ) noexcept nogil:
         """A message is missing before this one: declare it, start to wait with this one."""
-        cdef uint64_t got = u.first
-        if p.policy == POLICY_RANGE_REST:
-            expected += 1
-        elif u.has_previous:
-            got = <uint64_t>u.previous
-        self.lost(x, p, &u.stamp, expected, got, b"sequence")
-        if p.policy == POLICY_PREV_LINK:
+        self.lost(x, p, &u.stamp, expected_of(p, last), got_of(p, u), b"sequence", True)
+        if needs_rest(p):
+            self._keep(x, p, u)
+        else:
             x.chain = u.current
             x.has_chain = 1
             self.c[FEEDD_C_waiting_deltas] += 1
-        else:
-            self._keep(x, p, u)
 
     # ---- waiting -------------------------------------------------------------------------------
 
@@ -210,17 +244,23 @@ cdef class Books:
         self, instrument_t* x, const program_t* p, const update_t* u
     ) noexcept nogil:
         """The snapshot comes in the stream: changes before it say only whether one is missing."""
+        cdef bint numbered = u.has_current and is_numbered(p)
         if x.state == FEEDD_BOOK_INIT:
             self.out.set_state(x, &u.stamp, FEEDD_BOOK_SYNCING)
-            self._resync(x, p, &u.stamp)
-        if x.has_chain and u.current <= x.chain:
+            if p.policy != POLICY_KEYED_ROWS:
+                self.resync(x, p, &u.stamp)
+        elif not x.wanted and u.stamp.ts_recv - x.since > ROWS_WAIT_NS:
+            self.resync(x, p, &u.stamp)
+        if numbered and x.has_chain and u.current <= x.chain:
             self.c[FEEDD_C_old_deltas] += 1
             return
-        if (x.state == FEEDD_BOOK_SYNCING and x.has_chain and u.has_previous
-                and <uint64_t>u.previous != x.chain):
-            self.lost(x, p, &u.stamp, x.chain, <uint64_t>u.previous, b"sequence")
-        x.chain = u.current
-        x.has_chain = 1
+        if numbered and x.state == FEEDD_BOOK_SYNCING and x.has_chain and not follows(
+                p, x.chain, u):
+            self.lost(
+                x, p, &u.stamp, expected_of(p, x.chain), got_of(p, u), b"sequence", True)
+        if numbered:
+            x.chain = u.current
+            x.has_chain = 1
         x.last_ts_event = u.stamp.ts_event
         self.c[FEEDD_C_waiting_deltas] += 1
 
@@ -229,7 +269,6 @@ cdef class Books:
     ) noexcept nogil:
         """The snapshot comes by REST: keep the deltas that will have to follow it."""
         cdef const pending_t* tail
-        cdef bint linked
         if x.state == FEEDD_BOOK_INIT:
             self.out.set_state(x, &u.stamp, FEEDD_BOOK_SYNCING)
         if x.n_pending:
@@ -237,11 +276,7 @@ cdef class Books:
             if u.current <= tail.current:
                 self.c[FEEDD_C_old_deltas] += 1
                 return
-            if p.policy == POLICY_RANGE_REST:
-                linked = u.first <= tail.current + 1
-            else:
-                linked = u.has_previous and <uint64_t>u.previous == tail.current
-            if not linked:
+            if not follows(p, tail.current, u):
                 if x.state == FEEDD_BOOK_SYNCING:
                     self._break(x, p, u, tail.current)
                     return
@@ -266,43 +301,32 @@ cdef class Books:
         if not pending_add(x, &delta, u.bids, u.asks):
             self.c[FEEDD_C_buffer_overflows] += 1
         if not x.wanted:
-            self._resync(x, p, &u.stamp)
-
-    cdef void _resync(
-        self, instrument_t* x, const program_t* p, const stamp_t* s
-    ) noexcept nogil:
-        """Ask for what makes the book whole again, once until it comes."""
-        if p.resync == RESYNC_NONE or x.wanted:
-            return
-        x.wanted = 1
-        x.resyncs += 1
-        self.c[FEEDD_C_resyncs] += 1
-        self.ask(
-            x, REQUEST_SNAPSHOT if p.resync == RESYNC_REST else REQUEST_RESUBSCRIBE,
-            x.book_channel)
-        self.out.status(x, s, EVENT_RESYNC, x.state, 0, 0,
-                        b"REST snapshot" if p.resync == RESYNC_REST else b"resubscribe")
+            self.resync(x, p, &u.stamp)
 
     cdef void lost(
         self, instrument_t* x, const program_t* p, const stamp_t* s, uint64_t expected,
-        uint64_t got, const char* reason
+        uint64_t got, const char* reason, bint ask
     ) noexcept nogil:
         """Declare one gap. The levels stay as they were, the state says that they are not good."""
         cdef uint8_t previous = x.state
         cdef stamp_t stamp = s[0]
         stamp.flags = 0
+        x.gaps += 1
+        self.c[FEEDD_C_gaps] += 1
+        self.leave(x, &stamp, FEEDD_BOOK_GAP)
+        self.out.control(x, &stamp, FEEDD_REASON_GAP, expected, got)
+        self.out.status(x, &stamp, EVENT_GAP, previous, expected, got, reason)
+        if ask and not needs_rest(p):
+            self.resync(x, p, &stamp)
+
+    cdef void leave(self, instrument_t* x, const stamp_t* s, uint8_t state) noexcept nogil:
         pending_clear(x)
+        x.up = 0
         x.has_chain = 0
         x.joined = 0
         x.wanted = 0
         x.rewinds = 0
-        x.gaps += 1
-        self.c[FEEDD_C_gaps] += 1
-        self.out.set_state(x, &stamp, FEEDD_BOOK_GAP)
-        self.out.control(x, &stamp, FEEDD_REASON_GAP, expected, got)
-        self.out.status(x, &stamp, EVENT_GAP, previous, expected, got, reason)
-        if p.resync == RESYNC_RESUBSCRIBE and expected != got:
-            self._resync(x, p, &stamp)
+        self.out.set_state(x, s, state)
 
     # ---- snapshots -----------------------------------------------------------------------------
 
@@ -317,16 +341,14 @@ cdef class Books:
         """
         cdef uint32_t i
         cdef const pending_t* d
-        if p.policy not in (POLICY_PREV_LINK_REST, POLICY_RANGE_REST):
-            return JOIN_NOT_NEEDED
-        if x.state == FEEDD_BOOK_LIVE:
+        if not needs_rest(p) or x.up:
             return JOIN_NOT_NEEDED
         if x.n_pending == 0:
             return JOIN_WAIT
         for i in range(x.n_pending):
             d = &x.pending[i]
-            if not _contained(p, d.current, snapshot_id):
-                if _joins(p, d.first, <int64_t>d.previous, d.current, snapshot_id):
+            if not contained(p, d.current, snapshot_id):
+                if joins(p, d.first, <int64_t>d.previous, snapshot_id):
                     return JOIN_NOW
                 return JOIN_TOO_OLD
         return JOIN_NOW if at_hand else JOIN_WAIT
@@ -338,32 +360,41 @@ cdef class Books:
 
         For a REST snapshot the caller has asked ``join`` before.
         """
-        cdef uint32_t i
-        cdef pending_t* d
-        cdef update_t delta
         cdef uint8_t previous = x.state
+        cdef bint flagged = x.rule != NULL and x.rule.given_up
         if x.book == NULL:
             return
         x.wanted = 0
         x.has_chain = 0
         x.rewinds = 0
         x.lines = line_bit(u.stamp.line)
-        x.joined = p.policy == POLICY_PREV_LINK or p.policy == POLICY_NONE_FULL
-        if x.state != FEEDD_BOOK_LIVE:
-            self.out.set_state(x, &u.stamp, FEEDD_BOOK_SYNCING)
-        self._apply(x, p, u, True)
-        if x.state == FEEDD_BOOK_GAP:
+        x.joined = not needs_rest(p)
+        x.fresh = 1
+        if not x.up:
+            self.out.set_state(
+                x, &u.stamp, FEEDD_BOOK_CHECKSUM if flagged else FEEDD_BOOK_SYNCING)
+        if not self._apply(x, p, u, True):
             return
-        if x.state != FEEDD_BOOK_LIVE:
-            self._go_live(x, &u.stamp)
-        if p.policy != POLICY_NONE_FULL and previous != FEEDD_BOOK_LIVE:
-            self.out.status(x, &u.stamp, EVENT_LIVE, previous, u.current, 0, b"snapshot")
-        elif previous != FEEDD_BOOK_LIVE:
-            self.out.status(x, &u.stamp, EVENT_LIVE, previous, u.current, 0, b"partial book")
+        if x.state != FEEDD_BOOK_LIVE and not (x.rule != NULL and x.rule.given_up):
+            self.out.set_state(x, &u.stamp, FEEDD_BOOK_LIVE)
+        x.up = 1
+        if previous != FEEDD_BOOK_LIVE and x.state == FEEDD_BOOK_LIVE:
+            self.out.status(x, &u.stamp, EVENT_LIVE, previous, u.current, 0,
+                            b"partial book" if p.policy == POLICY_NONE_FULL else b"snapshot")
+        if x.n_pending:
+            self._replay(x, p, u)
+
+    cdef void _replay(
+        self, instrument_t* x, const program_t* p, const update_t* u
+    ) noexcept nogil:
+        """The buffered deltas that the REST snapshot ``u`` does not contain."""
+        cdef uint32_t i
+        cdef pending_t* d
+        cdef update_t delta = u[0]
         for i in range(x.n_pending):
             d = &x.pending[i]
             if not x.joined:
-                if _contained(p, d.current, u.current):
+                if contained(p, d.current, u.current):
                     self.c[FEEDD_C_old_deltas] += 1
                     continue
                 x.joined = 1
@@ -371,7 +402,8 @@ cdef class Books:
             delta.current = d.current
             delta.previous = <int64_t>d.previous
             delta.has_previous = 1
-            delta.stamp = u.stamp
+            delta.snapshot = 0
+            delta.has_checksum = 0
             delta.stamp.ts_event = d.ts_event
             delta.stamp.ts_recv = d.ts_recv
             delta.stamp.sequence = d.current
@@ -380,41 +412,81 @@ cdef class Books:
             delta.asks = &x.buffer[d.start + d.n_bid]
             delta.n_bid = d.n_bid
             delta.n_ask = d.n_ask
-            self._apply(x, p, &delta, False)
-            if x.state != FEEDD_BOOK_LIVE:
+            if not self._apply(x, p, &delta, False):
                 return      # the book was given up; its buffer is gone
         pending_clear(x)
 
-    cdef void _go_live(self, instrument_t* x, const stamp_t* s) noexcept nogil:
-        self.out.set_state(x, s, FEEDD_BOOK_LIVE)
+    # ---- levels --------------------------------------------------------------------------------
 
-    cdef void _apply(
+    cdef bint _apply(
         self, instrument_t* x, const program_t* p, const update_t* u, bint snapshot
     ) noexcept nogil:
+        """Bring the levels of a message into the book and publish them. False: the book left."""
+        cdef update_t resolved, cut
+        cdef const update_t* m = u
         cdef int64_t changed[2]
-        cdef int status = _set_levels(x.book, u, snapshot, changed)
+        cdef int status
+        if p.policy == POLICY_KEYED_ROWS:
+            status = rows_resolve(x.rows, &self.rows_scratch, u, snapshot, &resolved)
+            if status == ROWS_UNKNOWN_ID:
+                self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE,
+                          b"change of an unknown id", True)
+                return False
+            if status != ROWS_OK:
+                self._overflow(x, p, u, FB_MEMORY)
+                return False
+            m = &resolved
+        if snapshot and p.n_depths:
+            x.cut = _depth(x, p, m)
+        if x.rule != NULL and not self._verify(x, p, m, snapshot):
+            return False
+        status = _set_levels(x.book, m, snapshot, changed)
         if status == FB_PRICE and snapshot:
             # the decimals of prices that are gone may be what leaves no room
             x.book.decimals = 0
-            status = _set_levels(x.book, u, snapshot, changed)
+            status = _set_levels(x.book, m, snapshot, changed)
         if snapshot and status == FB_OK and not (
                 fb_fit(&x.book.side[0]) and fb_fit(&x.book.side[1])):
             status = FB_MEMORY
+        if x.cut and status == FB_OK and (
+                x.book.side[0].levels > x.cut or x.book.side[1].levels > x.cut):
+            if book_cut(x.book, &self.cut_scratch, m, x.cut, &cut):
+                m = &cut
+            else:
+                status = FB_MEMORY
         x.last = u.current
         x.rewinds = 0
+        if not snapshot:
+            x.fresh = 0
         if u.stamp.ts_event:
             x.last_ts_event = u.stamp.ts_event
         if x.book.decimals > x.price_decimals:
             x.price_decimals = <uint8_t>x.book.decimals
         if status != FB_OK:
             self._overflow(x, p, u, status)
-            return
-        if snapshot or u.n_bid or u.n_ask:
+            return False
+        if x.state != FEEDD_BOOK_LIVE and x.up:
+            self._revive(x, &u.stamp)
+        if snapshot or m.n_bid or m.n_ask:
             self.out.book_event(
-                x, &u.stamp, u.bids, u.n_bid, u.asks, u.n_ask, snapshot)
+                x, &u.stamp, m.bids, m.n_bid, m.asks, m.n_ask, snapshot)
         self.out.book_shared(x, &u.stamp, changed)
         if snapshot:
             self.out.deep(x)
+        if p.policy == POLICY_TRUST and _is_crossed(x.book):
+            self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, b"crossed book", True)
+            return False
+        return True
+
+    cdef void _revive(self, instrument_t* x, const stamp_t* s) noexcept nogil:
+        """A book that was only stale, or of a checksum rule that was given up, is good again."""
+        cdef uint8_t previous = x.state
+        if previous == FEEDD_BOOK_STALE or (
+                previous == FEEDD_BOOK_CHECKSUM and x.rule != NULL and not x.rule.given_up):
+            self.out.set_state(x, s, FEEDD_BOOK_LIVE)
+            self.out.status(
+                x, s, EVENT_LIVE, previous, x.last, 0,
+                b"data again" if previous == FEEDD_BOOK_STALE else b"checksums match again")
 
     cdef void _overflow(
         self, instrument_t* x, const program_t* p, const update_t* u, int status
@@ -429,7 +501,89 @@ cdef class Books:
         self.out.status(x, &u.stamp, EVENT_BOOK_OVERFLOW, x.state, 0, 0, why)
         fb_book_clear(x.book)
         self.out.control(x, &u.stamp, FEEDD_REASON_CLEAR, 0, 0)
-        self.lost(x, p, &u.stamp, u.current, u.current, why)
+        self.lost(x, p, &u.stamp, u.current, u.current, why, False)
+
+    # ---- checksums -----------------------------------------------------------------------------
+
+    cdef bint _verify(
+        self, instrument_t* x, const program_t* p, const update_t* u, bint snapshot
+    ) noexcept nogil:
+        """Bring the texts up to date and compare. False: the book left for its checksum."""
+        cdef int side
+        if snapshot:
+            fx_clear(x.texts)
+            x.texts_valid = u.has_checksum or not x.rule.lazy
+        if not x.texts_valid:
+            return True
+        if not (fx_apply(x.texts, 0, u.bids, u.n_bid) and fx_apply(x.texts, 1, u.asks, u.n_ask)):
+            x.texts_valid = 0       # out of memory: nothing to compare until the next snapshot
+            return True
+        if x.cut:
+            for side in range(2):
+                fx_cut(&x.texts.side[side], x.cut)
+        return not u.has_checksum or self._compare(x, p, u.checksum, &u.stamp)
+
+    cdef bint _compare(
+        self, instrument_t* x, const program_t* p, int64_t expected, const stamp_t* s
+    ) noexcept nogil:
+        cdef int64_t got = rule_checksum(x.rule, x.texts)
+        cdef uint8_t previous = x.state
+        cdef stamp_t stamp
+        cdef int verdict = rule_note(x.rule, x, got == expected)
+        if verdict == RULE_GIVEN_UP:
+            self.c[FEEDD_C_checksum_rules_changed] += 1
+            self.out.status(NULL, s, EVENT_RULE_CHANGED, 0, x.rule.failures, 0,
+                            b"every checksum fails: the rule changed")
+        elif verdict == RULE_GOOD_AGAIN:
+            self.out.status(NULL, s, EVENT_RULE_CHANGED, 0, 0, x.rule.successes,
+                            b"checksums match again")
+        if got == expected:
+            return True
+        self.c[FEEDD_C_checksum_failures] += 1
+        if x.rule.given_up:
+            # nothing to heal: the feed goes on, flagged
+            if x.up and x.state != FEEDD_BOOK_CHECKSUM:
+                self.out.set_state(x, s, FEEDD_BOOK_CHECKSUM)
+            return True
+        stamp = s[0]
+        stamp.flags = 0
+        self.leave(x, &stamp, FEEDD_BOOK_CHECKSUM)
+        if s.sequence != FEEDD_NO_SEQUENCE:
+            x.chain = s.sequence
+            x.has_chain = 1
+        self.out.control(
+            x, &stamp, FEEDD_REASON_CHECKSUM, <uint32_t>expected, <uint32_t>got)
+        self.out.status(
+            x, &stamp, EVENT_CHECKSUM, previous, <uint32_t>expected, <uint32_t>got, b"checksum")
+        self.resync(x, p, &stamp)
+        return False
+
+    cdef void checksum(
+        self, instrument_t* x, const program_t* p, int64_t value, const stamp_t* s
+    ) noexcept nogil:
+        if x.up and x.rule != NULL and x.texts_valid and self._compare(x, p, value, s):
+            if x.state != FEEDD_BOOK_LIVE:
+                self._revive(x, s)
+
+
+cdef uint32_t _depth(
+    const instrument_t* x, const program_t* p, const update_t* u
+) noexcept nogil:
+    """Levels a side that the venue keeps: as subscribed, else the least that holds the snapshot."""
+    cdef uint32_t most = u.n_bid if u.n_bid > u.n_ask else u.n_ask
+    cdef int i
+    if x.subscribed_depth:
+        return x.subscribed_depth
+    for i in range(p.n_depths):
+        if p.depths[i] >= most:
+            return p.depths[i]
+    return p.depths[p.n_depths - 1]
+
+
+cdef inline bint _is_crossed(const fb_book* b) noexcept nogil:
+    """Keys of bids are negated prices."""
+    return (b.side[0].levels and b.side[1].levels
+            and -b.side[0].best >= b.side[1].best)
 
 
 cdef int _set_levels(
@@ -447,21 +601,3 @@ cdef int _set_levels(
     if snapshot or b.decimals != decimals:      # every key of both sides is another one
         changed[0] = changed[1] = -INT64_MAX
     return status
-
-
-cdef inline bint _contained(
-    const program_t* p, uint64_t current, uint64_t snapshot_id
-) noexcept nogil:
-    """Is a delta that ends at ``current`` part of the snapshot already?"""
-    if p.policy == POLICY_RANGE_REST:
-        return current <= snapshot_id
-    return current < snapshot_id
-
-
-cdef inline bint _joins(
-    const program_t* p, uint64_t first, int64_t previous, uint64_t current, uint64_t snapshot_id
-) noexcept nogil:
-    """Does the first delta that is not contained follow the snapshot without a hole?"""
-    if p.policy == POLICY_RANGE_REST:
-        return first <= snapshot_id + 1
-    return first <= snapshot_id or (previous >= 0 and <uint64_t>previous == snapshot_id)

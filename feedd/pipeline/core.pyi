@@ -18,13 +18,15 @@ class Request(NamedTuple):
     """What the pipeline wants from its surroundings.
 
     ``kind``: ``"snapshot"`` (a REST depth body for ``symbol``), ``"resubscribe"`` (``channel`` of
-    ``symbol``) or ``"unknown"`` (``symbol`` has no instrument id).
+    ``symbol``), ``"reconnect"`` (the whole connection; no symbol, no channel) or ``"unknown"``
+    (``symbol`` has no instrument id). ``line`` is the connection meant, -1 any.
     """
 
     kind: str
     venue: int
     symbol: str
     channel: str
+    line: int = -1
 
 class BadFrame(NamedTuple):
     """A rejected message: why, and the beginning of it."""
@@ -123,6 +125,12 @@ class Pipeline:
         state: int = 0,
     ) -> None:
         """Publish a STATUS record that concerns no single instrument. Needs ``commit``."""
+    def set_depth(self, venue: int, symbol: str, depth: int) -> None:
+        """The depth that the venue confirmed for the book of ``symbol``; 0: not known. From the
+        next snapshot on the book is cut to it, where the venue file has depths."""
+    def set_quarantine(self, resyncs: int, window_s: float) -> None:
+        """A book that asks for more than ``resyncs`` in ``window_s`` pauses, longer each time
+        (from 30 s to 16 min); ``tick`` lets it try again. 0: never (the default)."""
     def take_requests(self) -> list[Request]:
         """Requests since the last call, in order."""
     def take_bad_frames(self) -> list[BadFrame]:

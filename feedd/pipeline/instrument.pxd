@@ -3,7 +3,9 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from feedd.book.book cimport fb_book
+from feedd.book.checksum cimport fr_map, fx_texts
 from feedd.decode.engine cimport fd_level
+from feedd.pipeline.verify cimport rule_t
 
 cdef enum:
     SEEN_CHANNELS = 24            # channels of a venue whose last messages are known one by one
@@ -38,9 +40,11 @@ ctypedef struct instrument_t:
     uint64_t book_topic       # and its stream
     uint8_t rank
     uint8_t state             # BookState
+    uint8_t up                # whole: live, or stale or of a given-up checksum but in sequence
     int32_t line              # connection that fed the book last
     uint64_t lines            # and all that carry its stream, by number below 64
     uint8_t joined            # a delta followed the REST snapshot
+    uint8_t fresh             # no delta has followed the snapshot in the stream yet
     uint8_t has_chain
     uint8_t wanted            # a snapshot or a resubscription was asked for
     uint8_t rewinds
@@ -60,6 +64,19 @@ ctypedef struct instrument_t:
     uint8_t deep_dirty
     uint8_t price_decimals
     uint8_t size_decimals
+    # what some venues need beside the book
+    uint32_t subscribed_depth # from the venue's ack, 0 unknown
+    uint32_t cut              # levels a side that the venue keeps, 0 all
+    fx_texts* texts           # levels as written, for checksums
+    uint8_t texts_valid       # since the last snapshot
+    rule_t* rule              # of the checksum; NULL without one
+    fr_map* rows              # levels by id
+    uint64_t snapshot_hash    # of the last snapshot without a number
+    # quarantine
+    int64_t resyncs_since     # start of the window
+    uint32_t resyncs_in       # and resyncs in it
+    uint32_t quarantines      # in a row
+    int64_t quarantined_until # 0: not in quarantine
     # deltas that wait for a snapshot
     pending_t* pending
     uint32_t n_pending, cap_pending

@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
 from feedd.book.book cimport fb_book_free
+from feedd.book.checksum cimport fr_free, fx_free
 from feedd.decode.engine cimport fd_hash_bytes, fd_level
 from feedd.shm.feedd cimport FEEDD_NO_INSTRUMENT
 
@@ -45,6 +46,12 @@ cdef void instrument_free(instrument_t* x) noexcept nogil:
     if x.book != NULL:
         fb_book_free(x.book)
         free(x.book)
+    if x.texts != NULL:
+        fx_free(x.texts)
+        free(x.texts)
+    if x.rows != NULL:
+        fr_free(x.rows)
+        free(x.rows)
     free(x.pending)
     free(x.buffer)
     free(x.symbol)

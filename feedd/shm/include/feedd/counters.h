@@ -55,7 +55,10 @@
     X(requests_dropped, "requests to the supervisor dropped because the list was full") \
     X(control_unread, "control messages that do not say what the venue file promises") \
     X(streams_stale, "gauge: streams that are silent for longer than the venue promises") \
-    X(stale_alarms, "streams that stayed silent after a new subscription and a new connection")
+    X(stale_alarms, "streams that stayed silent after a new subscription and a new connection") \
+    X(quarantines, "books that did not heal and were left alone for a while") \
+    X(books_quarantined, "gauge: books left alone now") \
+    X(checksum_rules_changed, "channels whose every checksum fails")
 
 enum feedd_counter {
 #define FEEDD_COUNTER_ENUM(name, help) FEEDD_C_##name,

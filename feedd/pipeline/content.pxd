@@ -1,0 +1,45 @@
+"""What a message says, as one number: equal content has equal numbers."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from feedd.decode.engine cimport fd_level
+from feedd.pipeline.books cimport rowkey_t, update_t
+
+cdef extern from * nogil:
+    """
+    #include <stdint.h>
+    #include <string.h>
+    static inline uint64_t feedd_mix(uint64_t h, uint64_t v) {
+        h ^= v;
+        h *= 0x9e3779b97f4a7c15ull;
+        return h ^ h >> 29;
+    }
+    static inline uint64_t feedd_mix_double(uint64_t h, double v) {
+        uint64_t bits;
+        memcpy(&bits, &v, sizeof bits);
+        return feedd_mix(h, bits);
+    }
+    """
+    uint64_t feedd_mix(uint64_t h, uint64_t v)
+    uint64_t feedd_mix_double(uint64_t h, double v)
+
+
+cdef inline uint64_t levels_content(uint64_t h, const fd_level* levels, uint32_t n) noexcept nogil:
+    cdef uint32_t i
+    for i in range(n):
+        h = feedd_mix_double(feedd_mix_double(h, levels[i].price), levels[i].size)
+    return feedd_mix(h, n)
+
+
+cdef inline uint64_t content_of(const update_t* u) noexcept nogil:
+    """Levels, keys, checksum and venue time of a book message."""
+    cdef uint64_t h = feedd_mix(<uint64_t>u.stamp.ts_event, u.snapshot)
+    cdef uint32_t i
+    h = levels_content(h, u.bids, u.n_bid)
+    h = levels_content(h, u.asks, u.n_ask)
+    if u.keys != NULL:
+        for i in range(u.n_bid + u.n_ask):
+            h = feedd_mix(h, u.keys[i].id * 4 + u.keys[i].has_price * 2 + u.keys[i].is_delete)
+    if u.has_checksum:
+        h = feedd_mix(h, <uint64_t>u.checksum)
+    return h
