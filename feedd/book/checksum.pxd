@@ -30,6 +30,7 @@ cdef extern from "texts.h" nogil:
 
     void fx_clear(fx_texts* t)
     void fx_free(fx_texts* t)
+    int fx_copy(fx_texts* to, const fx_texts* source)
     int fx_apply(fx_texts* t, int side, const fd_level* levels, uint32_t n)
     int fx_set(fx_side* s, int ask, const fx_level* set, fx_level* old)
     fx_level fx_of(const fd_level* l)

@@ -2,9 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
+from feedd.book.checksum cimport fx_texts
 from feedd.decode.engine cimport fd_level
 from feedd.decode.plan cimport program_t
-from feedd.pipeline.instrument cimport instrument_t, pending_t
+from feedd.pipeline.instrument cimport instrument_t, pending_t, rowkey_t
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.requests cimport Requests
 from feedd.pipeline.verify cimport rules_t
@@ -14,13 +15,6 @@ cdef enum:
     JOIN_NOW = 1
     JOIN_TOO_OLD = 2
     JOIN_NOT_NEEDED = 3
-
-# What a keyed row says of a level beside price and size (POLICY_KEYED_ROWS).
-ctypedef struct rowkey_t:
-    uint64_t id
-    uint8_t has_price
-    uint8_t is_new            # the id was not there before
-    uint8_t is_delete
 
 # One book message, checked and converted, not yet applied.
 ctypedef struct update_t:
@@ -39,11 +33,6 @@ ctypedef struct update_t:
     const fd_level* asks
     uint32_t n_bid, n_ask
 
-cdef inline uint64_t line_bit(int32_t line) noexcept nogil:
-    """A connection in a set of them; those from number 64 on are in none."""
-    return <uint64_t>1 << line if 0 <= line < 64 else 0
-
-
 # Levels that are put together before they are applied.
 ctypedef struct scratch_t:
     fd_level* levels
@@ -52,7 +41,10 @@ ctypedef struct scratch_t:
 
 cdef class Books(Requests):
     cdef uint32_t levels_max
+    cdef const program_t* programs[64]    # by venue
     cdef rules_t rules
+    cdef fx_texts before          # of a book with several lines, before the message that is verified
+    cdef bint keeps               # leaving the book must not forget what waits
     cdef scratch_t rows_scratch, cut_scratch
 
     cdef void update(
@@ -96,8 +88,11 @@ cdef class Books(Requests):
         uint64_t last) noexcept nogil
     cdef void _keep(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
-    cdef void _replay(
-        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _recall(
+        self, const instrument_t* x, const pending_t* d, update_t* out) noexcept nogil
+    cdef void _drain(self, instrument_t* x, const program_t* p) noexcept nogil
+    cdef void _hole(self, instrument_t* x, const program_t* p) noexcept nogil
+    cdef bint _reject(self, instrument_t* x) noexcept nogil
     cdef bint _apply(
         self, instrument_t* x, const program_t* p, const update_t* u,
         bint snapshot) noexcept nogil
@@ -111,3 +106,6 @@ cdef class Books(Requests):
     cdef bint _compare(
         self, instrument_t* x, const program_t* p, int64_t expected,
         const stamp_t* s) noexcept nogil
+
+
+cdef void pending_of(const update_t* u, uint64_t content, pending_t* out) noexcept nogil

@@ -13,12 +13,15 @@ from libc.stdlib cimport calloc, free
 from feedd.book.book cimport (
     FB_FULL, FB_MEMORY, FB_OK, FB_PRICE, fb_apply, fb_book, fb_book_clear, fb_book_init, fb_fit,
 )
-from feedd.book.checksum cimport fr_map, fx_apply, fx_clear, fx_cut, fx_texts
+from feedd.book.checksum cimport fr_map, fx_apply, fx_clear, fx_copy, fx_cut, fx_free, fx_texts
 from feedd.decode.plan cimport (
     POLICY_KEYED_ROWS, POLICY_NONE_FULL, POLICY_PREV_LINK, POLICY_TRUST, program_t,
 )
 from feedd.pipeline.content cimport content_of
-from feedd.pipeline.instrument cimport instrument_t, pending_add, pending_clear, pending_t
+from feedd.pipeline.instrument cimport (
+    instrument_t, pending_add, pending_clear, pending_shift, pending_t,
+)
+from feedd.pipeline.lanes cimport lanes_free
 from feedd.pipeline.levels cimport ROWS_OK, ROWS_UNKNOWN_ID, book_cut, rows_resolve
 from feedd.pipeline.output cimport (
     EVENT_BOOK_OVERFLOW, EVENT_CHECKSUM, EVENT_GAP, EVENT_LIVE, EVENT_RULE_CHANGED, Output, stamp_t,
@@ -65,6 +68,7 @@ cdef class Books(Requests):
     def __dealloc__(self):
         free(self.rows_scratch.levels)
         free(self.cut_scratch.levels)
+        fx_free(&self.before)
         rules_free(&self.rules)
 
     # ---- one message ---------------------------------------------------------------------------
@@ -75,7 +79,6 @@ cdef class Books(Requests):
         if not self._owns(x, p, u):
             return
         x.line = u.stamp.line
-        x.lines |= line_bit(x.line)
         self._accept(x, p, u)
 
     cdef void _accept(
@@ -128,6 +131,10 @@ cdef class Books(Requests):
         x.has_chain = 0
         x.wanted = 0
         x.last_ts_event = 0
+        x.line = -1
+        x.hold_since = 0
+        lanes_free(x.lanes)
+        x.lanes = NULL
         pending_clear(x)
         if x.state != FEEDD_BOOK_INIT:
             self.out.set_state(x, &u.stamp, FEEDD_BOOK_SYNCING)
@@ -286,19 +293,10 @@ cdef class Books(Requests):
     cdef void _keep(
         self, instrument_t* x, const program_t* p, const update_t* u
     ) noexcept nogil:
-        cdef pending_t delta
-        delta.first = u.first
-        delta.current = u.current
-        delta.previous = <uint64_t>u.previous
-        delta.ts_event = u.stamp.ts_event
-        delta.ts_recv = u.stamp.ts_recv
-        delta.n_bid = u.n_bid
-        delta.n_ask = u.n_ask
-        delta.line = u.stamp.line
-        delta.start = 0
-        delta.inexact = 0
+        cdef pending_t d
+        pending_of(u, 0, &d)
         self.c[FEEDD_C_buffered_deltas] += 1
-        if not pending_add(x, &delta, u.bids, u.asks):
+        if not pending_add(x, &d, u.bids, u.asks, u.keys, x.lanes != NULL):
             self.c[FEEDD_C_buffer_overflows] += 1
         if not x.wanted:
             self.resync(x, p, &u.stamp)
@@ -320,7 +318,8 @@ cdef class Books(Requests):
             self.resync(x, p, &stamp)
 
     cdef void leave(self, instrument_t* x, const stamp_t* s, uint8_t state) noexcept nogil:
-        pending_clear(x)
+        if not self.keeps:
+            pending_clear(x)
         x.up = 0
         x.has_chain = 0
         x.joined = 0
@@ -367,7 +366,6 @@ cdef class Books(Requests):
         x.wanted = 0
         x.has_chain = 0
         x.rewinds = 0
-        x.lines = line_bit(u.stamp.line)
         x.joined = not needs_rest(p)
         x.fresh = 1
         if not x.up:
@@ -381,40 +379,69 @@ cdef class Books(Requests):
         if previous != FEEDD_BOOK_LIVE and x.state == FEEDD_BOOK_LIVE:
             self.out.status(x, &u.stamp, EVENT_LIVE, previous, u.current, 0,
                             b"partial book" if p.policy == POLICY_NONE_FULL else b"snapshot")
-        if x.n_pending:
-            self._replay(x, p, u)
+        if x.n_pending and needs_rest(p):
+            self._drain(x, p)
 
-    cdef void _replay(
-        self, instrument_t* x, const program_t* p, const update_t* u
+    cdef void _recall(
+        self, const instrument_t* x, const pending_t* d, update_t* out
     ) noexcept nogil:
-        """The buffered deltas that the REST snapshot ``u`` does not contain."""
-        cdef uint32_t i
-        cdef pending_t* d
-        cdef update_t delta = u[0]
-        for i in range(x.n_pending):
-            d = &x.pending[i]
-            if not x.joined:
-                if contained(p, d.current, u.current):
-                    self.c[FEEDD_C_old_deltas] += 1
-                    continue
-                x.joined = 1
-            delta.first = d.first
-            delta.current = d.current
-            delta.previous = <int64_t>d.previous
-            delta.has_previous = 1
-            delta.snapshot = 0
-            delta.has_checksum = 0
-            delta.stamp.ts_event = d.ts_event
-            delta.stamp.ts_recv = d.ts_recv
-            delta.stamp.sequence = d.current
-            delta.stamp.line = <unsigned short>d.line
-            delta.bids = &x.buffer[d.start]
-            delta.asks = &x.buffer[d.start + d.n_bid]
-            delta.n_bid = d.n_bid
-            delta.n_ask = d.n_ask
-            if not self._apply(x, p, &delta, False):
-                return      # the book was given up; its buffer is gone
-        pending_clear(x)
+        """A message that waited, as it came."""
+        out.first = d.first
+        out.current = d.current
+        out.previous = <int64_t>d.previous
+        out.has_previous = d.has_previous
+        out.has_current = d.has_current
+        out.snapshot = d.snapshot
+        out.has_checksum = d.has_checksum
+        out.checksum = d.checksum
+        out.keys = &x.key_buffer[d.start] if d.has_keys else NULL
+        out.channel = x.book_channel
+        out.topic = x.book_topic
+        out.stamp.ts_event = d.ts_event
+        out.stamp.ts_recv = d.ts_recv
+        out.stamp.sequence = d.sequence
+        out.stamp.line = <unsigned short>d.line
+        out.stamp.flags = d.flags
+        out.bids = &x.buffer[d.start]
+        out.asks = &x.buffer[d.start + d.n_bid]
+        out.n_bid = d.n_bid
+        out.n_ask = d.n_ask
+
+    cdef void _drain(self, instrument_t* x, const program_t* p) noexcept nogil:
+        """Apply what waits by number, as far as one follows the other."""
+        cdef uint32_t i = 0
+        cdef update_t u
+        cdef int next
+        while i < x.n_pending:
+            self._recall(x, &x.pending[i], &u)
+            if u.snapshot:
+                if u.current > x.last:
+                    break
+                next = NEXT_OLD
+            elif x.joined:
+                next = next_of(p, x.last, not x.fresh, &u)
+            elif contained(p, u.current, x.last):
+                next = NEXT_OLD
+            else:
+                next = NEXT_APPLY if joins(p, u.first, u.previous, x.last) else NEXT_GAP
+            if next == NEXT_GAP:
+                break
+            i += 1
+            if next == NEXT_OLD:
+                self.c[FEEDD_C_old_deltas] += 1
+                continue
+            x.joined = 1
+            if not self._apply(x, p, &u, False):
+                return      # the book was given up, and with it what waited
+        pending_shift(x, i)
+        if x.n_pending:
+            self._hole(x, p)
+
+    cdef void _hole(self, instrument_t* x, const program_t* p) noexcept nogil:
+        """What waits does not follow the book: something between is missing."""
+        cdef update_t u
+        self._recall(x, &x.pending[0], &u)
+        self.lost(x, p, &u.stamp, expected_of(p, x.last), got_of(p, &u), b"sequence", True)
 
     # ---- levels --------------------------------------------------------------------------------
 
@@ -429,6 +456,8 @@ cdef class Books(Requests):
         if p.policy == POLICY_KEYED_ROWS:
             status = rows_resolve(x.rows, &self.rows_scratch, u, snapshot, &resolved)
             if status == ROWS_UNKNOWN_ID:
+                if self._reject(x):
+                    return False
                 self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE,
                           b"change of an unknown id", True)
                 return False
@@ -510,6 +539,8 @@ cdef class Books(Requests):
     ) noexcept nogil:
         """Bring the texts up to date and compare. False: the book left for its checksum."""
         cdef int side
+        if x.lanes != NULL and u.has_checksum and not fx_copy(&self.before, x.texts):
+            fx_clear(&self.before)
         if snapshot:
             fx_clear(x.texts)
             x.texts_valid = u.has_checksum or not x.rule.lazy
@@ -545,6 +576,8 @@ cdef class Books(Requests):
             if x.up and x.state != FEEDD_BOOK_CHECKSUM:
                 self.out.set_state(x, s, FEEDD_BOOK_CHECKSUM)
             return True
+        if self._reject(x):
+            return False
         stamp = s[0]
         stamp.flags = 0
         self.leave(x, &stamp, FEEDD_BOOK_CHECKSUM)
@@ -558,12 +591,37 @@ cdef class Books(Requests):
         self.resync(x, p, &stamp)
         return False
 
+    cdef bint _reject(self, instrument_t* x) noexcept nogil:
+        """Is it only this line's copy that is wrong? With one line there is no other."""
+        return False
+
     cdef void checksum(
         self, instrument_t* x, const program_t* p, int64_t value, const stamp_t* s
     ) noexcept nogil:
         if x.up and x.rule != NULL and x.texts_valid and self._compare(x, p, value, s):
             if x.state != FEEDD_BOOK_LIVE:
                 self._revive(x, s)
+
+
+cdef void pending_of(const update_t* u, uint64_t content, pending_t* out) noexcept nogil:
+    out.first = u.first
+    out.current = u.current
+    out.previous = <uint64_t>u.previous
+    out.sequence = u.stamp.sequence
+    out.content = content
+    out.checksum = u.checksum
+    out.ts_event = u.stamp.ts_event
+    out.ts_recv = u.stamp.ts_recv
+    out.start = 0
+    out.n_bid = u.n_bid
+    out.n_ask = u.n_ask
+    out.line = u.stamp.line
+    out.flags = u.stamp.flags
+    out.has_previous = u.has_previous
+    out.has_current = u.has_current
+    out.has_checksum = u.has_checksum
+    out.has_keys = 0
+    out.snapshot = u.snapshot
 
 
 cdef uint32_t _depth(

@@ -31,6 +31,14 @@ cdef inline uint64_t levels_content(uint64_t h, const fd_level* levels, uint32_t
     return feedd_mix(h, n)
 
 
+cdef inline uint64_t level_key(const update_t* u, uint32_t i) noexcept nogil:
+    """Which level a message touches with its level i (bids first): by id where it has one."""
+    cdef uint64_t side = i >= u.n_bid
+    if u.keys != NULL:
+        return feedd_mix(side, u.keys[i].id)
+    return feedd_mix_double(side, u.asks[i - u.n_bid].price if side else u.bids[i].price)
+
+
 cdef inline uint64_t content_of(const update_t* u) noexcept nogil:
     """Levels, keys, checksum and venue time of a book message."""
     cdef uint64_t h = feedd_mix(<uint64_t>u.stamp.ts_event, u.snapshot)

@@ -5,6 +5,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from feedd.book.book cimport fb_book
 from feedd.book.checksum cimport fr_map, fx_texts
 from feedd.decode.engine cimport fd_level
+from feedd.pipeline.lanes cimport lanes_t
 from feedd.pipeline.verify cimport rule_t
 
 cdef enum:
@@ -18,13 +19,23 @@ ctypedef struct ids_t:
     uint64_t* seen
     ids_t* next
 
-# A delta that waits for its REST snapshot; its levels are in the instrument's buffer.
+# What a keyed row says of a level beside price and size (POLICY_KEYED_ROWS).
+ctypedef struct rowkey_t:
+    uint64_t id
+    uint8_t has_price
+    uint8_t is_delete
+    uint8_t must_exist        # a change of a level that must be there
+
+# A book message that waits: for its REST snapshot, or for one that another line may still bring.
+# Its levels are in the instrument's buffer, its keys in the parallel array.
 ctypedef struct pending_t:
-    uint64_t first, current, previous
+    uint64_t first, current, previous, sequence, content
+    int64_t checksum
     int64_t ts_event, ts_recv
     uint32_t start, n_bid, n_ask
     int32_t line
-    uint8_t inexact
+    uint8_t flags
+    uint8_t has_previous, has_current, has_checksum, has_keys, snapshot
 
 ctypedef struct instrument_t:
     char* symbol
@@ -42,7 +53,8 @@ ctypedef struct instrument_t:
     uint8_t state             # BookState
     uint8_t up                # whole: live, or stale or of a given-up checksum but in sequence
     int32_t line              # connection that fed the book last
-    uint64_t lines            # and all that carry its stream, by number below 64
+    lanes_t* lanes            # all that carry its stream, once there was a second one
+    int64_t hold_since        # something waits for another line; 0: nothing does
     uint8_t joined            # a delta followed the REST snapshot
     uint8_t fresh             # no delta has followed the snapshot in the stream yet
     uint8_t has_chain
@@ -81,7 +93,8 @@ ctypedef struct instrument_t:
     pending_t* pending
     uint32_t n_pending, cap_pending
     fd_level* buffer
-    uint32_t n_buffer, cap_buffer
+    rowkey_t* key_buffer      # as long as the buffer where rows have keys
+    uint32_t n_buffer, cap_buffer, cap_keys
     # duplicates
     uint64_t quote_sequence
     uint8_t has_quote
@@ -94,10 +107,16 @@ cdef instrument_t* instrument_new(const uint8_t* symbol, size_t n, int32_t venue
 cdef void instrument_free(instrument_t* x) noexcept nogil
 cdef bint ids_seen(
     instrument_t* x, int32_t channel, uint64_t trade_id, bint numeric) noexcept nogil
+# Append to what waits, or put it where its number belongs (sorted). False: a bound was hit and
+# everything before is forgotten.
 cdef bint pending_add(
-    instrument_t* x, const pending_t* delta, const fd_level* bids,
-    const fd_level* asks) noexcept nogil
+    instrument_t* x, const pending_t* delta, const fd_level* bids, const fd_level* asks,
+    const rowkey_t* keys, bint by_number) noexcept nogil
 cdef void pending_clear(instrument_t* x) noexcept nogil
+# Forget the first n.
+cdef void pending_shift(instrument_t* x, uint32_t n) noexcept nogil
+# Forget those of one line up to and with index last.
+cdef void pending_drop_line(instrument_t* x, int32_t line, uint32_t last) noexcept nogil
 
 
 # Open addressing from symbol bytes to instrument; owns the instruments. One thread.

@@ -2,11 +2,12 @@
 
 from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memmove
 
 from feedd.book.book cimport fb_book_free
 from feedd.book.checksum cimport fr_free, fx_free
 from feedd.decode.engine cimport fd_hash_bytes, fd_level
+from feedd.pipeline.lanes cimport lanes_free
 from feedd.shm.feedd cimport FEEDD_NO_INSTRUMENT
 
 from feedd import limits
@@ -52,8 +53,10 @@ cdef void instrument_free(instrument_t* x) noexcept nogil:
     if x.rows != NULL:
         fr_free(x.rows)
         free(x.rows)
+    lanes_free(x.lanes)
     free(x.pending)
     free(x.buffer)
+    free(x.key_buffer)
     free(x.symbol)
     free(x)
 
@@ -116,16 +119,17 @@ cdef bint ids_seen(
 
 
 cdef bint pending_add(
-    instrument_t* x, const pending_t* delta, const fd_level* bids, const fd_level* asks
+    instrument_t* x, const pending_t* delta, const fd_level* bids, const fd_level* asks,
+    const rowkey_t* keys, bint by_number
 ) noexcept nogil:
-    """Append a delta to the buffer. False: the bound was hit and everything before is forgotten."""
-    cdef uint32_t need = x.n_buffer + delta.n_bid + delta.n_ask
-    cdef uint32_t cap
+    cdef uint32_t total = delta.n_bid + delta.n_ask
+    cdef uint32_t need = x.n_buffer + total
+    cdef uint32_t cap, at
     cdef void* grown
     cdef bint kept = True
     if need > BUFFER_LEVELS_MAX and x.n_pending:
         pending_clear(x)
-        need = delta.n_bid + delta.n_ask
+        need = total
         kept = False
     if need > x.cap_buffer:
         cap = need * 2
@@ -135,6 +139,13 @@ cdef bint pending_add(
             return False
         x.buffer = <fd_level*>grown
         x.cap_buffer = cap
+    if keys != NULL and x.cap_keys < x.cap_buffer:
+        grown = realloc(x.key_buffer, x.cap_buffer * sizeof(rowkey_t))
+        if grown == NULL:
+            pending_clear(x)
+            return False
+        x.key_buffer = <rowkey_t*>grown
+        x.cap_keys = x.cap_buffer
     if x.n_pending == x.cap_pending:
         cap = x.cap_pending * 2 if x.cap_pending else 16
         grown = realloc(x.pending, cap * sizeof(pending_t))
@@ -143,11 +154,19 @@ cdef bint pending_add(
             return False
         x.pending = <pending_t*>grown
         x.cap_pending = cap
-    x.pending[x.n_pending] = delta[0]
-    x.pending[x.n_pending].start = x.n_buffer
+    at = x.n_pending
+    if by_number:
+        while at and x.pending[at - 1].current > delta.current:
+            at -= 1
+        memmove(&x.pending[at + 1], &x.pending[at], (x.n_pending - at) * sizeof(pending_t))
+    x.pending[at] = delta[0]
+    x.pending[at].start = x.n_buffer
+    x.pending[at].has_keys = keys != NULL
     x.n_pending += 1
     memcpy(&x.buffer[x.n_buffer], bids, delta.n_bid * sizeof(fd_level))
     memcpy(&x.buffer[x.n_buffer + delta.n_bid], asks, delta.n_ask * sizeof(fd_level))
+    if keys != NULL:
+        memcpy(&x.key_buffer[x.n_buffer], keys, total * sizeof(rowkey_t))
     x.n_buffer = need
     return kept
 
@@ -159,6 +178,28 @@ cdef void pending_clear(instrument_t* x) noexcept nogil:
         free(x.buffer)
         x.buffer = NULL
         x.cap_buffer = 0
+
+
+cdef void pending_shift(instrument_t* x, uint32_t n) noexcept nogil:
+    if n >= x.n_pending:
+        pending_clear(x)
+    elif n:
+        x.n_pending -= n
+        memmove(x.pending, &x.pending[n], x.n_pending * sizeof(pending_t))
+
+
+cdef void pending_drop_line(instrument_t* x, int32_t line, uint32_t last) noexcept nogil:
+    cdef uint32_t i
+    cdef uint32_t n = 0
+    for i in range(x.n_pending):
+        if x.pending[i].line == line and i <= last:
+            continue
+        if n != i:
+            x.pending[n] = x.pending[i]
+        n += 1
+    x.n_pending = n
+    if n == 0:
+        pending_clear(x)
 
 
 cdef table_t* table_new() noexcept:

@@ -38,6 +38,12 @@ cdef int rows_resolve(
         return ROWS_MEMORY
     if snapshot:
         fr_clear(rows)
+    else:
+        for i in range(total):       # all or nothing
+            key = &u.keys[i]
+            if (key.must_exist or key.is_delete or not key.has_price) and fr_find(
+                    rows, key.id, i >= u.n_bid) == NULL:
+                return ROWS_UNKNOWN_ID
     out[0] = u[0]
     for i in range(total):
         if i == u.n_bid:

@@ -126,6 +126,24 @@ static inline int fx_set(fx_side *s, int ask, const fx_level *set, fx_level *old
     return 1;
 }
 
+/* A copy of all levels; 0 when memory is out. */
+static inline int fx_copy(fx_texts *to, const fx_texts *from) {
+    for (int i = 0; i < 2; i++) {
+        const fx_side *s = &from->side[i];
+        fx_side *t = &to->side[i];
+        if (t->cap < s->n) {
+            fx_level *grown = (fx_level *)realloc(t->level, (s->n + 32) * sizeof *grown);
+            if (grown == NULL) return 0;
+            t->level = grown;
+            t->cap = s->n + 32;
+        }
+        if (s->n) memcpy(t->level, s->level + s->first, s->n * sizeof *t->level);
+        t->first = 0;
+        t->n = s->n;
+    }
+    return 1;
+}
+
 static inline fx_level fx_of(const fd_level *l) {
     /* a delete may be told by something else than the size (a count, the message's type) */
     fx_level out = {l->price_dec.m, l->size == 0 ? 0 : l->size_m, l->price_dec.e, l->size_e,

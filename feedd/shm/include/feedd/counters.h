@@ -58,7 +58,23 @@
     X(stale_alarms, "streams that stayed silent after a new subscription and a new connection") \
     X(quarantines, "books that did not heal and were left alone for a while") \
     X(books_quarantined, "gauge: books left alone now") \
-    X(checksum_rules_changed, "channels whose every checksum fails")
+    X(checksum_rules_changed, "channels whose every checksum fails") \
+    X(held_messages, "messages held until another line brings the one before") \
+    X(line_takeovers, "books carried on by another line's snapshot")
+
+/* Slots of a connection that the pipeline writes; the first 32 are the session's (see
+ * feedd/reader/counts.py). They count only streams that more than one connection carries. */
+enum feedd_line_slot {
+    FEEDD_LINE_FIRSTS = 32,   /* messages that came over this connection first */
+    FEEDD_LINE_COPIES = 33,   /* messages that another connection had brought already */
+    FEEDD_LINE_LAG_SUM = 34,  /* ns that measured copies came later, and how many were measured */
+    FEEDD_LINE_LAG_COUNT = 35,
+    FEEDD_LINE_LAG_MAX = 36,
+    FEEDD_LINE_MISSED = 37,   /* times that this connection lacked what another one had */
+    FEEDD_LINE_LAG_BUCKETS = 40, /* 16 of them: bucket b counts lags below 16 us * 2^b, the last
+                                    one all others */
+    FEEDD_LINE_SLOTS_END = 56
+};
 
 enum feedd_counter {
 #define FEEDD_COUNTER_ENUM(name, help) FEEDD_C_##name,

@@ -1,0 +1,71 @@
+"""The connections that carry one book's stream, and a log of what came over them.
+
+A message is the first copy, or a copy of one in the log. Each lane remembers up to where its copies
+were recognised, so a repeat of old content is never taken for news.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+
+from feedd.decode.engine cimport fd_level
+
+cdef enum:
+    LANES_MAX = 4
+    LOG_ENTRIES = 256         # power of two
+    LOG_KEYS = 4096           # power of two
+
+cdef enum:
+    LANE_FREE = 0
+    LANE_BEHIND = 1           # its place in the stream is unknown until a copy is recognised
+    LANE_ALIGNING = 2         # the same, but it began with a snapshot: what it brought is kept
+    LANE_SYNCED = 3           # what it brings is a known copy or comes next
+
+ctypedef struct lane_t:
+    int32_t line
+    uint8_t state
+    uint8_t run               # copies recognised in a row while its place is looked for
+    uint32_t generation       # of the numbering that it has reached
+    uint64_t at               # log position behind its last message
+    uint64_t last             # highest number it brought
+    uint64_t content          # of its last message
+    int64_t since             # when it began to wait for its place
+
+ctypedef struct entry_t:
+    uint64_t content
+    uint64_t number
+    int64_t ts_event, ts_recv
+    uint64_t key_start
+    uint32_t key_n
+    uint8_t seen              # by lane
+
+ctypedef struct lanes_t:
+    lane_t lane[4]
+    uint32_t generation
+    uint64_t reset_previous, reset_current
+    int64_t reset_ts
+    uint64_t head             # messages logged so far
+    uint64_t key_head
+    entry_t log[256]
+    uint64_t* keys            # of the levels of each message, where there are no numbers
+
+cdef lanes_t* lanes_new(int32_t line) noexcept nogil
+cdef void lanes_free(lanes_t* lanes) noexcept nogil
+# The lane of a connection, made when it is new; NULL when there are too many.
+cdef lane_t* lane_of(lanes_t* lanes, int32_t line) noexcept nogil
+cdef lane_t* lane_find(lanes_t* lanes, int32_t line) noexcept nogil
+cdef int lanes_count(const lanes_t* lanes, const lane_t* but, uint8_t state) noexcept nogil
+
+# Log a message as brought by a lane; the lane's place is then behind it.
+cdef entry_t* log_add(
+    lanes_t* lanes, lane_t* lane, uint64_t content, uint64_t number, int64_t ts_event,
+    int64_t ts_recv) noexcept nogil
+# Position of this content from a position on, not seen by the lane yet; -1 when it is not there.
+cdef int64_t log_find(
+    const lanes_t* lanes, const lane_t* lane, uint64_t start, uint64_t content) noexcept nogil
+cdef entry_t* log_at(lanes_t* lanes, uint64_t position) noexcept nogil
+cdef uint64_t log_start(const lanes_t* lanes) noexcept nogil
+cdef void log_see(lanes_t* lanes, const lane_t* lane, uint64_t position) noexcept nogil
+# When a number was logged; 0 when it is no longer known.
+cdef int64_t log_time(const lanes_t* lanes, uint64_t number) noexcept nogil
+cdef void log_keys(lanes_t* lanes, entry_t* e, const uint64_t* keys, uint32_t n) noexcept nogil
+# Has a message from this position on touched the level of this key? 2: nobody knows any more.
+cdef int log_touched(const lanes_t* lanes, uint64_t start, uint64_t key) noexcept nogil
