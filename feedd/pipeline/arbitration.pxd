@@ -1,16 +1,21 @@
 """Books fed by several connections: the first copy of each message wins."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport fd_level
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport Books, scratch_t, update_t
-from feedd.pipeline.instrument cimport instrument_t, rowkey_t
+from feedd.pipeline.instrument cimport instrument_t, rowkey_t, table_t
 from feedd.pipeline.lanes cimport lane_t
 from feedd.pipeline.output cimport stamp_t
 
 
+cdef enum:
+    LINE_ROWS = 4096
+
+
 cdef class Arbiter(Books):
+    cdef uint8_t line_rows[4096]      # by line: 1 + its row of the counters, 0: the line's number
     cdef lane_t* lane                 # that brought the message at hand; NULL: one line only
     cdef bint rejected                # its copy was wrong, another line's may be right
     cdef bint held                    # it waits
@@ -32,9 +37,29 @@ cdef class Arbiter(Books):
     # carries the book on.
     cdef bint line_unsure(self, instrument_t* x, int32_t line) noexcept nogil
 
+    # Another line of a live book whose numbers show by themselves whether something is missing.
+    cdef void line_joins(self, instrument_t* x, int32_t line) noexcept nogil
+    # A connection takes the place of another one. False: the book was not fed by that.
+    cdef bint line_moves(
+        self, instrument_t* x, int32_t old, int32_t new, const stamp_t* s) noexcept nogil
+    # Could the book go on over this line alone?
+    cdef bint line_feeds(self, const instrument_t* x, int32_t line) noexcept nogil
+    # A number of all messages of a connection jumped: one gap, unless others carry every book on.
+    cdef void connection_lost(
+        self, table_t* table, int32_t line, int64_t ts_recv, uint64_t expected,
+        uint64_t got) noexcept nogil
+    cdef void release(self, int64_t now) noexcept nogil
+
+    cdef void _declare(
+        self, const stamp_t* s, uint64_t expected, uint64_t got) noexcept nogil
     cdef bint _second_line(self, instrument_t* x) noexcept nogil
+    cdef bint first_copy(
+        self, instrument_t* x, int32_t stream, uint64_t content, const stamp_t* s,
+        bint state) noexcept nogil
+    cdef void _count_line(self, int32_t line, bint first, int64_t lag) noexcept nogil
     cdef void _line_counts(
         self, const lane_t* lane, bint first, int64_t lag) noexcept nogil
+    cdef int32_t _row(self, int32_t line) noexcept nogil
     cdef void _missed(self, const lane_t* lane) noexcept nogil
     cdef void _window(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
@@ -52,6 +77,8 @@ cdef class Arbiter(Books):
     cdef bint _all_passed(self, const instrument_t* x) noexcept nogil
     cdef void _give_up(self, instrument_t* x, const program_t* p) noexcept nogil
     cdef void _unnumbered(
+        self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _nobody(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
     cdef void _unnumbered_snapshot(
         self, instrument_t* x, const program_t* p, const update_t* u,

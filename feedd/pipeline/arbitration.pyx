@@ -23,22 +23,27 @@ from feedd.pipeline.books cimport Books, pending_of, update_t
 from feedd.pipeline.content cimport content_of, level_key
 from feedd.pipeline.instrument cimport (
     instrument_t, pending_add, pending_clear, pending_drop_line, pending_shift, pending_t, rowkey_t,
+    table_t,
 )
 from feedd.pipeline.lanes cimport (
     LANE_ALIGNING, LANE_BEHIND, LANE_FREE, LANE_SYNCED, LANES_MAX, entry_t, lane_find, lane_of,
     lane_t, lanes_count, lanes_free, lanes_new, lanes_t, log_add, log_at, log_find, log_keys,
     log_see, log_start, log_time, log_touched,
 )
-from feedd.pipeline.output cimport stamp_t
+from feedd.pipeline.output cimport EVENT_GAP, stamp_t
 from feedd.pipeline.policies cimport (
     NEXT_APPLY, expected_of, follows, got_of, is_numbered, needs_rest, next_of,
 )
+from feedd.pipeline.recent cimport RECENT_NEW, recent_check, recent_of, recent_t
+from feedd.pipeline.requests cimport REQUEST_RECONNECT
 from feedd.shm.feedd cimport (
-    FEEDD_AT_CONNECTIONS, FEEDD_BOOK_SYNCING, FEEDD_CONNECTION_SLOTS, FEEDD_CONNECTIONS,
+    FEEDD_AT_CONNECTIONS, FEEDD_BOOK_GAP, FEEDD_BOOK_SYNCING, FEEDD_CONNECTION_SLOTS,
+    FEEDD_CONNECTIONS, FEEDD_NO_SEQUENCE, FEEDD_REASON_GAP,
 )
 
 cdef extern from "feedd/counters.h" nogil:
     enum:
+        FEEDD_C_gaps
         FEEDD_C_duplicates
         FEEDD_C_old_deltas
         FEEDD_C_buffered_deltas
@@ -95,17 +100,38 @@ cdef class Arbiter(Books):
             return False
         x.lanes.lane[0].state = LANE_SYNCED if x.up else LANE_BEHIND
         x.lanes.lane[0].last = x.last if x.up else 0
+        x.lanes.snapshot_at = 0 if x.up and x.fresh else -1
         return True
+
+    cdef bint first_copy(
+        self, instrument_t* x, int32_t stream, uint64_t content, const stamp_t* s, bint state
+    ) noexcept nogil:
+        """Of a record that has neither number nor id: is it to be published?"""
+        cdef recent_t* r = recent_of(&x.recent, stream)
+        cdef int64_t lag
+        cdef int found
+        if r == NULL:
+            return True
+        found = recent_check(r, content, s.line, s.ts_event, s.ts_recv, state, &lag)
+        if r.lines & (r.lines - 1):           # more than one line carries it
+            self._count_line(s.line, found == RECENT_NEW, lag)
+        if found != RECENT_NEW:
+            self.c[FEEDD_C_duplicates] += 1
+        return found == RECENT_NEW
 
     cdef void _line_counts(
         self, const lane_t* lane, bint first, int64_t lag
     ) noexcept nogil:
+        self._count_line(lane.line, first, lag)
+
+    cdef void _count_line(self, int32_t line, bint first, int64_t lag) noexcept nogil:
         """``lag``: ns behind the first copy, below 0 unknown."""
         cdef uint64_t* slots
         cdef int b = 0
-        if not 0 <= lane.line < FEEDD_CONNECTIONS:
+        line = self._row(line)
+        if line < 0:
             return
-        slots = self.c + FEEDD_AT_CONNECTIONS + lane.line * FEEDD_CONNECTION_SLOTS
+        slots = self.c + FEEDD_AT_CONNECTIONS + line * FEEDD_CONNECTION_SLOTS
         if first:
             slots[FEEDD_LINE_FIRSTS] += 1
             return
@@ -121,9 +147,15 @@ cdef class Arbiter(Books):
         slots[FEEDD_LINE_LAG_BUCKETS + b] += 1
 
     cdef void _missed(self, const lane_t* lane) noexcept nogil:
-        if 0 <= lane.line < FEEDD_CONNECTIONS:
-            self.c[FEEDD_AT_CONNECTIONS + lane.line * FEEDD_CONNECTION_SLOTS
-                   + FEEDD_LINE_MISSED] += 1
+        cdef int32_t row = self._row(lane.line)
+        if row >= 0:
+            self.c[FEEDD_AT_CONNECTIONS + row * FEEDD_CONNECTION_SLOTS + FEEDD_LINE_MISSED] += 1
+
+    cdef int32_t _row(self, int32_t line) noexcept nogil:
+        """The row of counters of a line, -1 none: one that was replaced counts on in its row."""
+        if 0 <= line < LINE_ROWS and self.line_rows[line]:
+            return self.line_rows[line] - 1
+        return line if 0 <= line < FEEDD_CONNECTIONS else -1
 
     # ---- whole books and numbered changes ------------------------------------------------------
 
@@ -395,7 +427,22 @@ cdef class Arbiter(Books):
                 self._promote(x, p, lane)
         else:
             self.c[FEEDD_C_duplicates] += 1
+            self._nobody(x, p, u)
         lane.content = content
+
+    cdef void _nobody(
+        self, instrument_t* x, const program_t* p, const update_t* u
+    ) noexcept nogil:
+        """A message whose place is unknown. When no line is in step it must soon be known: then
+        what is missing between the book and the line is only what the log has."""
+        cdef lane_t* lane = self.lane
+        if lanes_count(x.lanes, NULL, LANE_ALIGNING):
+            lane.since = 0
+        elif lane.since == 0:
+            lane.since = u.stamp.ts_recv if u.stamp.ts_recv else 1
+        elif u.stamp.ts_recv - lane.since > HOLD_NS:
+            self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE,
+                      b"no line in step", True)
 
     cdef void _unnumbered_snapshot(
         self, instrument_t* x, const program_t* p, const update_t* u, uint64_t content
@@ -417,11 +464,18 @@ cdef class Arbiter(Books):
             x.hold_since = 0
             lane.state = LANE_SYNCED
             lane.at = x.lanes.head
+            x.lanes.snapshot_at = <int64_t>x.lanes.head
             self._line_counts(lane, True, 0)
             return
         pending_drop_line(x, lane.line, x.n_pending)
-        lane.state = LANE_ALIGNING
         lane.run = 0
+        if content == x.snapshot_hash and x.lanes.snapshot_at >= <int64_t>log_start(x.lanes):
+            lane.state = LANE_SYNCED         # the snapshot that the book began with
+            lane.at = <uint64_t>x.lanes.snapshot_at
+            self.c[FEEDD_C_duplicates] += 1
+            self._line_counts(lane, False, -1)
+            return
+        lane.state = LANE_ALIGNING
         pending_of(u, content, &d)
         pending_add(x, &d, u.bids, u.asks, u.keys, False)
 
@@ -516,7 +570,7 @@ cdef class Arbiter(Books):
                 self.late.levels = <fd_level*>grown
                 grown = realloc(self.late_keys, total * sizeof(rowkey_t))
             if grown == NULL:
-                self.lost(x, p, &u.stamp, <uint64_t>-1, <uint64_t>-1, b"out of memory", True)
+                self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, b"out of memory", True)
                 return
             self.late_keys = <rowkey_t*>grown
             self.late.cap = total
@@ -526,7 +580,7 @@ cdef class Arbiter(Books):
             touched = log_touched(x.lanes, at, level_key(u, i))
             if touched == 2:
                 self.lost(
-                    x, p, &u.stamp, <uint64_t>-1, <uint64_t>-1, b"a message came too late", True)
+                    x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, b"a message came too late", True)
                 return
             if touched:
                 continue
@@ -631,9 +685,17 @@ cdef class Arbiter(Books):
         else:
             return False
         self._recall(x, &x.pending[i], &u)
+        if u.stamp.ts_event and u.stamp.ts_event < x.last_ts_event:
+            # the book is further on: this line will bring what the log has, and is known then
+            pending_drop_line(x, lane.line, x.n_pending)
+            lane.state = LANE_BEHIND
+            lane.run = 0
+            lane.since = 0
+            return True
         self.lane = lane
         self.rejected = False
         self.c[FEEDD_C_line_takeovers] += 1
+        x.snapshot_hash = x.pending[i].content
         self.snapshot(x, p, &u)
         self.lane = saved
         if not x.up or self.rejected:
@@ -643,6 +705,7 @@ cdef class Arbiter(Books):
             if x.lanes.lane[n].state == LANE_SYNCED:
                 x.lanes.lane[n].state = LANE_BEHIND
                 x.lanes.lane[n].run = 0
+        x.lanes.snapshot_at = <int64_t>x.lanes.head
         self._take_over(x, p, lane, i + 1)
         return bool(x.up)
 
@@ -678,6 +741,7 @@ cdef class Arbiter(Books):
         cdef lane_t* left = NULL
         cdef bint ask = False
         cdef bint whole = False
+        cdef bint was_up = x.up
         cdef bint numbered = is_numbered(p) or p.policy == POLICY_NONE_FULL
         cdef int i
         if x.lanes == NULL:
@@ -704,7 +768,7 @@ cdef class Arbiter(Books):
                 else:
                     whole = left.state == LANE_SYNCED or not x.up
                 ask = not whole
-                if not x.up and whole:
+                if not was_up and whole:
                     x.wanted = 0       # it may have been asked of the one that is gone
                     if not needs_rest(p):
                         self.resync(x, p, &stamp)
@@ -724,6 +788,44 @@ cdef class Arbiter(Books):
         if not ask:
             x.wanted = 0
         return False
+
+    cdef void line_joins(self, instrument_t* x, int32_t line) noexcept nogil:
+        cdef const program_t* p = &self.programs[x.venue][x.book_channel]
+        if x.up and needs_rest(p) and x.line != line and (
+                x.lanes != NULL or self._second_line(x)):
+            lane_of(x.lanes, line)
+
+    cdef bint line_feeds(self, const instrument_t* x, int32_t line) noexcept nogil:
+        cdef const program_t* p = &self.programs[x.venue][x.book_channel]
+        cdef const lane_t* lane
+        if x.lanes == NULL:
+            return x.line == line
+        lane = lane_find(x.lanes, line)
+        return lane != NULL and (
+            is_numbered(p) or p.policy == POLICY_NONE_FULL or lane.state >= LANE_ALIGNING)
+
+    cdef bint line_moves(
+        self, instrument_t* x, int32_t old, int32_t new, const stamp_t* s
+    ) noexcept nogil:
+        cdef lane_t* lane
+        cdef uint32_t i
+        if x.lanes == NULL:
+            if x.line != old:
+                return False
+            x.line = new
+            return True
+        lane = lane_find(x.lanes, old)
+        if lane == NULL:
+            return False
+        if lane_find(x.lanes, new) != NULL:
+            return self.line_gone(x, old, s, b"connection")
+        lane.line = new
+        for i in range(x.n_pending):
+            if x.pending[i].line == old:
+                x.pending[i].line = new
+        if x.line == old:
+            x.line = new
+        return True
 
     cdef bint line_unsure(self, instrument_t* x, int32_t line) noexcept nogil:
         cdef const program_t* p = &self.programs[x.venue][x.book_channel]
@@ -747,6 +849,59 @@ cdef class Arbiter(Books):
             if x.lanes.lane[i].state == LANE_ALIGNING:
                 return self._promote(x, p, &x.lanes.lane[i])
         return False
+
+    cdef void connection_lost(
+        self, table_t* table, int32_t line, int64_t ts_recv, uint64_t expected, uint64_t got
+    ) noexcept nogil:
+        cdef instrument_t* x
+        cdef stamp_t s
+        cdef uint32_t i
+        cdef uint32_t fed = 0
+        cdef uint32_t lost = 0
+        cdef instrument_t* any = NULL
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.line = <unsigned short>line
+        s.sequence = FEEDD_NO_SEQUENCE
+        for i in range(table.n):
+            x = table.items[i]
+            if x.book_channel < 0 or not x.up or (
+                    x.line != line and (x.lanes == NULL or lane_find(x.lanes, line) == NULL)):
+                continue
+            fed += 1
+            any = x
+            if self.line_unsure(x, line):
+                continue
+            if lost == 0:
+                self._declare(&s, expected, got)
+            lost += 1
+            x.gaps += 1
+            self.leave(x, &s, FEEDD_BOOK_GAP)
+            self.out.control(x, &s, FEEDD_REASON_GAP, expected, got)
+            self.resync(x, &self.programs[x.venue][x.book_channel], &s)
+        if fed == 0:
+            self._declare(&s, expected, got)
+        elif lost == 0:
+            # every book goes on over another line; this one must start over to be of use again
+            self.ask(any, REQUEST_RECONNECT, any.book_channel, line)
+
+    cdef void _declare(self, const stamp_t* s, uint64_t expected, uint64_t got) noexcept nogil:
+        self.c[FEEDD_C_gaps] += 1
+        self.out.status(NULL, s, EVENT_GAP, 0, expected, got, b"sequence of the connection")
+
+    cdef void release(self, int64_t now) noexcept nogil:
+        """Books whose quarantine is over try again."""
+        cdef instrument_t* x
+        cdef stamp_t s
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = now
+        s.sequence = FEEDD_NO_SEQUENCE
+        while True:
+            x = self.released(now)
+            if x == NULL:
+                return
+            s.line = <unsigned short>x.line
+            self.resync(x, &self.programs[x.venue][x.book_channel], &s)
 
     cdef void expire(self, int64_t now) noexcept nogil:
         cdef uint32_t i = 0

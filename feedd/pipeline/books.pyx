@@ -219,9 +219,11 @@ cdef class Books(Requests):
         cdef uint64_t hash
         if u.has_current and is_numbered(p):
             if x.up:
-                return u.current == x.last or (u.current < x.last and (
-                    not p.snapshot_reset
-                    or 0 < u.stamp.ts_event <= x.last_ts_event))
+                if u.current > x.last:
+                    return False
+                if not p.snapshot_reset or 0 < u.stamp.ts_event <= x.last_ts_event:
+                    return True
+                return u.current == x.last and u.stamp.ts_event == 0
             return (x.has_chain and u.current < x.chain
                     and u.stamp.ts_event <= x.last_ts_event)
         if p.policy != POLICY_KEYED_ROWS and u.stamp.ts_event and (
@@ -373,7 +375,10 @@ cdef class Books(Requests):
                 x, &u.stamp, FEEDD_BOOK_CHECKSUM if flagged else FEEDD_BOOK_SYNCING)
         if not self._apply(x, p, u, True):
             return
-        if x.state != FEEDD_BOOK_LIVE and not (x.rule != NULL and x.rule.given_up):
+        if x.rule != NULL and x.rule.given_up:
+            if x.state != FEEDD_BOOK_CHECKSUM:
+                self.out.set_state(x, &u.stamp, FEEDD_BOOK_CHECKSUM)
+        elif x.state != FEEDD_BOOK_LIVE:
             self.out.set_state(x, &u.stamp, FEEDD_BOOK_LIVE)
         x.up = 1
         if previous != FEEDD_BOOK_LIVE and x.state == FEEDD_BOOK_LIVE:

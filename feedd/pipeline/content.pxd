@@ -47,7 +47,8 @@ cdef inline uint64_t content_of(const update_t* u) noexcept nogil:
     h = levels_content(h, u.asks, u.n_ask)
     if u.keys != NULL:
         for i in range(u.n_bid + u.n_ask):
-            h = feedd_mix(h, u.keys[i].id * 4 + u.keys[i].has_price * 2 + u.keys[i].is_delete)
+            h = feedd_mix(h, u.keys[i].id * 8 + u.keys[i].is_new * 4 + u.keys[i].has_price * 2
+                          + u.keys[i].is_delete)
     if u.has_checksum:
         h = feedd_mix(h, <uint64_t>u.checksum)
     return h

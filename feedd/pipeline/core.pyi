@@ -18,7 +18,7 @@ class Request(NamedTuple):
     """What the pipeline wants from its surroundings.
 
     ``kind``: ``"snapshot"`` (a REST depth body for ``symbol``), ``"resubscribe"`` (``channel`` of
-    ``symbol``), ``"reconnect"`` (the whole connection; no symbol, no channel) or ``"unknown"``
+    ``symbol``), ``"reconnect"`` (the whole connection that carries these) or ``"unknown"``
     (``symbol`` has no instrument id). ``line`` is the connection meant, -1 any.
     """
 
@@ -92,8 +92,6 @@ class Pipeline:
         when there is no book yet. Needs ``commit``; KeyError for an unknown symbol."""
     def line_forget(self, line: int) -> None:
         """A connection of this number begins: its counter and its channel numbers start over."""
-    def set_depth(self, venue: int, symbol: str, depth: int) -> None:
-        """Levels a side that the venue keeps for us in the book of ``symbol``."""
     def line_down(self, venue: int, line: int, ts_recv: int, reason: str = "connection") -> int:
         """The connection is gone: every book it fed leaves LIVE; returns how many."""
     def drop_instrument(self, venue: int, symbol: str, ts_recv: int) -> None:
@@ -103,7 +101,7 @@ class Pipeline:
     def line_carries(self, venue: int, line: int, symbol: str) -> None:
         """The connection is subscribed to the stream of a live book: the book stays live without
         the others. For sequences that show by themselves whether something is missing."""
-    def line_moved(self, venue: int, old: int, new: int) -> int:
+    def line_moved(self, venue: int, old: int, new: int, ts_recv: int = 0) -> int:
         """Connection ``new`` carries everything that ``old`` did; returns how many books moved.
         They stay as they are: the sequence shows whether something is missing."""
     def channel_numbers(self, venue: int, names: Iterable[str]) -> tuple[int, ...]:
@@ -111,7 +109,10 @@ class Pipeline:
     def seen_at(self, venue: int, symbol: str, channels: tuple[int, ...]) -> int:
         """Receive time in ns of the last message of an instrument on these channels, 0: none."""
     def carried(self, venue: int, symbol: str, line: int) -> bool:
-        """Whether this connection is one of those that feed the instrument's book."""
+        """Could the instrument's book go on over this connection alone?"""
+    def line_row(self, line: int, row: int) -> None:
+        """Shares and lags of ``line`` count in ``row`` of the connection counters (default: in the
+        row of its number). ValueError beyond 4,096 lines or 64 rows."""
     def status(
         self,
         code: int,
@@ -128,6 +129,10 @@ class Pipeline:
     def set_depth(self, venue: int, symbol: str, depth: int) -> None:
         """The depth that the venue confirmed for the book of ``symbol``; 0: not known. From the
         next snapshot on the book is cut to it, where the venue file has depths."""
+    def mark_stale(self, venue: int, symbol: str, ts_recv: int, age_ns: int) -> bool:
+        """The stream of this book has been silent for too long: a live book becomes STALE. It
+        keeps its place, so that the next message that follows revives it. Needs ``commit``;
+        KeyError for an unknown symbol."""
     def set_quarantine(self, resyncs: int, window_s: float) -> None:
         """A book that asks for more than ``resyncs`` in ``window_s`` pauses, longer each time
         (from 30 s to 16 min); ``tick`` lets it try again. 0: never (the default)."""

@@ -12,21 +12,26 @@ from libc.string cimport memset
 
 from feedd.book.book cimport fb_book_free, fb_iter, fb_iterate, fb_price
 from feedd.decode.engine cimport FD_OK, fd_copy, fd_decode_as
-from feedd.decode.plan cimport RESYNC_RESUBSCRIBE, program_t
-from feedd.pipeline.books cimport (
-    JOIN_NOW, JOIN_TOO_OLD, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN, line_bit,
-)
+from feedd.decode.plan cimport program_t
+from feedd.pipeline.arbitration cimport LINE_ROWS
+from feedd.pipeline.books cimport JOIN_NOW, JOIN_TOO_OLD
 from feedd.pipeline.instrument cimport (
     SEEN_CHANNELS, instrument_t, pending_clear, table_find, table_t,
 )
+from feedd.pipeline.lanes cimport lanes_free
 from feedd.pipeline.message cimport (
     RESULT_BAD, RESULT_CONTROL, RESULT_DATA, RESULT_IGNORED, Messages, venue_t,
 )
-from feedd.pipeline.output cimport stamp_t
+from feedd.pipeline.output cimport EVENT_STALE, stamp_t
+from feedd.pipeline.policies cimport needs_rest
+from feedd.pipeline.recent cimport recent_line_gone
+from feedd.pipeline.requests cimport (
+    REQUEST_RECONNECT, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN,
+)
 from feedd.pipeline.rows cimport row_convert, row_t
 from feedd.shm.feedd cimport (
-    FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_SYNCING, FEEDD_NO_INSTRUMENT, feedd_board_reset,
-    feedd_book, feedd_book_reset,
+    FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_CONNECTIONS, FEEDD_NO_INSTRUMENT,
+    feedd_board_reset, feedd_book, feedd_book_reset,
 )
 
 
@@ -34,6 +39,7 @@ cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_books_total
         FEEDD_C_snapshots_unusable
+        FEEDD_C_stale_books
 
 from feedd.pipeline.message import BadFrame
 from feedd.shm.counters import COUNTERS
@@ -45,11 +51,12 @@ CONTROL = RESULT_CONTROL
 IGNORED = RESULT_IGNORED
 BAD = RESULT_BAD
 
-Request = namedtuple("Request", "kind venue symbol channel")
+Request = namedtuple("Request", "kind venue symbol channel line", defaults=(-1,))
 
 cdef tuple JOIN_NAMES = ("wait", "joined", "too_old", "not_needed")
 cdef dict REQUEST_NAMES = {
     REQUEST_SNAPSHOT: "snapshot", REQUEST_RESUBSCRIBE: "resubscribe", REQUEST_UNKNOWN: "unknown",
+    REQUEST_RECONNECT: "reconnect",
 }
 
 
@@ -104,9 +111,9 @@ cdef class Pipeline(Messages):
 
     def request_again(self, int venue, str symbol):
         cdef instrument_t* x = self._find(venue, symbol)
-        if x.state != FEEDD_BOOK_LIVE and x.book_channel >= 0:
+        if not x.up and x.book_channel >= 0 and not x.quarantined_until:
             x.wanted = 1
-            self.books.ask(x, REQUEST_SNAPSHOT, x.book_channel)
+            self.books.ask(x, REQUEST_SNAPSHOT, x.book_channel, -1)
 
     def resync(self, int venue, str symbol, int64_t ts_recv, str reason="operator"):
         cdef instrument_t* x = self._find(venue, symbol)
@@ -120,10 +127,9 @@ cdef class Pipeline(Messages):
         s.ts_recv = ts_recv
         s.line = x.line
         s.sequence = x.last
+        x.quarantined_until = 0      # whoever asks by hand does not want to wait
         # a REST book asks for its snapshot at the next delta, which it must have buffered first
-        self.books.lost(x, p, &s, x.last, x.last, why)
-        if p.resync == RESYNC_RESUBSCRIBE:
-            self.books.ask(x, REQUEST_RESUBSCRIBE, x.book_channel)
+        self.books.lost(x, p, &s, x.last, x.last, why, not needs_rest(p))
         return True
 
     # ---- connections and requests --------------------------------------------------------------
@@ -140,18 +146,9 @@ cdef class Pipeline(Messages):
         s.line = line
         for i in range(table.n):
             x = table.items[i]
-            if x.book_channel < 0 or (x.line != line and not x.lines & line_bit(line)):
-                continue
-            x.lines &= ~line_bit(line)
-            if x.lines:
-                continue      # another connection carries the same stream
-            s.sequence = x.last
-            if x.state == FEEDD_BOOK_LIVE or x.state == FEEDD_BOOK_SYNCING:
-                # expected == got: nothing to resubscribe on a connection that is gone
-                self.books.lost(x, self._book_program(x), &s, x.last, x.last, why)
+            recent_line_gone(x.recent, line)
+            if x.book_channel >= 0 and not self.books.line_gone(x, line, &s, why):
                 n += 1
-            x.has_chain = 0
-            x.wanted = 0
         return n
 
     def drop_instrument(self, int venue, str symbol, int64_t ts_recv):
@@ -167,7 +164,11 @@ cdef class Pipeline(Messages):
             s.ts_recv = ts_recv
             self.out.set_state(x, &s, FEEDD_BOOK_INIT)
             x.book_channel = -1
-            x.lines = x.has_chain = x.wanted = 0
+            x.up = x.has_chain = x.wanted = 0
+            x.hold_since = x.quarantined_until = 0
+            x.line = -1
+            lanes_free(x.lanes)
+            x.lanes = NULL
             pending_clear(x)
         if x.book != NULL:
             fb_book_free(x.book)
@@ -188,22 +189,21 @@ cdef class Pipeline(Messages):
         cdef bytes raw = symbol.encode()
         cdef instrument_t* x = table_find(
             self._table(venue), <const uint8_t*><const char*>raw, len(raw))
-        if x != NULL and x.state == FEEDD_BOOK_LIVE:
-            x.lines |= line_bit(line)
+        if x != NULL and x.book_channel >= 0:
+            self.books.line_joins(x, line)
 
-    def line_moved(self, int venue, int old, int new):
+    def line_moved(self, int venue, int old, int new, int64_t ts_recv=0):
         cdef table_t* table = self._table(venue)
-        cdef instrument_t* x
+        cdef stamp_t s
         cdef uint32_t i
         cdef int n = 0
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.line = old
         for i in range(table.n):
-            x = table.items[i]
-            if x.book_channel < 0 or (x.line != old and not x.lines & line_bit(old)):
-                continue
-            x.lines = (x.lines & ~line_bit(old)) | line_bit(new)
-            if x.line == old:
-                x.line = new
-            n += 1
+            recent_line_gone(table.items[i].recent, old)
+            if table.items[i].book_channel >= 0:
+                n += self.books.line_moves(table.items[i], old, new, &s)
         return n
 
     def channel_numbers(self, int venue, names):
@@ -231,21 +231,51 @@ cdef class Pipeline(Messages):
         cdef bytes raw = symbol.encode()
         cdef instrument_t* x = table_find(
             self._table(venue), <const uint8_t*><const char*>raw, len(raw))
-        return x != NULL and x.lines & line_bit(line) != 0
+        return x != NULL and x.book_channel >= 0 and bool(self.books.line_feeds(x, line))
+
+    def line_row(self, int line, int row):
+        if not (0 <= line < LINE_ROWS and 0 <= row < FEEDD_CONNECTIONS):
+            raise ValueError(f"line {line} cannot count in row {row}")
+        self.books.line_rows[line] = row + 1
 
     def take_requests(self):
         cdef uint32_t i
         cdef instrument_t* x
         cdef list requests = []
+        cdef set reconnects = set()
         for i in range(self.books.n_requests):
             x = self.books.requests[i].instrument
             plan = self._plans[x.venue]
             channel = plan.channels[self.books.requests[i].channel]
-            requests.append(Request(
+            request = Request(
                 REQUEST_NAMES[self.books.requests[i].kind], x.venue,
-                x.symbol[:x.symbol_n].decode(), channel))
+                x.symbol[:x.symbol_n].decode(), channel, self.books.requests[i].line)
+            if request.kind == "reconnect":      # once, whatever book it is for
+                if (request.venue, request.line) in reconnects:
+                    continue
+                reconnects.add((request.venue, request.line))
+            requests.append(request)
         self.books.n_requests = 0
         return requests
+
+    def set_quarantine(self, uint32_t resyncs, double window_s):
+        self.books.resyncs_max = resyncs
+        self.books.window_ns = <int64_t>(window_s * 1e9)
+
+    def mark_stale(self, int venue, str symbol, int64_t ts_recv, int64_t age_ns):
+        cdef instrument_t* x = self._find(venue, symbol)
+        cdef stamp_t s
+        if x.state != FEEDD_BOOK_LIVE:
+            return False
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.sequence = x.last
+        s.line = <unsigned short>x.line
+        self.c[FEEDD_C_stale_books] += 1
+        # it keeps its place: the next message that follows makes it live again
+        self.out.set_state(x, &s, FEEDD_BOOK_STALE)
+        self.out.status(x, &s, EVENT_STALE, FEEDD_BOOK_LIVE, <uint64_t>age_ns, 0, b"no data")
+        return True
 
     def take_bad_frames(self):
         bad, self._bad = self._bad, []

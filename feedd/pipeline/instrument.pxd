@@ -6,6 +6,7 @@ from feedd.book.book cimport fb_book
 from feedd.book.checksum cimport fr_map, fx_texts
 from feedd.decode.engine cimport fd_level
 from feedd.pipeline.lanes cimport lanes_t
+from feedd.pipeline.recent cimport recent_t
 from feedd.pipeline.verify cimport rule_t
 
 cdef enum:
@@ -23,8 +24,8 @@ ctypedef struct ids_t:
 ctypedef struct rowkey_t:
     uint64_t id
     uint8_t has_price
+    uint8_t is_new            # the id was not there before
     uint8_t is_delete
-    uint8_t must_exist        # a change of a level that must be there
 
 # A book message that waits: for its REST snapshot, or for one that another line may still bring.
 # Its levels are in the instrument's buffer, its keys in the parallel array.
@@ -44,7 +45,6 @@ ctypedef struct instrument_t:
     uint32_t id               # FEEDD_NO_INSTRUMENT until the supervisor gave one
     int32_t row               # of board and books, -1 none
     uint32_t depth            # of the shared book
-    uint32_t cut              # levels a side that the venue keeps for us, 0 unknown
     # book
     fb_book* book
     int32_t book_channel      # engine channel that owns the book, -1 none yet
@@ -100,6 +100,7 @@ ctypedef struct instrument_t:
     uint8_t has_quote
     uint8_t old_quotes        # in a row
     ids_t* ids
+    recent_t* recent          # records that have no id
     uint64_t updates
 
 

@@ -8,6 +8,7 @@ from feedd.book.book cimport fb_book_free
 from feedd.book.checksum cimport fr_free, fx_free
 from feedd.decode.engine cimport fd_hash_bytes, fd_level
 from feedd.pipeline.lanes cimport lanes_free
+from feedd.pipeline.recent cimport recent_free
 from feedd.shm.feedd cimport FEEDD_NO_INSTRUMENT
 
 from feedd import limits
@@ -54,6 +55,7 @@ cdef void instrument_free(instrument_t* x) noexcept nogil:
         fr_free(x.rows)
         free(x.rows)
     lanes_free(x.lanes)
+    recent_free(x.recent)
     free(x.pending)
     free(x.buffer)
     free(x.key_buffer)

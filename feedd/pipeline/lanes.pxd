@@ -43,6 +43,7 @@ ctypedef struct lanes_t:
     uint64_t reset_previous, reset_current
     int64_t reset_ts
     uint64_t head             # messages logged so far
+    int64_t snapshot_at       # and when the book's snapshot came, -1 unknown
     uint64_t key_head
     entry_t log[256]
     uint64_t* keys            # of the levels of each message, where there are no numbers

@@ -41,7 +41,7 @@ cdef int rows_resolve(
     else:
         for i in range(total):       # all or nothing
             key = &u.keys[i]
-            if (key.must_exist or key.is_delete or not key.has_price) and fr_find(
+            if not (key.is_new and key.has_price) and fr_find(
                     rows, key.id, i >= u.n_bid) == NULL:
                 return ROWS_UNKNOWN_ID
     out[0] = u[0]

@@ -4,7 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport fd_msg, fd_plan
 from feedd.decode.plan cimport Plan, program_t
-from feedd.pipeline.books cimport Books
+from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.connections cimport Connections
 from feedd.pipeline.gather cimport gather_t
 from feedd.pipeline.instrument cimport instrument_t, table_t
@@ -33,7 +33,7 @@ ctypedef struct venue_t:
 
 cdef class Messages:
     cdef Output out
-    cdef Books books
+    cdef Arbiter books
     cdef Connections connections
     cdef gather_t gathered
     cdef fd_msg m

@@ -6,7 +6,7 @@ sequence rules, books, ring and board see anything of it.
 
 from collections import namedtuple
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memcpy, memset
 
@@ -16,20 +16,22 @@ from feedd.decode.engine cimport (
 from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, Plan, program_t,
 )
-from feedd.pipeline.books cimport REQUEST_UNKNOWN, Books
+from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OLD, Connections
 from feedd.pipeline.convert cimport is_one_of, text_of
+from feedd.pipeline.copies cimport drop_copies
 from feedd.pipeline.gather cimport gather, gather_free
 from feedd.pipeline.instrument cimport (
     SEEN_CHANNELS, instrument_t, table_add, table_find, table_free, table_new, table_t,
 )
-from feedd.pipeline.output cimport EVENT_BAD_FRAME, EVENT_GAP, Output, stamp_t
+from feedd.pipeline.output cimport EVENT_BAD_FRAME, Output, stamp_t
+from feedd.pipeline.requests cimport REQUEST_UNKNOWN
 from feedd.pipeline.rows cimport row_convert, row_publish, row_t
 from feedd.shm.board cimport BoardWriter
 from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
 from feedd.shm.feedd cimport (
-    FEEDD_BAD_TS, FEEDD_BOOK_GAP, FEEDD_BOOK_LIVE, FEEDD_LAST, FEEDD_NO_INSTRUMENT,
+    FEEDD_BAD_TS, FEEDD_LAST, FEEDD_NO_INSTRUMENT,
     FEEDD_NO_SEQUENCE, FEEDD_STAGE_BOOK, FEEDD_STAGE_DECODE, FEEDD_STAGE_PUBLISH,
     FEEDD_STAGE_TOTAL, FEEDD_STAGE_VENUE, FEEDD_STATUS, feedd_board_reset, feedd_book,
     feedd_book_reset, feedd_commit_at, feedd_put, feedd_record,
@@ -47,7 +49,6 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_control_frames
         FEEDD_C_control_unread
         FEEDD_C_duplicates
-        FEEDD_C_gaps
         FEEDD_C_unknown_symbols
         FEEDD_C_unknown_symbol_events
         FEEDD_C_statuses
@@ -119,7 +120,7 @@ cdef class Messages:
     def __init__(self, RingWriter ring not None, BoardWriter board=None, BooksWriter books=None,
                  CountersWriter counters=None, int reader=0):
         self.out = Output(ring, board, books, counters, reader)
-        self.books = Books(self.out)
+        self.books = Arbiter(self.out)
         self.connections = Connections()
         self.c = self.out.c
 
@@ -134,6 +135,7 @@ cdef class Messages:
             raise MemoryError
         v.plan = &plan.plan
         v.programs = plan.programs
+        self.books.programs[self.n_venues] = plan.programs
         v.future_ns_max = plan.future_ns_max
         v.upper_case = plan.upper_case
         v.counts = plan.has_connection_sequence
@@ -194,7 +196,10 @@ cdef class Messages:
     cdef int process(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line
     ) noexcept nogil:
-        cdef int result = self._process(venue, p, n, ts_recv, line)
+        cdef int result
+        if self.books.n_holding:
+            self.books.expire(ts_recv)
+        result = self._process(venue, p, n, ts_recv, line)
         self.last_recv = ts_recv
         self.c[FEEDD_C_frames] += 1
         self.c[FEEDD_C_bytes] += n
@@ -292,14 +297,19 @@ cdef class Messages:
         r.bad_ts = r.bad_ts or (
             r.ts_event != 0 and ts_recv != 0
             and (r.ts_event > ts_recv + v.future_ns_max or r.ts_event < EARLIEST_NS))
-        if r.yields & YIELDS_BOOK:
+        if r.yields & (YIELDS_BOOK | YIELDS_CHECKSUM):
             r.book.stamp.ts_event = r.ts_event
             r.book.stamp.ts_recv = ts_recv
-            r.book.stamp.sequence = r.book.current
+            r.book.stamp.sequence = r.book.current if r.yields & YIELDS_BOOK else FEEDD_NO_SEQUENCE
             r.book.stamp.line = line
             r.book.stamp.flags = FEEDD_BAD_TS if r.bad_ts else 0
-            self.books.update(r.x, program, &r.book)
-        if r.yields & ~YIELDS_BOOK:
+            if r.yields & YIELDS_BOOK:
+                self.books.update(r.x, program, &r.book)
+            elif r.x.book_channel == program.stream:
+                self.books.checksum(
+                    r.x, &v.programs[program.stream], r.checksum, &r.book.stamp)
+        if r.yields & ~(YIELDS_BOOK | YIELDS_CHECKSUM):
+            drop_copies(self.books, program, r, ts_recv, line)
             row_publish(self.out, program, r, ts_recv, line)
 
     cdef int _empty_snapshot(
@@ -366,7 +376,7 @@ cdef class Messages:
         cdef table_t* table = self.venues[venue].table
         cdef uint32_t i
         for i in range(table.n):
-            if table.items[i].line == line and table.items[i].state == FEEDD_BOOK_LIVE:
+            if table.items[i].line == line and table.items[i].up:
                 return True
         return False
 
@@ -450,17 +460,17 @@ cdef class Messages:
         x.wanted = 1
         with gil:
             if self._on_unknown is None:
-                self.books.ask(x, REQUEST_UNKNOWN, 0)
+                self.books.ask(x, REQUEST_UNKNOWN, 0, -1)
                 return
             try:
                 named = self._on_unknown(venue, x.symbol[:x.symbol_n].decode())
                 if named is None:
-                    self.books.ask(x, REQUEST_UNKNOWN, 0)
+                    self.books.ask(x, REQUEST_UNKNOWN, 0, -1)
                 else:
                     x.wanted = 0
                     self._name(x, named[0], named[1], named[2])
             except Exception:
-                self.books.ask(x, REQUEST_UNKNOWN, 0)
+                self.books.ask(x, REQUEST_UNKNOWN, 0, -1)
 
     cdef int _bad_frame(
         self, int venue, int64_t ts_recv, int line, const char* why, const uint8_t* p, size_t n
@@ -522,9 +532,15 @@ cdef class Messages:
                     self.out.deep(x)
 
     def tick(self, uint32_t budget=16):
+        cdef int64_t now = _now()
+        if self.books.n_holding:
+            self.books.expire(now)
+        if self.books.n_quarantined:
+            self.books.release(now)
         self._refresh(budget)
 
     def flush(self):
+        self.books.expire(INT64_MAX)
         self._refresh(<uint32_t>-1)
 
     def status(self, int32_t code, int64_t ts_recv, *, uint8_t scope, int line=0, str text="",
@@ -564,25 +580,7 @@ cdef class Messages:
     cdef void _connection_gap(
         self, int venue, int line, int64_t ts_recv, uint64_t expected, uint64_t got
     ) noexcept nogil:
-        """Something of this connection is missing, of which instrument is unknown: one gap, and
-        every book that it feeds leaves live."""
-        cdef table_t* table = self.venues[venue].table
-        cdef instrument_t* x
-        cdef stamp_t s
-        cdef uint32_t i
-        memset(&s, 0, sizeof(s))
-        s.ts_recv = ts_recv
-        s.sequence = FEEDD_NO_SEQUENCE
-        s.line = line
-        self.c[FEEDD_C_gaps] += 1
-        self.out.status(NULL, &s, EVENT_GAP, 0, expected, got, b"connection sequence")
-        for i in range(table.n):
-            x = table.items[i]
-            if x.book_channel >= 0 and x.line == line and x.state == FEEDD_BOOK_LIVE:
-                self.out.set_state(x, &s, FEEDD_BOOK_GAP)
-                x.has_chain = 0
-                x.wanted = 0
-                self.books._resync(x, self._book_program(x), &s)
+        self.books.connection_lost(self.venues[venue].table, line, ts_recv, expected, got)
 
     def set_depth(self, int venue, str symbol, uint32_t depth):
         cdef bytes raw = symbol.encode()
@@ -591,4 +589,4 @@ cdef class Messages:
         if x == NULL and table.n < SYMBOLS_MAX:
             x = table_add(table, <const uint8_t*><const char*>raw, len(raw), venue)
         if x != NULL:
-            x.cut = depth
+            x.subscribed_depth = depth

@@ -126,6 +126,6 @@ cdef class Requests:
             self.n_quarantined -= 1
             self.quarantined[i] = self.quarantined[self.n_quarantined]
             self.c[FEEDD_C_books_quarantined] = self.n_quarantined
-            if not x.up:
+            if not x.up and x.book_channel >= 0:
                 return x
         return NULL

@@ -13,6 +13,7 @@ from feedd.pipeline.core import Pipeline
 from feedd.shm.board import BoardReader, BoardWriter
 from feedd.shm.books import BooksReader, BooksWriter
 from feedd.shm.ring import RingReader, RingWriter
+from feedd.venues.schema import Venue
 
 ROWS = 8
 DEPTH = 64
@@ -21,18 +22,21 @@ DEPTH = 64
 class Rig:
     """One venue, private segments; instruments are named as they come."""
 
-    def __init__(self, venue: str, *, slots: int = 1 << 14, name_at_once: bool = True) -> None:
-        self.venue = venue
+    def __init__(
+        self, venue: str | Venue, *, slots: int = 1 << 14, name_at_once: bool = True
+    ) -> None:
+        form = venues.load(venue) if isinstance(venue, str) else venue
+        self.venue = form.name
         self.ring = RingWriter.private(slots)
         self.board = BoardWriter.private(ROWS)
         self.books = BooksWriter.private([DEPTH] * ROWS)
         self.pipeline = Pipeline(self.ring, self.board, self.books)
-        self.handle = self.pipeline.add_venue(compile_plan(venues.load(venue)))
+        self.handle = self.pipeline.add_venue(compile_plan(form))
         self.symbols: list[str] = []
         if name_at_once:
             self.pipeline.on_unknown(self._name)
         self._reader = RingReader(self.ring, start="oldest")
-        self._renderer = Renderer(lambda i: f"{venue}:{self.symbols[i]}")
+        self._renderer = Renderer(lambda i: f"{self.venue}:{self.symbols[i]}")
         self.t = 1_700_000_000_000_000_000
 
     def _name(self, _venue: int, symbol: str) -> tuple[int, int, int]:

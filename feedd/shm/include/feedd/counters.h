@@ -60,7 +60,8 @@
     X(books_quarantined, "gauge: books left alone now") \
     X(checksum_rules_changed, "channels whose every checksum fails") \
     X(held_messages, "messages held until another line brings the one before") \
-    X(line_takeovers, "books carried on by another line's snapshot")
+    X(line_takeovers, "books carried on by another line's snapshot") \
+    X(stale_books, "live books marked stale")
 
 /* Slots of a connection that the pipeline writes; the first 32 are the session's (see
  * feedd/reader/counts.py). They count only streams that more than one connection carries. */
