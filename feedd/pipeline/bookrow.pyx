@@ -51,11 +51,19 @@ cdef const char* book_convert(
 
 
 cdef uint32_t _without_empty(fd_level* levels, uint32_t n) noexcept nogil:
-    """A level of size zero in a snapshot is no level (Kraken Futures sends some)."""
-    cdef uint32_t i
+    """A level of size zero in a snapshot is no level (Kraken Futures sends some), and takes away
+    one that stands before it."""
+    cdef uint32_t i, k
     cdef uint32_t kept = 0
     for i in range(n):
         if levels[i].size == 0:
+            k = 0
+            while k < kept:
+                if levels[k].price == levels[i].price:
+                    kept -= 1
+                    levels[k] = levels[kept]
+                else:
+                    k += 1
             continue
         if kept != i:
             levels[kept] = levels[i]

@@ -8,7 +8,7 @@ from feedd.decode.plan cimport program_t
 from feedd.pipeline.instrument cimport instrument_t, pending_t, rowkey_t
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.requests cimport Requests
-from feedd.pipeline.verify cimport rules_t
+from feedd.pipeline.verify cimport rule_t, rules_t
 
 cdef enum:
     JOIN_WAIT = 0
@@ -43,6 +43,7 @@ cdef class Books(Requests):
     cdef uint32_t levels_max
     cdef const program_t* programs[64]    # by venue
     cdef rules_t rules
+    cdef rule_t* changed_rule     # given up or good again with the last message
     cdef fx_texts before          # of a book with several lines, before the message that is verified
     cdef bint keeps               # leaving the book must not forget what waits
     cdef scratch_t rows_scratch, cut_scratch

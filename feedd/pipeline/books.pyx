@@ -24,7 +24,7 @@ from feedd.pipeline.instrument cimport (
 from feedd.pipeline.lanes cimport lanes_free
 from feedd.pipeline.levels cimport ROWS_OK, ROWS_UNKNOWN_ID, book_cut, rows_resolve
 from feedd.pipeline.output cimport (
-    EVENT_BOOK_OVERFLOW, EVENT_CHECKSUM, EVENT_GAP, EVENT_LIVE, EVENT_RULE_CHANGED, Output, stamp_t,
+    EVENT_BOOK_OVERFLOW, EVENT_CHECKSUM, EVENT_GAP, EVENT_LIVE, Output, stamp_t,
 )
 from feedd.pipeline.policies cimport (
     NEXT_APPLY, NEXT_GAP, NEXT_OLD, contained, expected_of, follows, got_of, is_numbered, joins,
@@ -32,7 +32,7 @@ from feedd.pipeline.policies cimport (
 )
 from feedd.pipeline.requests cimport Requests
 from feedd.pipeline.verify cimport (
-    RULE_GIVEN_UP, RULE_GOOD_AGAIN, rule_checksum, rule_note, rule_of, rules_free,
+    RULE_GIVEN_UP, RULE_SAME, rule_checksum, rule_note, rule_of, rules_free,
 )
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_GAP, FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE,
@@ -566,13 +566,9 @@ cdef class Books(Requests):
         cdef uint8_t previous = x.state
         cdef stamp_t stamp
         cdef int verdict = rule_note(x.rule, x, got == expected)
-        if verdict == RULE_GIVEN_UP:
-            self.c[FEEDD_C_checksum_rules_changed] += 1
-            self.out.status(NULL, s, EVENT_RULE_CHANGED, 0, x.rule.failures, 0,
-                            b"every checksum fails: the rule changed")
-        elif verdict == RULE_GOOD_AGAIN:
-            self.out.status(NULL, s, EVENT_RULE_CHANGED, 0, 0, x.rule.successes,
-                            b"checksums match again")
+        if verdict != RULE_SAME:
+            self.changed_rule = x.rule
+            self.c[FEEDD_C_checksum_rules_changed] += verdict == RULE_GIVEN_UP
         if got == expected:
             return True
         self.c[FEEDD_C_checksum_failures] += 1

@@ -36,6 +36,16 @@ class BadFrame(NamedTuple):
     reason: str
     sample: bytes
 
+class Alarm(NamedTuple):
+    """Something about a whole channel that an operator must see: ``field`` vanished, has another
+    type, stands still, or its checksum rule changed. ``sample``: what the field says now."""
+
+    venue: int
+    channel: str
+    field: str
+    what: str
+    sample: bytes
+
 class Pipeline:
     """Decode, sequence, apply, publish. One pipeline, one thread, one ring.
 
@@ -138,6 +148,8 @@ class Pipeline:
         (from 30 s to 16 min); ``tick`` lets it try again. 0: never (the default)."""
     def take_requests(self) -> list[Request]:
         """Requests since the last call, in order."""
+    def take_alarms(self) -> list[Alarm]:
+        """Up to 16 alarms since the last call; each was published as a STATUS too."""
     def take_bad_frames(self) -> list[BadFrame]:
         """Up to 16 samples of rejected messages since the last call."""
     def book_levels(

@@ -41,10 +41,10 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_snapshots_unusable
         FEEDD_C_stale_books
 
-from feedd.pipeline.message import BadFrame
+from feedd.pipeline.message import Alarm, BadFrame
 from feedd.shm.counters import COUNTERS
 
-__all__ = ["BAD", "CONTROL", "DATA", "IGNORED", "BadFrame", "Pipeline", "Request"]
+__all__ = ["BAD", "CONTROL", "DATA", "IGNORED", "Alarm", "BadFrame", "Pipeline", "Request"]
 
 DATA = RESULT_DATA
 CONTROL = RESULT_CONTROL
@@ -276,6 +276,10 @@ cdef class Pipeline(Messages):
         self.out.set_state(x, &s, FEEDD_BOOK_STALE)
         self.out.status(x, &s, EVENT_STALE, FEEDD_BOOK_LIVE, <uint64_t>age_ns, 0, b"no data")
         return True
+
+    def take_alarms(self):
+        alarms, self._alarms = self._alarms, []
+        return alarms
 
     def take_bad_frames(self):
         bad, self._bad = self._bad, []

@@ -6,6 +6,7 @@ from feedd.decode.engine cimport fd_msg, fd_plan
 from feedd.decode.plan cimport Plan, program_t
 from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.connections cimport Connections
+from feedd.pipeline.drift cimport drift_t
 from feedd.pipeline.gather cimport gather_t
 from feedd.pipeline.instrument cimport instrument_t, table_t
 from feedd.pipeline.output cimport Output, stamp_t
@@ -29,6 +30,7 @@ ctypedef struct venue_t:
     uint8_t counts            # every message of a connection is numbered
     uint8_t listens           # control messages say what topics or depths are
     uint64_t first            # number of a connection's first message
+    drift_t* drift
 
 
 cdef class Messages:
@@ -44,6 +46,7 @@ cdef class Messages:
     cdef venue_t venues[64]
     cdef object _on_unknown
     cdef list _bad
+    cdef list _alarms
     cdef readonly int n_venues
     cdef uint64_t sampled
     cdef int64_t last_recv
@@ -56,6 +59,11 @@ cdef class Messages:
 
     cdef int _process(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
+    cdef void _watch(
+        self, int venue, const program_t* program, int64_t ts_recv, int line) noexcept nogil
+    cdef _drifted(self, int venue, int64_t ts_recv, int line)
+    cdef _rule_changed(self, int64_t ts_recv, int line)
+    cdef _alarm(self, int code, int venue, channel, field, what, sample, ts_recv, line)
     cdef int _empty_snapshot(
         self, int venue, const program_t* program, int64_t ts_recv, int line) noexcept nogil
     cdef bint _is_snapshot(self, const program_t* program) noexcept nogil

@@ -20,13 +20,20 @@ from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OLD, Connections
 from feedd.pipeline.convert cimport is_one_of, text_of
 from feedd.pipeline.copies cimport drop_copies
+from feedd.pipeline.drift cimport (
+    DRIFT_CONSTANT, DRIFT_TYPE, DRIFT_VANISHED, drift_due, drift_free, drift_new, drift_note,
+    drift_t,
+)
 from feedd.pipeline.gather cimport gather, gather_free
 from feedd.pipeline.instrument cimport (
     SEEN_CHANNELS, instrument_t, table_add, table_find, table_free, table_new, table_t,
 )
-from feedd.pipeline.output cimport EVENT_BAD_FRAME, Output, stamp_t
+from feedd.pipeline.output cimport (
+    EVENT_BAD_FRAME, EVENT_DRIFT, EVENT_RULE_CHANGED, SCOPE_VENUE, Output, stamp_t,
+)
 from feedd.pipeline.requests cimport REQUEST_UNKNOWN
 from feedd.pipeline.rows cimport row_convert, row_publish, row_t
+from feedd.pipeline.verify cimport rule_t
 from feedd.shm.board cimport BoardWriter
 from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
@@ -48,6 +55,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_ignored_frames
         FEEDD_C_control_frames
         FEEDD_C_control_unread
+        FEEDD_C_drift_alarms
         FEEDD_C_duplicates
         FEEDD_C_unknown_symbols
         FEEDD_C_unknown_symbol_events
@@ -67,6 +75,11 @@ cdef extern from "<time.h>" nogil:
 from feedd.pipeline import control
 
 BadFrame = namedtuple("BadFrame", "venue line reason sample")
+Alarm = namedtuple("Alarm", "venue channel field what sample")
+
+cdef dict DRIFT_NAMES = {
+    DRIFT_VANISHED: "vanished", DRIFT_TYPE: "another type", DRIFT_CONSTANT: "stands still",
+}
 
 cdef int BAD_SAMPLES = 16
 cdef int BAD_SAMPLE_BYTES = 200
@@ -104,11 +117,13 @@ cdef class Messages:
         self.rows = NULL
         self._plans = []
         self._bad = []
+        self._alarms = []
 
     def __dealloc__(self):
         cdef int i
         for i in range(self.n_venues):
             table_free(self.venues[i].table)
+            drift_free(self.venues[i].drift)
         free(self.m.slots)
         free(self.m.sides)
         free(self.m.levels)
@@ -133,6 +148,11 @@ cdef class Messages:
         v.table = table_new()
         if v.table == NULL:
             raise MemoryError
+        try:
+            v.drift = drift_new([len(paths) for paths in plan.slot_paths])
+        except MemoryError:
+            table_free(v.table)
+            raise
         v.plan = &plan.plan
         v.programs = plan.programs
         self.books.programs[self.n_venues] = plan.programs
@@ -200,6 +220,9 @@ cdef class Messages:
         if self.books.n_holding:
             self.books.expire(ts_recv)
         result = self._process(venue, p, n, ts_recv, line)
+        if self.books.changed_rule != NULL:
+            with gil:
+                self._rule_changed(ts_recv, line)
         self.last_recv = ts_recv
         self.c[FEEDD_C_frames] += 1
         self.c[FEEDD_C_bytes] += n
@@ -257,6 +280,7 @@ cdef class Messages:
             if why != NULL:
                 if fallback:
                     return RESULT_CONTROL
+                self._watch(venue, program, ts_recv, line)
                 return self._bad_frame(venue, ts_recv, line, why, p, n)
             if self.rows[i].yields == 0:
                 continue
@@ -282,6 +306,8 @@ cdef class Messages:
                 r.yields &= ~YIELDS_BOOK
                 self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
             self._apply(v, program, r, ts_recv, line)
+        if drift_due(v.drift, self.m.channel, ts_recv):
+            self._watch(venue, program, ts_recv, line)
         if sampled:
             self.out.observe(FEEDD_STAGE_BOOK, _now() - decoded)
             if self.m.rows and self.rows[0].ts_event and ts_recv:
@@ -311,6 +337,42 @@ cdef class Messages:
         if r.yields & ~(YIELDS_BOOK | YIELDS_CHECKSUM):
             drop_copies(self.books, program, r, ts_recv, line)
             row_publish(self.out, program, r, ts_recv, line)
+
+    cdef void _watch(
+        self, int venue, const program_t* program, int64_t ts_recv, int line
+    ) noexcept nogil:
+        """Are the fields of this channel still what they were?"""
+        if drift_note(
+                self.venues[venue].drift, &self.m, self.m.channel, program.symbol, ts_recv):
+            with gil:
+                self._drifted(venue, ts_recv, line)
+
+    cdef _drifted(self, int venue, int64_t ts_recv, int line):
+        cdef const drift_t* d = self.venues[venue].drift
+        cdef const fd_val* v
+        plan = self._plans[venue]
+        field = plan.slot_paths[self.m.channel][d.field]
+        v = self.m.slots + d.field
+        sample = b"" if d.what == DRIFT_VANISHED else <bytes>self.m.base[v.off:v.off + v.len]
+        self._alarm(
+            EVENT_DRIFT, venue, plan.channels[self.m.channel], field, DRIFT_NAMES[d.what],
+            sample[:BAD_SAMPLE_BYTES], ts_recv, line)
+        self.c[FEEDD_C_drift_alarms] += 1
+
+    cdef _rule_changed(self, int64_t ts_recv, int line):
+        cdef rule_t* rule = self.books.changed_rule
+        self.books.changed_rule = NULL
+        self._alarm(
+            EVENT_RULE_CHANGED, rule.venue, self._plans[rule.venue].channels[rule.channel],
+            "checksum", "every one fails" if rule.given_up else "matches again", b"", ts_recv,
+            line)
+
+    cdef _alarm(self, int code, int venue, channel, field, what, sample, ts_recv, line):
+        self.status(
+            code, ts_recv, scope=SCOPE_VENUE, line=line,
+            text=f"{self._plans[venue].venue} {channel} {field}: {what}")
+        if len(self._alarms) < BAD_SAMPLES:
+            self._alarms.append(Alarm(venue, channel, field, what, sample))
 
     cdef int _empty_snapshot(
         self, int venue, const program_t* program, int64_t ts_recv, int line

@@ -23,6 +23,7 @@ cdef enum:
     EVENT_DRIFT = 15
     SCOPE_INSTRUMENT = 1
     SCOPE_CONNECTION = 2
+    SCOPE_VENUE = 4
 
 # What all records of one message share.
 ctypedef struct stamp_t:

@@ -45,7 +45,7 @@ cdef void recent_line_gone(recent_t* list, int32_t line) noexcept nogil:
     cdef uint32_t i
     cdef uint64_t others = ~(<uint64_t>1 << (line & 63))
     while list != NULL:
-        list.lines &= others
+        # the other lines may still bring copies of what this one brought, so it stays in `lines`
         for i in range(list.n):
             list.heard[i].lines &= others
         list = list.next

@@ -156,7 +156,8 @@ def test_every_message_of_a_random_book(
                 ticks = rng.randint(1, 80) + (0 if side is sides[0] else 100)
                 # the same price may be written with more or fewer decimals
                 price = Decimal(ticks).scaleb(-1).quantize(Decimal(rng.choice(["0.1", "0.10"])))
-                size = rng.choice(["0.000", "0.0", "0.00100000", f"{rng.random() * 9:.8f}", "3"])
+                sizes = ["0.00100000", f"{rng.random() * 9:.8f}", "3", "0.000", "0.0"]
+                size = rng.choice(sizes[: 3 if n == 0 else 5])  # a snapshot deletes nothing
                 side.pop(price, None)
                 if Decimal(size):
                     side[price] = size
@@ -276,7 +277,9 @@ def test_checksum_and_depth_together() -> None:
         for k, (side, change) in enumerate(zip(sides, changed, strict=True)):
             for _ in range(12 if n == 0 else rng.randint(0, 3)):
                 price = Decimal(rng.randint(1, 40) + 50 * k).scaleb(-2)
-                size = rng.choice(["0.0000", f"{rng.randint(1, 99)}.5000"])
+                size = f"{rng.randint(1, 99)}.5000"
+                if n and rng.random() < 0.5:
+                    size = "0.0000"
                 side.pop(price, None)
                 if Decimal(size):
                     side[price] = size

@@ -1,0 +1,240 @@
+"""Data that is too old, books that do not heal, fields that drift."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from feedd.clock import SECOND_NS
+from feedd.records import BookState
+from tests.pipeline.lab import BOOKS, lab, lab_venue, message
+from tests.pipeline.rig import Rig, kinds
+
+B = [("10", "1")]
+A = [("11", "2")]
+
+
+def live() -> Rig:
+    rig = lab("plus_one")
+    rig.send(message(B, A, snapshot=True, u=1, ms=0))
+    rig.pipeline.take_requests()
+    return rig
+
+
+class Clock:
+    """Wall and monotonic time of a rig's sweeps."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.rig = rig
+        self.mono = 5 * SECOND_NS
+
+    def sweep(self, seconds: float = 0.0, step_s: float = 0.0) -> list[Any]:
+        """``step_s``: the wall clock is set by this much."""
+        passed = int(seconds * SECOND_NS)
+        self.mono += passed
+        self.rig.t += passed + int(step_s * SECOND_NS)
+        return self.rig.pipeline.stale(self.rig.t, self.mono)
+
+
+# ---- staleness ----
+
+
+def watched() -> tuple[Rig, Clock]:
+    rig = live()
+    rig.pipeline.set_stale(rig.handle, "book", 30)
+    rig.pipeline.expect(rig.handle, "X", "book", rig.t)
+    clock = Clock(rig)
+    assert clock.sweep() == []
+    return rig, clock
+
+
+def test_a_live_book_without_data_is_stale_once_and_data_revives_it() -> None:
+    rig, clock = watched()
+    assert clock.sweep(29) == []
+    (found,) = clock.sweep(2)
+    assert (found.symbol, found.kind) == ("X", "book")
+    assert found.age_s == pytest.approx(31)
+    (event,) = rig.drain()
+    assert (event["event"], event["state"], event["previous"]) == ("stale", "stale", "live")
+    assert "maybe_bad_book" in event["flags"]
+    assert rig.state("X")[0] == rig.shared_board()["state"][0] == BookState.STALE
+    assert len(clock.sweep(1)) == 1
+    assert rig.drain() == []
+    assert kinds(rig.send(message([("9", "1")], u=2, ms=40_000))) == ["status:live", "book:delta"]
+    assert rig.state("X") == (BookState.LIVE, 2)
+    assert clock.sweep() == []
+    assert rig.counters["stale_books"] == 1
+    assert rig.counters["stale_streams"] == 0
+
+
+def test_a_stale_book_that_missed_something_is_a_gap() -> None:
+    rig, clock = watched()
+    clock.sweep(31)
+    rig.drain()
+    events = rig.send(message([("9", "1")], u=5, ms=40_000))
+    assert kinds(events) == ["status:gap", "status:resync"]
+    assert events[0]["previous"] == "stale"
+
+
+def test_a_repeat_does_not_revive() -> None:
+    rig, clock = watched()
+    clock.sweep(31)
+    rig.drain()
+    assert rig.send(message(B, u=1, ms=0)) == []
+    assert rig.state("X")[0] == BookState.STALE
+
+
+def test_a_stream_that_never_said_anything_is_stale_too() -> None:
+    rig = lab("plus_one")
+    rig.pipeline.set_stale(rig.handle, "book", 30)
+    rig.pipeline.expect(rig.handle, "QUIET", "book", rig.t)
+    clock = Clock(rig)
+    assert clock.sweep(29) == []
+    assert [found.symbol for found in clock.sweep(2)] == ["QUIET"]
+    rig.pipeline.expect(rig.handle, "QUIET", "book", rig.t, False)
+    assert clock.sweep(1) == []
+
+
+def test_a_clock_that_was_set_ages_nothing() -> None:
+    rig, clock = watched()
+    assert clock.sweep(1, step_s=3600) == []
+    assert clock.sweep(1, step_s=-7200) == []
+    assert len(clock.sweep(30)) == 1
+    assert rig.state("X")[0] == BookState.STALE
+
+
+def test_unknown_kinds_and_channels_are_refused() -> None:
+    rig = live()
+    with pytest.raises(ValueError, match="candle"):
+        rig.pipeline.set_stale(rig.handle, "candle", 1)
+    with pytest.raises(ValueError, match="nothing"):
+        rig.pipeline.expect(rig.handle, "X", "nothing", rig.t)
+
+
+# ---- quarantine ----
+
+
+def break_and_heal(rig: Rig, times: int) -> list[str]:
+    out: list[str] = []
+    for _ in range(times):
+        u = rig.state("X")[1]
+        out += kinds(rig.send(message(B, u=u + 5, ms=u * 10 + 50)))
+        out += kinds(rig.send(message(B, A, snapshot=True, u=u + 6, ms=u * 10 + 60)))
+    return out
+
+
+def test_a_book_that_does_not_heal_is_left_alone_longer_each_time() -> None:
+    rig = live()
+    rig.pipeline.set_quarantine(3, 300)
+    assert break_and_heal(rig, 3).count("status:resync") == 3
+    rig.pipeline.take_requests()
+    u = rig.state("X")[1]
+    events = rig.send(message(B, u=u + 9, ms=90_000))
+    assert kinds(events) == ["status:gap", "status:quarantined"]
+    assert rig.pipeline.take_requests() == []
+    assert rig.counters["books_quarantined"] == rig.counters["quarantines"] == 1
+    assert rig.send(message(B, u=u + 12, ms=90_001)) == []
+    # a snapshot that comes all the same heals it
+    heal = message(B, A, snapshot=True, u=u + 20, ms=95_000)
+    assert kinds(rig.send(heal)) == ["book:snapshot", "status:live"]
+    assert rig.state("X")[0] == BookState.LIVE
+
+
+def test_a_book_in_quarantine_tries_again() -> None:
+    """The pause is over by the wall clock: these messages are of long ago."""
+    rig = live()
+    rig.pipeline.set_quarantine(1, 300)
+    u = rig.state("X")[1]
+    rig.send(message(B, u=u + 9, ms=10))
+    rig.send(message(B, A, snapshot=True, u=u + 10, ms=11))
+    assert kinds(rig.send(message(B, u=u + 19, ms=12))) == ["status:gap", "status:quarantined"]
+    rig.pipeline.take_requests()
+    rig.pipeline.tick()
+    assert kinds(rig.drain()) == ["status:resync"]
+    assert [r.kind for r in rig.pipeline.take_requests()] == ["resubscribe"]
+    assert rig.counters["books_quarantined"] == 0
+
+
+def test_other_books_are_not_held_back() -> None:
+    rig = live()
+    rig.pipeline.set_quarantine(1, 300)
+    rig.send(message(B, A, snapshot=True, symbol="Y", u=1, ms=0))
+    break_and_heal(rig, 2)
+    assert kinds(rig.send(message(B, symbol="Y", u=9, ms=99))) == ["status:gap", "status:resync"]
+
+
+# ---- drift ----
+
+TICKER = {
+    "ticker": {
+        "topics": ["ticker.{symbol}"],
+        "time": ["ts"],
+        "deriv": {"mark": "m", "index": "i", "open_interest": "oi"},
+    }
+}
+
+
+def ticking() -> Rig:
+    rig = Rig(lab_venue({"policy": "plus_one", **BOOKS["plus_one"]}, **TICKER))
+    for n in range(300):
+        tick(rig, n, m=f"{n}.5", i=n, **({"oi": n} if n % 2 else {}))
+    assert rig.pipeline.take_alarms() == []
+    return rig
+
+
+def tick(rig: Rig, n: int, **fields: Any) -> list[dict[str, Any]]:
+    rig.t += 10_000_000
+    return rig.send({"t": f"ticker.S{n % 3}", "d": {"ts": 1_700_000_000_000 + n, **fields}})
+
+
+def alarm_after(rig: Rig, count: int, make: Any) -> tuple[Any, list[str]]:
+    events: list[str] = []
+    for n in range(1000, 1000 + count):
+        events += [kind for kind in kinds(tick(rig, n, **make(n))) if kind != "deriv"]
+    alarms = rig.pipeline.take_alarms()
+    assert len(alarms) == len(events) <= 1
+    return (alarms[0] if alarms else None), events
+
+
+def test_a_field_that_vanishes_is_an_alarm_with_its_name() -> None:
+    rig = ticking()
+    alarm, events = alarm_after(rig, 40, lambda n: {"i": n, "oi": n})
+    assert (alarm.channel, alarm.field, alarm.what) == ("ticker", "m", "vanished")
+    assert events == ["status:drift"]
+    assert rig.counters["drift_alarms"] == 1
+    assert alarm_after(rig, 100, lambda n: {"i": n, "oi": n})[0] is None  # said once
+
+
+def test_a_field_of_another_type_is_an_alarm_with_a_sample() -> None:
+    rig = ticking()
+    alarm, _ = alarm_after(rig, 40, lambda n: {"m": f"{n}.5", "i": f"{n}", "oi": n})
+    assert (alarm.field, alarm.what) == ("i", "another type")
+    assert alarm.sample.isdigit()
+
+
+def test_a_number_that_stands_still_for_all_instruments_is_an_alarm() -> None:
+    rig = ticking()
+    alarm, _ = alarm_after(rig, 600, lambda n: {"m": "0", "i": n, "oi": n})
+    assert (alarm.field, alarm.what, alarm.sample) == ("m", "stands still", b"0")
+
+
+def test_a_field_that_is_there_now_and_then_is_none() -> None:
+    rig = ticking()
+    make = lambda n: {"m": f"{n}.5", "i": n, **({"oi": n} if n % 20 == 0 else {})}  # noqa: E731
+    assert alarm_after(rig, 400, make)[0] is None
+
+
+def test_messages_that_are_rejected_are_looked_at_too() -> None:
+    rig = ticking()
+    alarm, events = alarm_after_bad(rig)
+    assert (alarm.field, alarm.what) == ("m", "another type")
+    assert "status:drift" in events
+
+
+def alarm_after_bad(rig: Rig) -> tuple[Any, list[str]]:
+    events: list[str] = []
+    for n in range(1000, 1040):
+        events += kinds(tick(rig, n, m={"value": n}, i=n, oi=n))
+    (alarm,) = rig.pipeline.take_alarms()
+    return alarm, events
