@@ -322,7 +322,9 @@ cdef class Messages:
             r.x.seen[self.m.channel] = ts_recv
         r.bad_ts = r.bad_ts or (
             r.ts_event != 0 and ts_recv != 0
-            and (r.ts_event > ts_recv + v.future_ns_max or r.ts_event < EARLIEST_NS))
+            # a receive time before 2009 is of a clock that does not tell the date
+            and ((ts_recv > EARLIEST_NS and r.ts_event > ts_recv + v.future_ns_max)
+                 or r.ts_event < EARLIEST_NS))
         if r.yields & (YIELDS_BOOK | YIELDS_CHECKSUM):
             r.book.stamp.ts_event = r.ts_event
             r.book.stamp.ts_recv = ts_recv
