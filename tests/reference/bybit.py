@@ -2,10 +2,11 @@
 
 Decisions where the documents leave room:
 
-* ``orderbook.1`` is the best bid and offer and yields quotes; every other depth is a book. The
-  first depth seen of an instrument feeds its book. ``orderbook.rpi`` and ``orderbook.full`` are
-  other books and passed over. A "delta" of depth 1 is a form of the past (the channel sends
-  snapshots only): passed over, because half a quote would be a wrong one.
+* ``orderbook.1`` is the best bid and offer and yields quotes; the depths that the family has are
+  books (500 was one until 2025). The first depth seen of an instrument feeds its book.
+  ``orderbook.rpi`` and ``orderbook.full`` are other books and passed over. A "delta" of depth 1 is
+  a form of the past (the channel sends snapshots only): passed over, because half a quote would
+  be a wrong one.
 * A snapshot always replaces, whatever its ``u`` (1: the service restarted); only one whose number
   *and* time are not newer than the live book's is a repeat. A delta follows at ``u`` + 1; one whose
   number and time are not newer is a repeat; anything else is a gap. While the first snapshot is
@@ -46,6 +47,8 @@ from .followed import COUNT, on_followed
 from .venue import Venue
 
 Row = dict[str, Any]
+BOOKS = ("50", "200", "500", "1000")
+DEPTHS = {"option": ("25", "100")}
 SIDES = {"Buy": "buy", "Sell": "sell"}
 OPPOSITE = {"Buy": "sell", "Sell": "buy"}
 DERIVATIVE = {
@@ -74,9 +77,11 @@ class Bybit(Venue):
         data = value["data"]
         if channel == "orderbook":
             depth = rest.partition(".")[0]
-            if not depth.isdigit():
-                return []
-            return self._book(topic, int(depth), value, _object(data), ts_recv)
+            if depth == "1" and self.family != "option":
+                return self._best(value, _object(data), ts_recv)
+            if depth in DEPTHS.get(self.family, BOOKS):
+                return self._book(topic, value, _object(data), ts_recv)
+            return []
         if channel == "publicTrade":
             return [self._trade(row, ts_recv) for row in rows_of(data)]
         if channel == "tickers":
@@ -88,12 +93,8 @@ class Bybit(Venue):
     def _instrument(self, row: Row, key: str) -> str:
         return f"{self.name}:{text(row.get(key))}"
 
-    def _book(
-        self, topic: str, depth: int, value: Row, data: Row, ts_recv: int | None
-    ) -> list[Record]:
-        name = self._instrument(data, "s")
+    def _read(self, value: Row, data: Row, ts_recv: int | None) -> tuple[str, Update]:
         ts_event = ns_of_ms(value.get("cts", value.get("ts")))
-        is_snapshot = value.get("type") == "snapshot"
         update = Update(
             last=needed_integer(data.get("u")),
             bids=levels(data.get("b"), 0, 1),
@@ -101,26 +102,30 @@ class Bybit(Venue):
             source=(ts_event, ts_recv),
             time=ts_event,
         )
-        if depth == 1:
-            return self._quote(name, update, ts_event, ts_recv) if is_snapshot else []
+        return self._instrument(data, "s"), update
+
+    def _book(self, topic: str, value: Row, data: Row, ts_recv: int | None) -> list[Record]:
+        name, update = self._read(value, data, ts_recv)
         book = self.books.setdefault(name, Book())
         if not owns(book, 1, topic):
             return []
-        return book_records(name, on_followed(book, update, is_snapshot, COUNT), ts_event, ts_recv)
+        out = on_followed(book, update, value.get("type") == "snapshot", COUNT)
+        return book_records(name, out, update.time, ts_recv)
 
-    def _quote(
-        self, name: str, update: Update, ts_event: int | None, ts_recv: int | None
-    ) -> list[Record]:
+    def _best(self, value: Row, data: Row, ts_recv: int | None) -> list[Record]:
+        name, update = self._read(value, data, ts_recv)
+        if value.get("type") != "snapshot":
+            return []
         assert update.last is not None
         last, last_time = self.quotes.get(name, (-1, None))
-        later = ts_event is None or last_time is None or ts_event > last_time
+        later = update.time is None or last_time is None or update.time > last_time
         if update.last == last or (update.last < last and not later):
             return []
-        self.quotes[name] = (update.last, ts_event)
+        self.quotes[name] = (update.last, update.time)
         sides: dict[str, Any] = {}
         for prefix, found in (("bid", update.bids), ("ask", update.asks)):
             sides |= quote_side(prefix, *(found[0] if found else (None, None)))
-        return [record("quote", name, ts_event, ts_recv, update.last, **sides)]
+        return [record("quote", name, update.time, ts_recv, update.last, **sides)]
 
     def _trade(self, row: Row, ts_recv: int | None) -> Record:
         return record(
