@@ -18,6 +18,7 @@ _COMMANDS = {
     "ctl": ("feedd.control.command", "ctl"),
     "decode": ("feedd.capture.command", "decode"),
     "demo": ("feedd.demo.command", "demo"),
+    "export": ("feedd.export.command", "export"),
     "metrics": ("feedd.supervisor.commands", "metrics"),
     "records": ("feedd.supervisor.commands", "records"),
     "run": ("feedd.supervisor.commands", "run"),

@@ -22,6 +22,7 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"shm", "reader"},
     "control": {"shm", "client"},
     "broadcaster": {"shm", "client", "reader", "venues"},
+    "export": {"shm", "client"},
     "sim": set(),
     "supervisor": {
         "shm",
@@ -40,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"shm", "client", "sim", "supervisor"},
     "toml_lint": {"toml_lines"},
     "toml_lines": set(),
-    "cli": {"capture", "control", "demo", "sim", "supervisor", "venues"},
+    "cli": {"capture", "control", "demo", "export", "sim", "supervisor", "venues"},
     "__init__": {"client"},
     "__main__": {"cli"},
     "records": set(),

@@ -1,0 +1,1 @@
+"""Records as Parquet files, for research: a ring consumer like any other."""
