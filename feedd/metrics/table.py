@@ -70,6 +70,15 @@ def _line(key: str) -> Callable[[Sample], Values]:
     ]
 
 
+def _slot(number: int, scale: float = 1.0) -> Callable[[Sample], Values]:
+    """Sum of a slot that the pipeline writes (``feedd_line_slot`` in counters.h)."""
+    return lambda s: [
+        ((str(r.number), venue), float(slots[:, number].sum()) * scale)
+        for r in s.readers
+        for venue, slots in r.lines.items()
+    ]
+
+
 def _latest(key: str) -> Callable[[Sample], Values]:
     slot = _SLOT[key]
     return lambda s: [
@@ -275,6 +284,42 @@ _LISTED = (
         "bytes",
     ),
     Metric("feedd_line_bad_messages", "counter", "Messages rejected.", _RV, _line("bad")),
+    Metric(
+        "feedd_line_first_messages",
+        "counter",
+        "Messages that these connections brought first, of streams that several carry.",
+        _RV,
+        _slot(32),
+    ),
+    Metric(
+        "feedd_line_copied_messages",
+        "counter",
+        "Messages that another connection had brought already.",
+        _RV,
+        _slot(33),
+    ),
+    Metric(
+        "feedd_line_copy_lag_seconds",
+        "counter",
+        "Sum of how much later measured copies came; by feedd_line_measured_copies: the mean.",
+        _RV,
+        _slot(34, 1 / SECOND_NS),
+        "seconds",
+    ),
+    Metric(
+        "feedd_line_measured_copies",
+        "counter",
+        "Copies whose lag was measured.",
+        _RV,
+        _slot(35),
+    ),
+    Metric(
+        "feedd_line_missed_messages",
+        "counter",
+        "Times that a connection lacked what another one had.",
+        _RV,
+        _slot(37),
+    ),
     Metric("feedd_topics", "gauge", "Topics that should be subscribed.", _RV, _line("topics")),
     Metric(
         "feedd_topics_active",

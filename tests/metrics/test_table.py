@@ -117,6 +117,13 @@ def test_numbers_come_out_as_they_are_in_memory(instance: Any) -> None:
     assert one(f"{name}_sum", reader="0") == pytest.approx(3 * 600e-9 + 2e-3, rel=0.125)
 
 
+def test_slots_of_the_pipeline_are_those_of_the_header() -> None:
+    text = (ROOT / "feedd/shm/include/feedd/counters.h").read_text()
+    slots = dict(re.findall(r"FEEDD_LINE_(\w+) = (\d+)", text))
+    wanted = {"FIRSTS": 32, "COPIES": 33, "LAG_SUM": 34, "LAG_COUNT": 35, "MISSED": 37}
+    assert {name: int(slots[name]) for name in wanted} == wanted
+
+
 def test_up_is_the_state_up() -> None:
     assert LINE_STATES[3] == "up"
 
