@@ -136,10 +136,6 @@ class Renderer:
         return event
 
 
-def _number(arg: int) -> int | None:
-    return None if arg == -1 else arg & NO_SEQUENCE
-
-
 def _status(data: bytes, at: int) -> dict[str, Any]:
     _, state, previous, code, _, _, arg0, arg1, text = _STATUS.unpack_from(data, at)
     event: dict[str, Any] = {"event": EVENT_NAMES.get(code, f"event_{code}")}
