@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from importlib.resources import files
 
 from feedd.errors import StartError
@@ -14,10 +15,16 @@ __all__ = ["DEMO_CHANNELS", "Subscription", "known_venues"]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Channels of a venue's file, and options of their topics."""
+    """Channels of a venue's file, options of their topics, and the symbols that these suit."""
 
     channels: tuple[str, ...]
     options: dict[str, str] = field(default_factory=dict)
+    symbols: str = "*"
+    """A shell pattern."""
+
+    def suits(self, symbol: str) -> bool:
+        """Whether an instrument is one of ``symbols``."""
+        return fnmatchcase(symbol, self.symbols)
 
 
 _BYBIT_FUTURES = Subscription(
@@ -58,7 +65,8 @@ DEMO_CHANNELS: dict[str, Subscription] = {
     "kraken": Subscription(("book", "trade", "ticker"), {"book.depth": "25"}),
     "kraken_futures": Subscription(("book", "trade", "ticker")),
     "bitget_spot": Subscription(("books", "books1", "trade", "ticker")),
-    "bitget_futures": Subscription(("books", "books1", "trade", "ticker")),
+    # The option ``type`` names one family for all, USDT-FUTURES where nothing is said.
+    "bitget_futures": Subscription(("books", "books1", "trade", "ticker"), symbols="*USDT"),
     "gate": Subscription(("obu", "book_ticker", "trades", "tickers")),
     "gate_futures": Subscription(
         ("obu", "book_ticker", "trades", "tickers", "public_liquidates"), {"obu.levels": "50"}

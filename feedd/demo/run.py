@@ -95,6 +95,11 @@ def _orderly_signals() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _instruments(sim: SimHandle, venue: str) -> list[str]:
+    """The venue's instruments that the demo subscribes to."""
+    return [symbol for symbol in sim.instruments[venue] if DEMO_CHANNELS[venue].suits(symbol)]
+
+
 def config_text(sim: SimHandle, places: _Places, options: Options) -> str:
     """The daemon's configuration (TOML): all instruments of the simulated venues, two readers."""
 
@@ -115,7 +120,7 @@ def config_text(sim: SimHandle, places: _Places, options: Options) -> str:
         lines += [
             "",
             f"[venues.{venue}]",
-            f"instruments = {quoted(sim.instruments[venue])}",
+            f"instruments = {quoted(_instruments(sim, venue))}",
             f"channels = {quoted(wanted.channels)}",
             f'endpoint = "{sim.endpoints[venue]["ws"]}"',
             f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
@@ -243,6 +248,8 @@ def measure(seconds: float, options: Options) -> Result:
             check(consumer, "the consumer", places.log("consumer"))
         end(daemon, 10.0)
         journal = read_journal(read_rows(sim.journal_path))
+        names = {f"{venue}:{s}" for venue in options.venues for s in _instruments(sim, venue)}
+        journal.final_books = {k: b for k, b in journal.final_books.items() if k in names}
         recording = load(places.files / "recording")
     result = compare(journal, recording.events, recording.books, recording.shared)
     if not journal.complete:
