@@ -139,11 +139,10 @@ def _all_up(directory: Path) -> tuple[int, int]:
         readers = collect(directory)["readers"]
     except FeeddError:
         return 0, 1
-    # A reader that has not begun yet has no connections to show.
-    begun = all(reader["alive"] and reader["heartbeat_age_s"] is not None for reader in readers)
-    lines = [line for reader in readers for line in reader["connections"]]
-    if not begun or not lines:
+    # Every reader has something to do here; one that has not begun yet shows no connections.
+    if not all(reader["alive"] and reader["connections"] for reader in readers):
         return 0, 1
+    lines = [line for reader in readers for line in reader["connections"]]
     active = sum(line["topics_active"] for line in lines if line["state"] == "up")
     return active, sum(line["topics"] for line in lines)
 

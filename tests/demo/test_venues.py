@@ -1,0 +1,109 @@
+"""Every venue end to end: simulated exchange, the real daemon, a consumer, the venue's journal.
+
+Books and trades must equal the journal exactly, on one line and on two of which one is killed
+every second. A venue that feedd has no file for is skipped.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from feedd.demo.channels import DEMO_CHANNELS, known_venues
+from feedd.errors import StartError
+from feedd.sim.venues import EXCHANGES
+from tests.demo.test_demo import TIMEOUT, counts, demo
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(TIMEOUT + 20)]
+
+KINDS = {
+    "binance_coinm": {"book", "trade", "quote", "deriv"},
+    "binance_options": {"book", "trade", "quote", "deriv", "greeks"},
+    "binance_spot": {"book", "trade", "quote"},
+    "binance_usdm": {"book", "trade", "quote", "deriv"},
+    "bybit_option": {"book", "trade", "quote", "deriv", "greeks"},
+    "bybit_inverse": {"book", "trade", "quote", "deriv"},
+    "bybit_linear": {"book", "trade", "quote", "deriv"},
+    "bybit_spot": {"book", "trade", "quote", "deriv"},
+    "coinbase": {"book", "trade", "quote"},
+    "coinbase_exchange": {"book", "trade", "quote"},
+    "deribit": {"book", "trade", "quote", "deriv", "greeks"},
+    "kraken": {"book", "trade", "quote"},
+    "okx": {"book", "trade", "quote", "deriv", "greeks"},
+}
+"""What a run of some seconds yields at least."""
+GROUPS = {
+    "numbered": "deribit,okx,bybit_spot,bybit_linear,bybit_inverse,bybit_option",
+    "binance": "binance_spot,binance_usdm,binance_coinm,binance_options",
+    "connection": "coinbase,bitfinex",
+    "unnumbered": "kraken,coinbase_exchange,bitmex,hyperliquid",
+    "others": "kraken_futures,bitget_spot,bitget_futures,gate,gate_futures",
+}
+"""Venues run together over two lines, by how they number."""
+KILL = "kill,every_s=1,redundant=1,how=rst"
+
+
+def has_file(name: str) -> bool:
+    try:
+        return known_venues(name) == (name,)
+    except StartError:
+        return False
+
+
+def known_of(group: str) -> str:
+    """The venues of a group that feedd has a file for."""
+    names = [name for name in GROUPS[group].split(",") if name in DEMO_CHANNELS]
+    known = [name for name in names if has_file(name)]
+    if not known:
+        pytest.skip(f"feedd has no venue file for any of {GROUPS[group]}")
+    return ",".join(known)
+
+
+def check(report: dict[str, Any], errors: str) -> None:
+    assert counts(report) == (0, 0, 0), errors
+    assert report["gaps"] == 0, errors
+
+
+@pytest.mark.parametrize("venue", DEMO_CHANNELS)
+def test_books_and_trades_are_those_of_the_journal(tmp_path: Path, venue: str) -> None:
+    if not has_file(venue):
+        pytest.skip(f"feedd has no file for the venue {venue}")
+    status, report, errors = demo(
+        tmp_path, "--seconds", "3", "--rate", "1200", "--venues", venue
+    )  # fmt: skip
+    check(report, errors)
+    assert status == 0
+    missing = KINDS.get(venue, {"book", "trade"}) - report["records"].keys()
+    assert not missing
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_a_line_killed_every_second_loses_nothing(tmp_path: Path, group: str) -> None:
+    venues = known_of(group)
+    status, report, errors = demo(
+        tmp_path, "--seconds", "8", "--rate", "1000", "--venues", venues, "--lines", "2",
+        "--fault", KILL,
+    )  # fmt: skip
+    check(report, errors)
+    assert status == 0
+    # lines went down and came up: otherwise this test shows nothing
+    assert report["records"]["status"] > 3 * len(venues.split(","))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_what_one_line_of_two_loses_is_not_lost(tmp_path: Path, group: str) -> None:
+    status, report, errors = demo(
+        tmp_path, "--seconds", "4", "--rate", "1000", "--venues", known_of(group), "--lines", "2",
+        "--fault", "drop,prob=0.05,redundant=1",
+    )  # fmt: skip
+    assert counts(report) == (0, 0, 0), errors
+    assert status == 0
+
+
+def test_the_table_knows_only_simulated_venues() -> None:
+    assert set(DEMO_CHANNELS) <= set(EXCHANGES)
+    assert set(KINDS) <= set(DEMO_CHANNELS)
+    grouped = [name for names in GROUPS.values() for name in names.split(",")]
+    assert sorted(grouped) == sorted(DEMO_CHANNELS)
