@@ -317,6 +317,7 @@ cdef class Messages:
     cdef void _apply(
         self, const venue_t* v, const program_t* program, row_t* r, int64_t ts_recv, int line
     ) noexcept nogil:
+        cdef unsigned char numbered
         r.x.last_data = ts_recv
         if self.m.channel < SEEN_CHANNELS:
             r.x.seen[self.m.channel] = ts_recv
@@ -337,7 +338,11 @@ cdef class Messages:
                 self.books.checksum(
                     r.x, &v.programs[program.stream], r.checksum, &r.book.stamp)
         if r.yields & ~(YIELDS_BOOK | YIELDS_CHECKSUM):
+            numbered = r.has_quote_sequence
+            if v.counts:      # a frame's number on its connection does not tell copies on others
+                r.has_quote_sequence = r.x.has_quote = 0
             drop_copies(self.books, program, r, ts_recv, line)
+            r.has_quote_sequence = numbered
             row_publish(self.out, program, r, ts_recv, line)
 
     cdef void _watch(

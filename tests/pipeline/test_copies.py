@@ -114,3 +114,25 @@ def test_any_interleaving_with_losses_and_new_connections(seed: int) -> None:
             # the new connection goes on where the old one ended
         seen += len(rig.send(stream[index], line))
     assert seen == len(stream)
+
+
+def test_quotes_with_the_number_of_their_frame_are_told_by_content() -> None:
+    """Each connection counts its own frames: a lower number on another one is no older quote."""
+    quote = CHANNELS["quote"]["quote"] | {"sequence": "@.n"}
+    channels = {**CHANNELS, "quote": CHANNELS["quote"] | {"quote": quote}}
+    decode = {"connection_sequence": {"path": "@.n", "first": 0}}
+    rig = Rig(lab_venue({"policy": "trust_tcp", **BOOKS["trust_tcp"]}, decode, **channels))
+    counts = {0: 1_000, 1: 0}
+
+    def send(n: int, line: int) -> list[dict[str, Any]]:
+        counts[line] += 1
+        data = {"ts": T0 + n, "b": 10 + n, "B": 1, "a": 11 + n, "A": 1}
+        return rig.send({"t": "quote.X", "n": counts[line], "d": data}, line)
+
+    for n in range(3):
+        (event,) = send(n, 0)
+        assert (event["kind"], event["sequence"]) == ("quote", counts[0])
+        assert send(n, 1) == []
+    # the line with the higher count is gone: every quote of the other one is news
+    for n in range(3, 9):
+        assert kinds(send(n, 1)) == ["quote"]

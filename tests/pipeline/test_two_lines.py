@@ -83,9 +83,11 @@ def test_what_one_line_lost_the_other_brings(policy: str) -> None:
         events += pair.send(m, 1) + pair.send(m, 0)
     assert events == ["book:delta"] * len(messages)
     assert pair.is_true()
-    assert pair.rig.counters["gaps"] == pair.rig.counters["checksum_failures"] - (
-        policy == "checksum_only"
-    ) == 0
+    assert (
+        pair.rig.counters["gaps"]
+        == pair.rig.counters["checksum_failures"] - (policy == "checksum_only")
+        == 0
+    )
 
 
 @pytest.mark.parametrize("policy", NUMBERED)
