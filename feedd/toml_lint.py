@@ -260,7 +260,9 @@ class _Walk:
     def wrong(self, path: KeyPath, message: str, kind: inspect.Type, value: Any) -> Any:
         self.issues.append((path, message))
         self.mended.add(path)
-        if isinstance(kind, inspect.StrType) and isinstance(value, (str, int, float)):
+        kinds = map(_plain, kind.types) if isinstance(kind, inspect.UnionType) else (kind,)
+        texts = any(isinstance(one, inspect.StrType) for one in kinds)
+        if texts and isinstance(value, (str, int, float)):
             return str(value)
         return _stand_in(kind)
 

@@ -31,6 +31,7 @@ from feedd.venues.templates import holes
 
 __all__ = ["Connection", "Host"]
 
+NEVER_NS = 1 << 62
 HEARD_PER_TICK = 10
 """A channel that nobody named must not cost time."""
 
@@ -79,6 +80,7 @@ class Connection:
         self._context = context
         self._limit = RateLimit()
         self._heard = 0
+        self._up_at = 0  # wall time, as the pipeline's
         self._task: asyncio.Task[None] | None = None
         self._line: Line | None = None
         self._assembler = Assembler(venue.session.limits.message_bytes_max)
@@ -211,6 +213,7 @@ class Connection:
             self._say(logging.INFO, f"to be replaced: {action.text}")
             self.host.replace(self, action.text)
         elif do is Do.LINE_UP:
+            self._up_at = now_ns()
             self._say(logging.INFO, "connected")
             self._status(Event.LINE_UP, self.plan.endpoint)
         elif do is Do.LINE_DOWN:
@@ -352,24 +355,28 @@ class Connection:
         if self._promised is None:
             self._promised = self._promises()
         topics, pipeline = self.session.subscriptions.topics, self.host.pipeline
-        return [
-            Look(
-                stream.topic,
-                limit_ns,
-                pipeline.seen_at(self.handle, stream.symbol, numbers),
-                self.up and topics[stream.topic].state is TopicState.ACTIVE,
-            )
-            for stream, limit_ns, numbers in self._promised
-            if stream.topic in topics
-        ]
+        first_ns = int(self.venue.session.health.first_message_s * SECOND_NS)
+        found = []
+        for stream, limit_ns, numbers in self._promised:
+            topic = topics.get(stream.topic)
+            if topic is None:
+                continue
+            seen = pipeline.seen_at(self.handle, stream.symbol, numbers)
+            limit_ns = limit_ns or (NEVER_NS if seen > self._up_at else first_ns)
+            active = self.up and topic.state is TopicState.ACTIVE
+            found.append(Look(stream.topic, limit_ns, seen, active))
+        return found
 
     def _promises(self) -> list[tuple[Stream, int, tuple[int, ...]]]:
-        """Streams of one instrument alone: of a shared one it is not known who should speak."""
+        """Streams of one instrument alone: of a shared one it is not known who should speak.
+        Limit 0: only the first message is promised."""
         channels, limits = self.venue.channels, self.venue.session.health.stream_age_max_s
         found = []
         for stream in self.streams.values():
             own = {"symbol", "symbol_lower"} & set(holes(channels[stream.channel].subscribe))
-            if stream.channel not in limits or not own:
+            book = channels[stream.channel].book
+            snapshot = book is not None and book.rest is None
+            if not own or (stream.channel not in limits and not snapshot):
                 continue
             names = [
                 name
@@ -378,7 +385,8 @@ class Connection:
             ]
             numbers = self.host.pipeline.channel_numbers(self.handle, names)
             if numbers:
-                found.append((stream, int(limits[stream.channel] * SECOND_NS), numbers))
+                limit_ns = int(limits.get(stream.channel, 0.0) * SECOND_NS)
+                found.append((stream, limit_ns, numbers))
         return found
 
     def climb(self, step: Step) -> None:

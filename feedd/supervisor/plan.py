@@ -18,9 +18,9 @@ from feedd.reader.plan import Instrument, Line, ReaderPlan, Stream, VenueSlice
 from feedd.shm.layout import CONNECTIONS
 from feedd.supervisor.config import Config, VenueConfig, override_url
 from feedd.supervisor.select import Listed
-from feedd.venues.schema import Venue
+from feedd.venues.schema import Channel, Venue
 from feedd.venues.session_schema import Endpoint
-from feedd.venues.templates import arg_key, fill_topic
+from feedd.venues.templates import arg_key, fill_topic, option_of
 
 __all__ = [
     "LINES_MAX",
@@ -53,21 +53,26 @@ def topic_of(venue: Venue, channel: str, listed: Listed, options: Mapping[str, s
     described = venue.channels[channel]
     if described.subscribe is None:
         raise ConfigError(f"venues.{venue.name}.channels: {channel!r} cannot be subscribed")
-    values = dict(described.options)
-    for option in described.options:
-        values[option] = options.get(f"{channel}.{option}", options.get(option, values[option]))
-    values |= listed.facts()
-    values["symbol"] = listed.symbol
-    values["symbol_lower"] = listed.symbol.lower()
+    facts = listed.facts()
+    values = {**facts, "symbol": listed.symbol, "symbol_lower": listed.symbol.lower()}
     try:
+        for option, default in described.options.items():
+            chosen = options.get(f"{channel}.{option}", options.get(option))
+            values[option] = option_of(default, facts) if chosen is None else chosen
         return fill_topic(described.subscribe, values)
     except KeyError as exc:
         raise ConfigError(
             f"venues.{venue.name}.channels: {channel!r} of {listed.symbol} needs its "
-            f"{exc.args[0]}, which the reference data does not tell"
+            f"{_needed(exc.args[0], described)}, which the reference data does not tell"
         ) from None
     except ValueError as exc:
         raise ConfigError(f"venues.{venue.name}.options: {channel!r}: {exc}") from None
+
+
+def _needed(name: str, channel: Channel) -> str:
+    """The fact that was missing: the hole itself, or what an option is told from."""
+    tables = (table for table in channel.options.values() if isinstance(table, dict))
+    return name if name != "*" else next((table["by"] for table in tables), name)
 
 
 def has_channel(venue: Venue, channel: str, listed: Listed) -> bool:

@@ -126,6 +126,12 @@ def _symbol_problems(name: str, channel: Channel) -> Iterator[Issue]:
         )
 
 
+def _any_of(default: str | dict[str, str]) -> str:
+    if isinstance(default, str):
+        return default
+    return next((value for key, value in default.items() if key != "by"), "")
+
+
 def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator[Issue]:
     path = ("channels", name, "subscribe")
     holes = topic_holes(channel.subscribe)
@@ -134,6 +140,13 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
             yield ("channels", name, "options", option), "the name is taken by the instrument"
         elif option not in holes:
             yield ("channels", name, "options", option), 'not a placeholder of "subscribe"'
+        default = channel.options[option]
+        if isinstance(default, dict) and (default.get("by") not in FACTS or len(default) < 2):
+            facts = ", ".join(fact for fact in FACTS if not fact.endswith("_lower"))
+            yield (
+                ("channels", name, "options", option),
+                f'a table needs "by" (one of {facts}) and at least one value',
+            )
     if channel.subscribe is None:
         return
     known = [*_SYMBOL_HOLES, *FACTS, *channel.options]
@@ -152,7 +165,8 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
     )
     if unknown or not judged or any(_malformed(topic) for topic in channel.topics):
         return
-    values = {"symbol": "X", "symbol_lower": "x"} | dict.fromkeys(FACTS, "x") | channel.options
+    values = {"symbol": "X", "symbol_lower": "x"} | dict.fromkeys(FACTS, "x")
+    values |= {name: _any_of(default) for name, default in channel.options.items()}
     topic = _HOLE.sub(lambda match: values[match[1]], channel.subscribe)
     if not any(_matches(p, topic, decode.delimiters) for p in channel.topics):
         yield path, f'"{topic}" (of a symbol X) matches none of the topics of this channel'

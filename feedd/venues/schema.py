@@ -395,8 +395,10 @@ class Channel(_Base, frozen=True, kw_only=True):
     """Topic to subscribe to: ``{symbol}``, ``{symbol_lower}``, and options such as ``{interval}``;
     a table becomes one JSON argument. Absent: the channel is understood but not offered in the
     configuration."""
-    options: dict[str, str] = {}
-    """Defaults of the placeholders of ``subscribe``."""
+    options: dict[str, str | dict[str, str]] = {}
+    """Defaults of the placeholders of ``subscribe``: a text, or a table that tells it from what an
+    instrument is: ``{ by = "quote", USDT = "USDT-FUTURES", "*" = "COIN-FUTURES" }`` with the facts
+    kind, base, quote, settle and underlying."""
     kinds: tuple[str, ...] = ()
     """Kinds of instruments that have this channel (``"perpetual"``); empty: all of them."""
     payload: Literal["object", "rows", "either", "value"] = "object"

@@ -237,6 +237,9 @@ class Health(_Base, frozen=True, kw_only=True):
     """No data message for this long, counted from the first subscribe: reconnect."""
     sustained_s: Seconds = 10.0
     """Data must have flowed for this long before the reconnect delay starts from zero again."""
+    first_message_s: Seconds = 30.0
+    """A book whose snapshot comes in the stream has sent it by then: a subscription that was
+    accepted and never says a word is noticed (a symbol of another family)."""
     quiet_channels: tuple[str, ...] = ()
     """Channels that may say nothing for hours; a connection of these alone has no data age."""
     stream_age_max_s: dict[str, Seconds] = {}

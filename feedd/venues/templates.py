@@ -25,6 +25,7 @@ __all__ = [
     "fill_template",
     "fill_topic",
     "holes",
+    "option_of",
     "path_get",
     "placeholders",
     "text_of",
@@ -132,6 +133,15 @@ def fill_topic(topic: Any, values: Mapping[str, str]) -> Any:
     if whole is not None and whole[2]:
         return int(values[whole[1]])
     return _HOLE.sub(lambda match: values[match[1]], topic)
+
+
+def option_of(default: str | Mapping[str, str], facts: Mapping[str, str]) -> str:
+    """The value of an option where nobody says otherwise. Raises KeyError when the default is a
+    table without a value for what the instrument is."""
+    if isinstance(default, str):
+        return default
+    known = facts.get(default["by"], "")
+    return default[known] if known in default and known != "by" else default["*"]
 
 
 def arg_key(arg: Any) -> str:

@@ -131,6 +131,22 @@ def test_a_topic_may_be_a_table_and_need_reference_data() -> None:
         topic_of(venue, "book", Listed("O9", 9, "option"), {})
 
 
+def test_an_option_may_depend_on_what_an_instrument_is() -> None:
+    bitget, okx = venues.load("bitget_futures"), venues.load("okx")
+    for quote, family in (("USDT", "USDT"), ("USDC", "USDC"), ("USD", "COIN"), ("", "USDT")):
+        arg = topic_of(bitget, "books", Listed("X", 0, quote=quote), {})
+        assert arg["instType"] == f"{family}-FUTURES"
+    arg = topic_of(bitget, "books", Listed("X", 0, quote="USD"), {"books.type": "SIM"})
+    assert arg["instType"] == "SIM"
+    liquidations = topic_of(okx, "liquidation-orders", Listed("X", 0, "future"), {})
+    assert liquidations == {"channel": "liquidation-orders", "instType": "FUTURES"}
+    strict = {"type": {"by": "quote", "USD": "COIN"}}
+    channel = msgspec.structs.replace(bitget.channels["books"], options=strict)
+    bitget = msgspec.structs.replace(bitget, channels={"books": channel})
+    with pytest.raises(ConfigError, match="needs its"):
+        topic_of(bitget, "books", Listed("X", 0, quote="EUR"), {})
+
+
 def test_connections_are_cut_by_channel_characters_and_symbols() -> None:
     usdm = venues.load("binance_usdm")
     base = usdm.session.endpoints[0]
