@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import ssl
@@ -116,6 +117,11 @@ class Connection:
     @property
     def number(self) -> int:
         return self.plan.number
+
+    @property
+    def row(self) -> int:
+        """Its row of the counters."""
+        return self.number if self.plan.row is None else self.plan.row
 
     @property
     def name(self) -> str:
@@ -265,6 +271,7 @@ class Connection:
 
         # before the first frame: counters and channel numbers belong to one connection
         self.host.pipeline.line_forget(self.number)
+        self.host.pipeline.line_row(self.number, self.row)
         try:
             transport, line = await open_line(
                 self.plan.url, make, self._context, limits.message_bytes_max, self._headers
@@ -345,8 +352,7 @@ class Connection:
             "copy": self.plan.copy,
             "number": self.number,
         }
-        row_number = self.number if self.plan.row is None else self.plan.row
-        self.host.counts.connection(row_number, tuple(values[field] for field in CONNECTION_FIELDS))
+        self.host.counts.connection(self.row, tuple(values[field] for field in CONNECTION_FIELDS))
 
     # -- streams that say too little -----------------------------------------------------------
 
@@ -398,6 +404,7 @@ class Connection:
         if step.rung is Rung.PROBED:
             self._say(logging.WARNING, f"{silent}: is the other side alive?")
             self._status(Event.STALE, step.topic)
+            self._mark_stale(step)
             self.session.probe()
         elif step.rung is Rung.RESUBSCRIBED:
             self._say(logging.WARNING, f"{silent}: subscribing again")
@@ -409,6 +416,16 @@ class Connection:
             self.host.counts.add("stale_alarms")
             self._status(Event.STALE, step.topic)
 
+    def _mark_stale(self, step: Step) -> None:
+        """A book that nothing is heard of is not shown as live."""
+        stream = self.streams.get(step.topic)
+        if stream is None or self.venue.channels[stream.channel].book is None:
+            return
+        pipeline, age_ns = self.host.pipeline, int(step.age_s * SECOND_NS)
+        with contextlib.suppress(KeyError):  # it never said a word
+            pipeline.mark_stale(self.handle, stream.symbol, now_ns(), age_ns)
+            pipeline.commit()
+
     # -- one after the other -------------------------------------------------------------------
 
     def inherit(self, old: Connection) -> None:
@@ -419,7 +436,7 @@ class Connection:
     def hand_over(self, new: Connection) -> None:
         """``new`` carries everything: its books stay, this connection ends."""
         if self.up and new.complete:
-            self.host.pipeline.line_moved(self.handle, self.number, new.number)
+            self.host.pipeline.line_moved(self.handle, self.number, new.number, now_ns())
         self._do(self.session.retire(monotonic_ns(), f"replaced by line {new.number}"))
         if self._task is not None and self._line is None:
             self._task.cancel()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from feedd.shm import layout
 from feedd.shm.counters import COUNTERS, CountersWriter
 
-__all__ = ["CONNECTION_FIELDS", "LINE_STATES", "ReaderCounts", "connection_row"]
+__all__ = ["CONNECTION_FIELDS", "LINE_STATES", "SHARE_FIELDS", "ReaderCounts", "connection_row"]
 
 CONNECTION_FIELDS = (
     "used",  # 1: this connection is planned
@@ -37,6 +37,10 @@ CONNECTION_FIELDS = (
     "number",  # what its records carry in ``line``: another one after each replacement
 )
 """Slots of one connection, in order; append only."""
+SHARES_AT = 32
+SHARE_FIELDS = ("firsts", "copies", "lag_sum_ns", "lag_count", "lag_max_ns", "missed")
+"""Slots that the pipeline writes, of streams that several connections carry: messages that came
+over this one first, and as copies; how much later copies came; what it lacked and others had."""
 LINE_STATES = ("idle", "permit", "connecting", "up", "closing", "backoff", "stopped")
 
 _INDEX = {name: i for i, name in enumerate(COUNTERS)}
@@ -75,5 +79,6 @@ class ReaderCounts:
 def connection_row(words: npt.NDArray[Any]) -> dict[str, int | str]:
     """One connection's slots by name, the state as a word."""
     row: dict[str, int | str] = {name: int(words[i]) for i, name in enumerate(CONNECTION_FIELDS)}
+    row |= {name: int(words[SHARES_AT + i]) for i, name in enumerate(SHARE_FIELDS)}
     row["state"] = LINE_STATES[min(int(words[1]), len(LINE_STATES) - 1)]
     return row

@@ -42,6 +42,9 @@ from feedd.shm.ring import RingWriter
 __all__ = ["ReaderProcess", "main"]
 
 TICK_S = 0.02
+RESYNCS_MAX = 10
+RESYNCS_WINDOW_S = 60.0
+"""A book that needs more resyncs than this within the window is left alone for a while."""
 COUNT_EVERY = 5  # ticks: counters of connections ten times a second
 STOP_S = 0.5
 LAST_RESORT_S = 3
@@ -62,6 +65,7 @@ class ReaderProcess:
         self._counters = CountersWriter.open(plan.directory)
         self.counts = ReaderCounts(self._counters, plan.reader)
         self.pipeline = Pipeline(self._ring, self._board, self._books, self._counters, plan.reader)
+        self.pipeline.set_quarantine(RESYNCS_MAX, RESYNCS_WINDOW_S)
         self._snapshots = SnapshotDesk()
         self._resubscribed = StreamDesk()
         self._limit = RateLimit()
@@ -158,6 +162,7 @@ class ReaderProcess:
         for request in self.pipeline.take_requests():
             self._request(request, now)
         self._report_bad_frames(now)
+        self._report_alarms(now)
         self.pipeline.tick()
         self.pipeline.commit()
         self._ticks += 1
@@ -184,6 +189,19 @@ class ReaderProcess:
                     shown,
                 )
 
+    def _report_alarms(self, now: int) -> None:
+        """Fields and checksum rules of whole channels that are not what they were."""
+        for alarm in self.pipeline.take_alarms():
+            if self._limit.allow(f"alarm {alarm.venue} {alarm.channel} {alarm.field}", now):
+                log.error(
+                    "%s: channel %s, %s: %s: %r",
+                    self._names[alarm.venue],
+                    alarm.channel,
+                    alarm.field,
+                    alarm.what,
+                    alarm.sample.decode("utf-8", "backslashreplace"),
+                )
+
     # -- requests to the supervisor --------------------------------------------------------------
 
     def ask_permit(self, connection: Connection) -> None:
@@ -208,9 +226,10 @@ class ReaderProcess:
         elif request.kind == "resubscribe":
             self._resubscribe(request.venue, request.symbol, request.channel, now)
         elif request.kind == "reconnect":
-            number = getattr(request, "line", -1)
             reason = "the pipeline lost track of it"
-            self.lines.reconnect(request.venue, request.symbol, request.channel, number, reason)
+            self.lines.reconnect(
+                request.venue, request.symbol, request.channel, request.line, reason
+            )
         elif request.kind == "unknown":
             self.pipe.send({"op": "unknown", "venue": name, "symbol": request.symbol})
 

@@ -20,7 +20,7 @@ from feedd.shm.counters import CountersReader
 from tests.pipeline.lab import BOOKS, lab_venue, message, rest_body
 from tests.pipeline.model import Levels, Msg, Server, as_levels
 from tests.pipeline.rig import Rig, kinds
-from tests.pipeline.test_policy_models import _FILLED, FORMS, rig_of
+from tests.pipeline.test_policy_models import _FILLED, rig_of
 
 NUMBERED = ["plus_one", "prev_link", "prev_link_rest", "range_plus_one", "range_plus_one_rest"]
 UNNUMBERED = ["checksum_only", "trust_tcp"]
@@ -248,12 +248,12 @@ def test_a_jump_of_one_connection_leaves_the_books_to_the_other() -> None:
 
 
 def test_the_share_and_the_lag_of_each_line_are_counted() -> None:
+    import orjson
+
+    from feedd.decode.plan import compile_plan
+    from feedd.pipeline.core import Pipeline
     from feedd.shm.counters import CountersWriter
     from feedd.shm.ring import RingWriter
-    from feedd.pipeline.core import Pipeline
-    from feedd.decode.plan import compile_plan
-
-    import orjson
 
     writer = CountersWriter.private()
     pipeline = Pipeline(RingWriter.private(1024), None, None, writer)

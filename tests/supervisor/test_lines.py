@@ -53,6 +53,27 @@ def test_a_shutdown_notice_replaces_the_connection_without_a_gap(
     assert daemon.stop() == 0, daemon.log()
 
 
+def test_a_line_of_two_killed_every_second_loses_nothing(tmp_path: Path, make_daemon: Make) -> None:
+    (tmp_path / "sim").mkdir()
+    venues = {"binance_usdm": ["depth", "bookTicker"], "binance_spot": ["depth", "trade"]}
+    with start_sim(tmp_path / "sim", rate=600, seed=8) as sim:
+        daemon = make_daemon(sim, venues=venues, lines=2)
+        until(lambda: daemon.live() and len(lines(daemon)) == 4, 40)
+        time.sleep(2)
+        before = {name: daemon.counter(name) for name in ("gaps", "resyncs", "disconnects")}
+        sim.control("fault", "kill,every_s=1,how=fin,redundant=1")
+        time.sleep(20)
+        sim.control("fault", method="DELETE")
+        until(daemon.live, 30)
+        assert daemon.counter("disconnects") - before["disconnects"] >= 12
+        assert daemon.counter("gaps") == before["gaps"], daemon.log()
+        assert daemon.counter("resyncs") == before["resyncs"]
+        assert daemon.counter("bad_frames") == 0
+        shares = [(line["firsts"], line["copies"]) for line in lines(daemon)]
+        assert all(first > 50 for first, _ in shares), shares
+        assert all(copies > 50 for _, copies in shares), shares
+
+
 def test_two_lines_and_one_that_is_cut(slow_sim: SimHandle, make_daemon: Make) -> None:
     daemon = make_daemon(slow_sim, venues=USDM, lines=2)
     until(lambda: daemon.live() and len(lines(daemon)) == 4, 30)
