@@ -37,11 +37,17 @@ KINDS = {
 GROUPS = {
     "numbered": "deribit,okx,bybit_spot,bybit_linear,bybit_inverse,bybit_option",
     "binance": "binance_spot,binance_usdm,binance_coinm,binance_options",
-    "connection": "coinbase,bitfinex",
+    "connection": "coinbase",
     "unnumbered": "kraken,coinbase_exchange,bitmex,hyperliquid",
     "others": "kraken_futures,bitget_spot,bitget_futures,gate,gate_futures",
 }
-"""Venues run together over two lines, by how they number."""
+"""Venues run together over two lines, by how they number.
+
+Bitfinex is not among them: its changes have neither a number of their own nor a time, so two equal
+ones cannot be told apart, and a line that takes over may have to begin with its snapshot again.
+"""
+LOSSES_HIDDEN = frozenset({"coinbase", "bitmex"})
+"""A loss on one line puts all its books in doubt (a counter per connection), or does not show."""
 KILL = "kill,every_s=1,redundant=1,how=rst"
 
 
@@ -52,9 +58,9 @@ def has_file(name: str) -> bool:
         return False
 
 
-def known_of(group: str) -> str:
+def known_of(group: str, without: frozenset[str] = frozenset()) -> str:
     """The venues of a group that feedd has a file for."""
-    names = [name for name in GROUPS[group].split(",") if name in DEMO_CHANNELS]
+    names = [name for name in GROUPS[group].split(",") if name not in without]
     known = [name for name in names if has_file(name)]
     if not known:
         pytest.skip(f"feedd has no venue file for any of {GROUPS[group]}")
@@ -92,10 +98,11 @@ def test_a_line_killed_every_second_loses_nothing(tmp_path: Path, group: str) ->
     assert report["records"]["status"] > 3 * len(venues.split(","))
 
 
-@pytest.mark.parametrize("group", GROUPS)
+@pytest.mark.parametrize("group", [group for group in GROUPS if group != "connection"])
 def test_what_one_line_of_two_loses_is_not_lost(tmp_path: Path, group: str) -> None:
+    venues = known_of(group, LOSSES_HIDDEN)
     status, report, errors = demo(
-        tmp_path, "--seconds", "4", "--rate", "1000", "--venues", known_of(group), "--lines", "2",
+        tmp_path, "--seconds", "4", "--rate", "1000", "--venues", venues, "--lines", "2",
         "--fault", "drop,prob=0.05,redundant=1",
     )  # fmt: skip
     assert counts(report) == (0, 0, 0), errors
@@ -106,4 +113,4 @@ def test_the_table_knows_only_simulated_venues() -> None:
     assert set(DEMO_CHANNELS) <= set(EXCHANGES)
     assert set(KINDS) <= set(DEMO_CHANNELS)
     grouped = [name for names in GROUPS.values() for name in names.split(",")]
-    assert sorted(grouped) == sorted(DEMO_CHANNELS)
+    assert sorted([*grouped, "bitfinex"]) == sorted(DEMO_CHANNELS)
