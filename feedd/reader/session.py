@@ -324,6 +324,9 @@ class LineSession:
         dead = self._pulse.dead(now)
         if dead:
             return self._leave(now, Do.ABORT, dead)
+        within_s = self.venue.limits.subscribe_within_s
+        if within_s and not self.subscriptions.asked and now - self._up_at >= within_s * SECOND_NS:
+            return self._leave(now, Do.CLOSE, f"nothing subscribed within {within_s:g} s")
         if self._login.overdue(now):
             return self._locked_out(now, "no answer to the login")
         age = now - self._data_at

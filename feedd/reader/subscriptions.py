@@ -66,6 +66,11 @@ class Subscriptions:
         done = (TopicState.ACTIVE, TopicState.FAILED)
         return all(topic.state in done for topic in self.topics.values())
 
+    @property
+    def asked(self) -> bool:
+        """Something was asked for on this connection."""
+        return any(topic.state is not TopicState.QUEUED for topic in self.topics.values())
+
     def starved(self, now: int) -> bool:
         """Something should be sent and this connection may not any more within the hour."""
         return (

@@ -134,10 +134,20 @@ def render(status: dict[str, Any]) -> str:
             f"  books: {books or 'none'}; receive to ring p50 {total['p50'] / 1000:.1f} us, "
             f"p99 {total['p99'] / 1000:.1f} us"
         )
-        lines += [
-            f"  line {line['line']}: {line['state']}, {line['topics_active']}/{line['topics']} "
-            f"streams ({line['topics_failed']} refused), {line['frames']:,} frames, "
-            f"{line['connects']} connects, {line['disconnects']} disconnects"
-            for line in reader["connections"]
-        ]
+        lines += map(_line_text, reader["connections"])
     return "\n".join(lines)
+
+
+def _line_text(line: dict[str, Any]) -> str:
+    text = (
+        f"  line {line['line']}: {line['state']}, {line['topics_active']}/{line['topics']} "
+        f"streams ({line['topics_failed']} refused), {line['frames']:,} frames, "
+        f"{line['connects']} connects, {line['disconnects']} disconnects, "
+        f"{line['rotations']} rotations"
+    )
+    both = line["firsts"] + line["copies"]
+    if both:
+        text += f", first with {line['firsts'] / both:.0%} of what other lines have too"
+    if line["lag_count"]:
+        text += f", else {line['lag_sum_ns'] / line['lag_count'] / 1e6:.2f} ms later"
+    return text

@@ -371,3 +371,14 @@ def test_an_ack_that_leaves_a_field_out_still_means_the_only_stream_it_can() -> 
     line.control(0, orjson.dumps(ack))
     states = [topic.state for topic in line.subscriptions.topics.values()]
     assert states == [TopicState.ACTIVE, TopicState.SENT]
+
+
+def test_a_connection_that_may_not_subscribe_is_left_before_the_venue_does() -> None:
+    venue = session_of("coinbase")
+    line = LineSession(venue, [], rng=random.Random(1), wall=lambda: WALL)
+    line.start(0)
+    line.permit(0)
+    line.connected(0)
+    assert line.tick(4 * S, Activity()) == []
+    actions = line.tick(5 * S, Activity())
+    assert [(a.do, a.text) for a in actions] == [(Do.CLOSE, "nothing subscribed within 5 s")]
