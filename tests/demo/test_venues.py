@@ -32,6 +32,14 @@ KINDS = {
     "deribit": {"book", "trade", "quote", "deriv", "greeks"},
     "kraken": {"book", "trade", "quote"},
     "okx": {"book", "trade", "quote", "deriv", "greeks"},
+    "kraken_futures": {"book", "trade", "quote", "deriv"},
+    "bitget_spot": {"book", "trade", "quote", "deriv"},
+    "bitget_futures": {"book", "trade", "quote", "deriv"},
+    "gate": {"book", "trade", "quote", "deriv"},
+    "gate_futures": {"book", "trade", "quote", "deriv", "liquidation"},
+    "hyperliquid": {"book", "trade", "quote", "deriv"},
+    "bitmex": {"book", "trade", "quote", "deriv", "liquidation"},
+    "bitfinex": {"book", "trade", "quote", "deriv", "liquidation"},
 }
 """What a run of some seconds yields at least."""
 GROUPS = {
