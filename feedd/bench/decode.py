@@ -1,0 +1,177 @@
+"""``feedd bench decode``: a capture through the pipeline, again and again, without a network.
+
+Every round starts from empty books, takes the whole capture in order and joins its REST snapshots
+as ``feedd decode`` does; only the native part is on the clock. By the kind of record that a frame
+yields: the mean of decoding alone (walk, validate, convert), of the full path (decode, sequence,
+book, ring, board, commit), and for Binance depth frames of the naive scan in ``src/floor.h``.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from feedd.bench.loop import Frames, clock_ns
+from feedd.capture.decode import Snapshot, collect_snapshots
+from feedd.capture.rows import Row, read_rows
+from feedd.decode.plan import compile_plan
+from feedd.errors import CaptureError
+from feedd.pipeline.core import Pipeline
+from feedd.shm.board import BoardWriter
+from feedd.shm.books import BooksWriter
+from feedd.shm.ring import RingWriter
+from feedd.venues.schema import Venue
+
+__all__ = ["KINDS", "race"]
+
+KINDS = ("none", "trade", "quote", "book", "deriv", "greeks", "liquidation", "several")
+_COUNTERS = {
+    "trade": ("trades", "duplicates"),
+    "quote": ("quotes",),
+    "book": ("book_deltas", "book_snapshots"),
+    "deriv": ("derivs",),
+    "greeks": ("greeks",),
+    "liquidation": ("liquidations",),
+}
+_DEPTH_FLOOR = ("binance_usdm", "binance_coinm", "binance_spot")
+RING_SLOTS = 1 << 16
+INSTRUMENTS_MAX = 4096
+CLOCK_READS = 100_000
+
+
+@dataclass
+class Run:
+    """One pipeline with what surrounds it."""
+
+    pipeline: Pipeline
+    handle: int
+    snapshots: dict[str | None, list[Snapshot]]
+
+    def answer(self, now: int) -> None:
+        """Give the books that wait the first snapshot that joins."""
+        for request in self.pipeline.take_requests():
+            if request.kind != "snapshot":
+                continue
+            for snapshot in self.snapshots.get(request.symbol, ()):
+                done = self.pipeline.on_rest_snapshot(
+                    self.handle, request.symbol, snapshot.body, now, True
+                )
+                if done in ("joined", "not_needed"):
+                    break
+        self.pipeline.commit()
+
+
+def _start(venue: Venue, rows: Sequence[Row], symbols: list[str]) -> Run:
+    """A fresh pipeline; ``symbols`` are those of an earlier run, so that rows are at hand."""
+    size = max(len(symbols), 64)
+    ring = RingWriter.private(RING_SLOTS)
+    pipeline = Pipeline(ring, BoardWriter.private(size), BooksWriter.private([1024] * size))
+    handle = pipeline.add_venue(compile_plan(venue))
+
+    def name(_venue: int, symbol: str) -> tuple[int, int, int]:
+        if symbol not in symbols and len(symbols) < INSTRUMENTS_MAX:
+            symbols.append(symbol)
+        row = symbols.index(symbol) if symbol in symbols else -1
+        return row if row >= 0 else INSTRUMENTS_MAX, row if row < size else -1, 1024
+
+    pipeline.on_unknown(name)
+    return Run(pipeline, handle, collect_snapshots(venue, rows))
+
+
+def _kinds(venue: Venue, rows: Sequence[Row], frames: list[bytes], symbols: list[str]) -> list[int]:
+    """Which kind of record each frame yields, seen from the counters."""
+    run = _start(venue, rows, symbols)
+    kinds = []
+    before = run.pipeline.counters()
+    for i, frame in enumerate(frames):
+        run.pipeline.on_message(run.handle, frame, i + 1)
+        run.answer(i + 1)
+        after = run.pipeline.counters()
+        grown = [
+            kind
+            for kind, names in _COUNTERS.items()
+            if any(after[name] > before[name] for name in names)
+        ]
+        before = after
+        kinds.append(KINDS.index(grown[0] if len(grown) == 1 else "several" if grown else "none"))
+    return kinds
+
+
+def _round(
+    venue: Venue, rows: Sequence[Row], frames: Frames, symbols: list[str], overhead: float
+) -> tuple[list[float], Any]:
+    run = _start(venue, rows, symbols)
+    total = np.zeros(256, np.int64)
+    each = np.zeros(len(frames), np.int64)
+    at = 0
+    while at < len(frames):
+        at = frames.full(run.pipeline, run.handle, at, total, each, 1_790_000_000_000_000_000)
+        run.answer(1_790_000_000_000_000_000 + at)
+    return [float(t) for t in total], np.maximum(each - overhead, 0)
+
+
+def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
+    """Medians over ``rounds`` rounds, by kind of record; see the module.
+
+    Raises CaptureError when the captures hold no frame.
+    """
+    problems: list[str] = []
+    rows = [row for path in captures for row in read_rows(path, problems)]
+    texts = {text.encode() for text in venue.session.heartbeat.texts}
+    raw = [row.data for row in rows if row.dir == "in" and row.data not in texts]
+    if not raw:
+        raise CaptureError("no received frame in the captures")
+    symbols: list[str] = []
+    kinds = _kinds(venue, rows, raw, symbols)
+    frames = Frames(raw, kinds)
+    overhead = clock_ns(CLOCK_READS)
+    counts = [kinds.count(k) for k in range(len(KINDS))]
+    sizes = [sum(len(f) for f, kind in zip(raw, kinds, strict=True) if kind == k) for k in range(8)]
+    decoded: list[list[float]] = [[] for _ in KINDS]
+    full: list[list[float]] = [[] for _ in KINDS]
+    floor: list[list[float]] = [[] for _ in KINDS]
+    tails: list[list[float]] = [[] for _ in KINDS]
+    by_kind = [np.flatnonzero(np.array(kinds) == k) for k in range(len(KINDS))]
+    has_floor = venue.name in _DEPTH_FLOOR
+    spare = _start(venue, rows, list(symbols))
+    for _ in range(rounds):
+        totals, each = _round(venue, rows, frames, symbols, overhead)
+        for k, n in enumerate(counts):
+            if n == 0 or KINDS[k] == "none":
+                continue
+            full[k].append(totals[k] / n - overhead)
+            tails[k].append(float(np.percentile(each[by_kind[k]], 99)))
+            spent = np.zeros(256, np.int64)
+            frames.decode(spare.pipeline, spare.handle, spent, k)
+            decoded[k].append(float(spent[k]) / n)
+            if has_floor and KINDS[k] == "book":
+                spent = np.zeros(256, np.int64)
+                frames.floor(spent, k)
+                floor[k].append(float(spent[k]) / n)
+    result: dict[str, Any] = {}
+    for k, name in enumerate(KINDS):
+        if not full[k]:
+            continue
+        result[name] = {
+            "frames": counts[k],
+            "bytes": round(sizes[k] / counts[k], 1),
+            "decode_ns": round(statistics.median(decoded[k]), 1),
+            "full_ns": round(statistics.median(full[k]), 1),
+            "floor_ns": round(statistics.median(floor[k]), 1) if floor[k] else None,
+            "p99_full_ns": round(statistics.median(tails[k]), 1),
+            "spread": round(_spread(full[k]), 3),
+        }
+    return {"venue": venue.name, "rounds": rounds, "clock_ns": round(overhead, 1), "kinds": result}
+
+
+def _spread(values: list[float]) -> float:
+    """Half the distance of the quartiles, as a share of the median."""
+    if len(values) < 2:
+        return 0.0
+    low, middle, high = statistics.quantiles(values, n=4)
+    return (high - low) / 2 / middle if middle else 0.0

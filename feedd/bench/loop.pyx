@@ -1,0 +1,140 @@
+"""Native loops over the frames of a capture: what is timed has no Python in it."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free
+from libc.string cimport memcpy
+
+from feedd.decode.engine cimport FD_OK, FD_PADDING, fd_copy, fd_decode
+from feedd.pipeline.core cimport Pipeline
+from feedd.pipeline.message cimport venue_t
+from feedd.pipeline.rows cimport row_convert
+
+
+cdef extern from "floor.h" nogil:
+    ctypedef struct feedd_floor:
+        uint64_t numbers[5]
+    uint32_t feedd_floor_frame(const uint8_t* p, size_t n, feedd_floor* f)
+
+cdef extern from "<time.h>" nogil:
+    ctypedef int64_t time_t
+    cdef struct timespec:
+        time_t tv_sec
+        long tv_nsec
+    enum:
+        CLOCK_MONOTONIC
+    int clock_gettime(int clock, timespec* out)
+
+
+cdef inline int64_t _now() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return t.tv_sec * 1_000_000_000 + t.tv_nsec
+
+
+cdef class Frames:
+    cdef uint8_t* block
+    cdef uint32_t* offset
+    cdef uint32_t* length
+    cdef uint8_t* kind
+    cdef uint32_t n
+
+    def __cinit__(self, frames, kinds):
+        cdef bytes frame
+        cdef size_t at = 0
+        cdef size_t size = sum(len(frame) + FD_PADDING for frame in frames)
+        self.n = len(frames)
+        self.block = <uint8_t*>calloc(size + 1, 1)
+        self.offset = <uint32_t*>calloc(self.n + 1, sizeof(uint32_t))
+        self.length = <uint32_t*>calloc(self.n + 1, sizeof(uint32_t))
+        self.kind = <uint8_t*>calloc(self.n + 1, 1)
+        if (self.block == NULL or self.offset == NULL or self.length == NULL
+                or self.kind == NULL or size > 0xffffffff):
+            raise MemoryError("the frames do not fit")
+        for i, frame in enumerate(frames):
+            self.offset[i] = at
+            self.length[i] = len(frame)
+            self.kind[i] = kinds[i]
+            memcpy(self.block + at, <const char*>frame, len(frame))
+            at += len(frame) + FD_PADDING
+
+    def __dealloc__(self):
+        free(self.block)
+        free(self.offset)
+        free(self.length)
+        free(self.kind)
+
+    def __len__(self):
+        return self.n
+
+    def full(self, Pipeline pipeline not None, int venue, uint32_t start, int64_t[::1] total not
+             None, int64_t[::1] each not None, int64_t ts_recv):
+        cdef uint32_t i = start
+        cdef int64_t before, after
+        if len(each) < self.n or len(total) < 256 or not 0 <= venue < pipeline.n_venues:
+            raise ValueError("each needs a slot per frame, total 256, venue a handle")
+        with nogil:
+            while i < self.n:
+                before = _now()
+                pipeline.process(
+                    venue, self.block + self.offset[i], self.length[i], ts_recv + i, 0)
+                pipeline.publish(ts_recv + i)
+                after = _now()
+                total[self.kind[i]] += after - before
+                each[i] = after - before
+                i += 1
+                if pipeline.has_requests():
+                    break
+        return i
+
+    def decode(self, Pipeline pipeline not None, int venue, int64_t[::1] total not None, int only):
+        cdef uint32_t i, row
+        cdef const venue_t* v
+        cdef const uint8_t* copy
+        cdef int64_t before
+        if len(total) < 256 or not 0 <= venue < pipeline.n_venues:
+            raise ValueError("total needs 256 slots, venue must be a handle")
+        v = &pipeline.venues[venue]
+        pipeline.m.plan = v.plan
+        pipeline.m.learned = pipeline.connections.learned
+        pipeline.m.learned_mask = pipeline.connections.learned_mask
+        with nogil:
+            before = _now()
+            for i in range(self.n):
+                if self.kind[i] != only:
+                    continue
+                copy = fd_copy(&pipeline.m, self.block + self.offset[i], self.length[i])
+                if fd_decode(&pipeline.m, copy, self.length[i]) != FD_OK or pipeline.m.channel < 0:
+                    continue
+                if not pipeline._room(pipeline.m.rows):
+                    continue
+                for row in range(pipeline.m.rows):
+                    row_convert(&pipeline.m, row, &v.programs[pipeline.m.channel],
+                                &pipeline.rows[row])
+            total[only] += _now() - before
+
+    def floor(self, int64_t[::1] total not None, int only):
+        cdef uint32_t i
+        cdef uint64_t levels = 0
+        cdef int64_t before
+        cdef feedd_floor* f = <feedd_floor*>calloc(1, sizeof(feedd_floor))
+        if f == NULL:
+            raise MemoryError
+        with nogil:
+            before = _now()
+            for i in range(self.n):
+                if self.kind[i] == only:
+                    levels += feedd_floor_frame(self.block + self.offset[i], self.length[i], f)
+            before = _now() - before
+        free(f)
+        total[only] += before
+        return levels
+
+
+def clock_ns(int n):
+    cdef int i
+    cdef int64_t start, last = 0
+    with nogil:
+        start = _now()
+        for i in range(n):
+            last = _now()
+    return (last - start) / n
