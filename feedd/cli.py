@@ -13,6 +13,7 @@ from feedd.errors import Exit, FeeddError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "bench": ("feedd.bench.command", "bench"),
     "completion": ("feedd.control.completion", "completion"),
     "config": ("feedd.supervisor.config_command", "config"),
     "ctl": ("feedd.control.command", "ctl"),

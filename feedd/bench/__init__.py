@@ -1,1 +1,1 @@
-"""``feedd bench``: feedd's own speed on this machine, each figure beside a floor of the same run."""
+"""``feedd bench``: own speed on this machine, each figure beside a floor of the same run."""

@@ -41,7 +41,8 @@ def decode(venue: str, rounds: int, as_json: bool, captures: tuple[Path, ...]) -
 def _table(result: dict[str, Any]) -> str:
     machine = result["machine"]
     lines = [
-        f"{result['venue']}: medians of {result['rounds']} rounds, ns per frame, on {machine['cpu']}",
+        f"{result['venue']}: medians of {result['rounds']} rounds, ns per frame, "
+        f"on {machine['cpu']}",
         f"{'kind':<12}{'frames':>8}{'bytes':>9}{'decode':>9}{'full':>9}{'floor':>9}"
         f"{'full/floor':>12}{'p99':>9}{'ns/byte':>9}",
     ]

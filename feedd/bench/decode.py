@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from feedd.bench.loop import Frames, clock_ns
-from feedd.capture.decode import Snapshot, collect_snapshots
 from feedd.capture.rows import Row, read_rows
+from feedd.capture.snapshots import Snapshot, collect_snapshots
 from feedd.decode.plan import compile_plan
 from feedd.errors import CaptureError
 from feedd.pipeline.core import Pipeline
@@ -80,7 +80,7 @@ def _start(venue: Venue, rows: Sequence[Row], symbols: list[str]) -> Run:
         return row if row >= 0 else INSTRUMENTS_MAX, row if row < size else -1, 1024
 
     pipeline.on_unknown(name)
-    return Run(pipeline, handle, collect_snapshots(venue, rows))
+    return Run(pipeline, handle, collect_snapshots(venue, rows, []))
 
 
 def _kinds(venue: Venue, rows: Sequence[Row], frames: list[bytes], symbols: list[str]) -> list[int]:
@@ -122,7 +122,7 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
     """
     problems: list[str] = []
     rows = [row for path in captures for row in read_rows(path, problems)]
-    texts = {text.encode() for text in venue.session.heartbeat.texts}
+    texts = {text.encode() for text in venue.session.heartbeat.control_texts}
     raw = [row.data for row in rows if row.dir == "in" and row.data not in texts]
     if not raw:
         raise CaptureError("no received frame in the captures")

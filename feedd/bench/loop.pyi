@@ -27,9 +27,7 @@ class Frames:
         Adds ns to ``total[kind]``, writes those of each frame to ``each[i]``. Returns the first
         frame not done: the pipeline has requests to answer, or ``len`` at the end.
         """
-    def decode(
-        self, pipeline: Pipeline, venue: int, total: NDArray[np.int64], only: int
-    ) -> None:
+    def decode(self, pipeline: Pipeline, venue: int, total: NDArray[np.int64], only: int) -> None:
         """Decode and convert every frame of the kind ``only``, nothing behind it; adds the ns."""
     def floor(self, total: NDArray[np.int64], only: int) -> int:
         """The naive scan over every frame of the kind ``only``; returns the levels that it saw."""

@@ -82,7 +82,7 @@ cdef class Frames:
                 total[self.kind[i]] += after - before
                 each[i] = after - before
                 i += 1
-                if pipeline.has_requests():
+                if pipeline.books.n_requests:
                     break
         return i
 
@@ -131,10 +131,10 @@ cdef class Frames:
 
 
 def clock_ns(int n):
-    cdef int i
+    cdef int _i
     cdef int64_t start, last = 0
     with nogil:
         start = _now()
-        for i in range(n):
+        for _i in range(n):
             last = _now()
     return (last - start) / n

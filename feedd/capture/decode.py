@@ -9,42 +9,26 @@ all of them.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
-
-import orjson
 
 from feedd.capture.instruments import load_file
 from feedd.capture.render import STATE_NAMES, Renderer
 from feedd.capture.rows import Row, read_rows
+from feedd.capture.snapshots import Snapshot, collect_snapshots
 from feedd.decode.plan import compile_plan
 from feedd.errors import CaptureError
 from feedd.pipeline.core import Pipeline
 from feedd.records import NO_SEQUENCE, BookState, Event, Scope
 from feedd.shm.ring import RingReader, RingWriter
 from feedd.venues.schema import Venue
-from feedd.venues.session_schema import path_get
 
 __all__ = ["CaptureDecoder"]
 
 RING_SLOTS = 1 << 17
 DRAIN_RECORDS = RING_SLOTS // 4
 _TEXT = re.compile(rb'"([^"\\]{1,64})"')
-
-
-@dataclass(slots=True)
-class Snapshot:
-    """One REST depth body of the capture."""
-
-    symbol: str | None
-    id: int
-    body: bytes
-    t: int | None
-    spent: bool = False
 
 
 class CaptureDecoder:
@@ -66,7 +50,7 @@ class CaptureDecoder:
         self._renderer = Renderer(self._names.__getitem__)
         self._lines: dict[str, int] = {}
         self._closed: set[str] = set()
-        self._snapshots: dict[str | None, list[Snapshot]] = defaultdict(list)
+        self._snapshots: dict[str | None, list[Snapshot]] = {}
         self._waiting: dict[str, None] = {}
         self._texts = {text.encode() for text in venue.session.heartbeat.control_texts}
         self._control_texts = 0
@@ -88,7 +72,7 @@ class CaptureDecoder:
     def events(self, captures: Sequence[Path]) -> Iterator[dict[str, Any]]:
         """Every event of the captures, in order."""
         rows = [row for path in captures for row in read_rows(path, self.problems)]
-        self._collect_snapshots(rows)
+        self._snapshots = collect_snapshots(self.venue, rows, self.problems)
         for row in rows:
             self._rows += 1
             self._feed(row)
@@ -181,49 +165,6 @@ class CaptureDecoder:
 
     # ---- REST snapshots ------------------------------------------------------------------------
 
-    def _collect_snapshots(self, rows: list[Row]) -> None:
-        depths = [
-            channel.book.rest
-            for channel in self.venue.channels.values()
-            if channel.book is not None and channel.book.rest is not None
-        ]
-        for row in rows:
-            if row.dir != "rest":
-                continue
-            try:
-                body = orjson.loads(row.data)
-            except orjson.JSONDecodeError:
-                self.problems.append(f"REST row {row.url or ''}: the body is not JSON, skipped")
-                continue
-            for rest in depths:
-                snapshot_id = path_get(body, rest.id)
-                if type(snapshot_id) is int and 0 <= snapshot_id < NO_SEQUENCE:
-                    symbol = _symbol_of(row.url, rest.url)
-                    if symbol is None and rest.symbol is not None:
-                        symbol = path_get(body, rest.symbol, None)
-                    symbol = symbol if isinstance(symbol, str) else None
-                    self._snapshots[symbol].append(Snapshot(symbol, snapshot_id, row.data, row.t))
-                    break
-        if self._snapshots.get(None):
-            only = self._only_symbol(rows)
-            if only is not None:
-                nameless = self._snapshots.pop(None)
-                order = [s for s in self._snapshots.get(only, ()) if s not in nameless]
-                self._snapshots[only] = order + nameless
-
-    def _only_symbol(self, rows: list[Row]) -> str | None:
-        """The capture's only instrument with a book, None when there are several."""
-        pipeline = Pipeline(RingWriter.private(1 << 14))
-        handle = pipeline.add_venue(compile_plan(self.venue))
-        pipeline.on_unknown(lambda _venue, _symbol: (0, -1, 0))
-        for row in rows:
-            if row.dir == "in":
-                pipeline.on_message(handle, row.data, 0)
-                if len(pipeline.symbols_with_books(handle)) > 1:
-                    return None
-        symbols = pipeline.symbols_with_books(handle)
-        return symbols[0] if symbols else None
-
     def _touched(self, frame: bytes) -> list[str]:
         """Of the books that wait those that the frame may have fed: only their buffers changed.
 
@@ -261,18 +202,3 @@ class CaptureDecoder:
                     self.snapshots_used += 1
                     del self._waiting[symbol]
                     break
-
-
-def _symbol_of(url: str | None, template: str) -> str | None:
-    """The symbol in a URL, in the parameter where the venue file puts it."""
-    if not url:
-        return None
-    for name, values in parse_qs(urlsplit(template).query).items():
-        if values[0] in ("{symbol}", "{symbol_lower}"):
-            try:
-                found = parse_qs(urlsplit(url).query).get(name)
-            except ValueError:  # a URL may say anything; the body may name its symbol
-                return None
-            if found:
-                return found[0].upper() if values[0] == "{symbol_lower}" else found[0]
-    return None

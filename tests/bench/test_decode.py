@@ -1,0 +1,43 @@
+"""``feedd bench decode`` on made-up sessions: what it counts, not how fast it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import orjson
+import pytest
+from click.testing import CliRunner
+
+from feedd.cli import cli
+from tests.fixtures.sessions import SESSIONS
+
+VENUES = ("binance_usdm", "deribit", "okx", "bitfinex", "gate_futures")
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_every_frame_is_counted_under_what_it_yields(venue: str, tmp_path: Path) -> None:
+    scenario = SESSIONS[venue](3)
+    paths = [str(path) for path in scenario.write(tmp_path)]
+    command = ["bench", "decode", "--venue", venue, "--rounds", "2", "--json", *paths]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    result = orjson.loads(done.stdout)
+    kinds = result["kinds"]
+    assert {"book", "trade"} <= set(kinds) | ({"trade"} if "several" in kinds else set())
+    received = sum(row["dir"] == "in" for row in scenario.rows)
+    assert 0 < sum(kind["frames"] for kind in kinds.values()) <= received
+    for name, kind in kinds.items():
+        assert 0 < kind["bytes"] < 100_000
+        assert kind["decode_ns"] > 0
+        assert kind["full_ns"] > 0
+        assert kind["p99_full_ns"] > 0
+        assert (kind["floor_ns"] is not None) is (venue == "binance_usdm" and name == "book")
+    assert set(result["machine"]) == {"cpu", "cores", "kernel", "python"}
+
+
+def test_a_capture_without_frames_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "empty.jsonl"
+    path.write_text('{"t": 1, "dir": "open", "raw": ""}\n')
+    done = CliRunner().invoke(cli, ["bench", "decode", "--venue", "okx", str(path)])
+    assert done.exit_code == 2
+    assert "no received frame" in done.stderr
