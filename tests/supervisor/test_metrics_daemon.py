@@ -41,15 +41,15 @@ def test_a_daemon_is_measured(sim: SimHandle, make_daemon: Make) -> None:
     assert sum(got["feedd_lines_up"].values()) == sum(got["feedd_lines"].values()) >= 2
     assert {venue for _, venue in got["feedd_lines"]} == {"binance_usdm", "deribit"}
     books = sum(len(sim.instruments[name]) for name in venues)
-    until(lambda: _live(scrape(daemon)) == books)
+    until(lambda: _live(scrape(daemon)) == books, 30)
     assert sum(got["feedd_messages_total"].values()) > 0
     later = until(lambda: _grown(scrape(daemon), got))
     assert later["feedd_receive_to_ring_seconds_count"][("0",)] > 0
     assert got["feedd_rest_requests_total"][("binance_usdm",)] >= 1
     os.kill(daemon.pids()[0], signal.SIGKILL)
-    until(lambda: sum(scrape(daemon)["feedd_reader_restarts_total"].values()) == 1)
+    until(lambda: sum(scrape(daemon)["feedd_reader_restarts_total"].values()) == 1, 30)
     daemon.wait_live()
-    until(lambda: sum(scrape(daemon)["feedd_reader_up"].values()) == 2)
+    until(lambda: sum(scrape(daemon)["feedd_reader_up"].values()) == 2, 30)
     assert daemon.stop() == 0
 
 
