@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import checksums
-from .book import Book, Output, Update, check, on_unnumbered, owns
+from .book import Book, Output, Update, check, on_unnumbered, on_window, owns
 from .fields import (
     Record,
     book_records,
@@ -84,7 +84,10 @@ class Bitget(Venue):
                 book = self.books.setdefault(name, Book())
                 if owns(book, RANKS[channel], channel):
                     update = _update(row, (ts_event, ts_recv))
-                    did = self._on_books(name, update, is_snapshot or channel != "books", row)
+                    if channel == "books":
+                        did = self._on_books(name, update, is_snapshot, row)
+                    else:
+                        did = on_window(book, update)
                     out += book_records(name, did, ts_event, ts_recv)
         return out
 
@@ -102,8 +105,8 @@ class Bitget(Venue):
             out = book.apply(update)
         else:
             out = on_followed(book, update, is_snapshot, LINK)
-        if book.state != "live" or book.sequence != update.last:
-            return out  # not live, or a message from before
+        if book.applied is not update:
+            return out
         if is_snapshot:
             self.fresh.add(name)
         else:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from .book import Book, Levels, Update, on_trusted, owns
+from .book import Book, Levels, Update, on_trusted, on_window, owns
 from .fields import (
     BadMessage,
     Record,
@@ -123,14 +123,18 @@ class BitMEX(Venue):
                 sides[key[1]].append((known, Decimal(0)))
             prices[key] = price
             sides[key[1]].append((price, needed(row.get("size"))))
-        self.prices[name] = prices
+        # The rows of a partial have the times of their levels, not that of the partial.
         update = Update(
             last=None,
             bids=sides["bids"],
             asks=sides["asks"],
             source=source,
+            time=None if is_partial else source[0],
         )
-        return on_trusted(book, update, is_partial)
+        out = on_trusted(book, update, is_partial)
+        if book.applied is update:
+            self.prices[name] = prices
+        return out
 
     def _window(self, row: dict[str, Any], action: str, ts_recv: int | None) -> list[Record]:
         if action == "delete":
@@ -142,9 +146,10 @@ class BitMEX(Venue):
             bids=levels(row.get("bids"), 0, 1),
             asks=levels(row.get("asks"), 0, 1),
             source=(ts_event, ts_recv),
+            time=ts_event,
         )
         book = self.books.setdefault(name, Book())
-        out = book.replace(update) if owns(book, RANKS["orderBook10"], "orderBook10") else []
+        out = on_window(book, update) if owns(book, RANKS["orderBook10"], "orderBook10") else []
         return book_records(name, out, ts_event, ts_recv)
 
     def _trade(self, row: dict[str, Any], action: str, ts_recv: int | None) -> list[Record]:

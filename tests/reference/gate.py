@@ -142,6 +142,7 @@ class Gate(Venue):
                 bids=_levels(row.get("bids")),
                 asks=_levels(row.get("asks")),
                 source=source,
+                time=ts_event,
             )
         else:
             key = "s"

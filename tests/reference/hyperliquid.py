@@ -3,8 +3,8 @@
 Where the documents are silent:
 
 * Every ``l2Book`` is the whole book. The venue numbers nothing, so a line's ``sequence`` is null;
-  the block time never goes back, and two books of one coin with the same time are the same book
-  sent twice: a book whose time is not beyond the last one is silent.
+  the block time never goes back: a book that is older than the last one, or the same once more
+  (levels and time), is silent.
 * The first ``trades`` frame repeats recent trades without a mark: they carry no ``replay``.
 * ``activeAssetCtx`` has no time. ``midPx`` is no field of ours.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .book import Book, Update
+from .book import Book, Update, on_window
 from .fields import (
     BadMessage,
     Record,
@@ -35,10 +35,6 @@ SIDES = {"B": "buy", "A": "sell"}
 
 class Hyperliquid(Venue):
     """Whole books, quotes and trades by ``channel``; the coin stands in the data."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.times: dict[str, int] = {}
 
     def message(self, value: Any, ts_recv: int | None) -> list[Record]:
         """Records of one frame; acks, pongs, errors and other channels yield none."""
@@ -67,12 +63,9 @@ class Hyperliquid(Venue):
             bids=levels(sides[0], "px", "sz"),
             asks=levels(sides[1], "px", "sz"),
             source=(ts_event, ts_recv),
+            time=ts_event,
         )
-        if ts_event is not None:
-            if ts_event <= self.times.get(name, -1):
-                return []
-            self.times[name] = ts_event
-        out = self.books.setdefault(name, Book()).replace(update)
+        out = on_window(self.books.setdefault(name, Book()), update)
         return book_records(name, out, ts_event, ts_recv)
 
     def _quote(self, name: str, data: dict[str, Any], ts_recv: int | None) -> list[Record]:
