@@ -12,7 +12,7 @@ from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, program_t,
 )
 from feedd.pipeline.convert cimport (
-    decimal_of, integer_of, is_in, sequence_of, side_of,
+    decimal_of, integer_of, is_in, sequence_of, side_of, text_of,
 )
 from feedd.pipeline.rows cimport row_t
 from feedd.shm.feedd cimport FEEDD_NO_SEQUENCE
@@ -24,13 +24,18 @@ cdef const char* book_convert(
     cdef const fd_levels* bids = &m.sides[index * 2]
     cdef const fd_levels* asks = &m.sides[index * 2 + 1]
     cdef const char* why = _kind(m, row, p, r)
+    cdef uint8_t scratch[256]
+    cdef const uint8_t* text
+    cdef uint32_t n
     if why != NULL:
         return why
     r.book.keys = NULL
     r.book.channel = p.stream
     r.book.topic = 0 if p.one_stream else m.topic_hash
     if p.symbol_cut and p.symbol >= 0:       # the depth stands beside the symbol
-        r.book.topic ^= fd_hash_bytes(m.base + row[p.symbol].off, row[p.symbol].len)
+        text = text_of(m, row + p.symbol, scratch, sizeof(scratch), &n)
+        if text != NULL:
+            r.book.topic ^= fd_hash_bytes(text, n)
     why = _numbers(m, row, p, r)
     if why != NULL:
         return why

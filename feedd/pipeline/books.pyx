@@ -198,7 +198,7 @@ cdef class Books(Requests):
         else comes."""
         cdef uint64_t hash
         cdef bint older, equal
-        if u.has_current:
+        if u.has_current and x.last != FEEDD_NO_SEQUENCE:
             older = u.current < x.last
             equal = u.current == x.last
         else:
@@ -507,7 +507,7 @@ cdef class Books(Requests):
         self.out.book_shared(x, &u.stamp, changed)
         if snapshot:
             self.out.deep(x)
-        if p.policy == POLICY_TRUST and _is_crossed(x.book):
+        if p.policy in (POLICY_TRUST, POLICY_KEYED_ROWS) and _is_crossed(x.book):
             self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, b"crossed book", True)
             return False
         return True

@@ -386,7 +386,10 @@ cdef class Messages:
     ) noexcept nogil:
         """A list of no rows where rows are levels: a book without levels."""
         cdef const venue_t* v = &self.venues[venue]
+        cdef uint8_t scratch[256]
         cdef const fd_val* named
+        cdef const uint8_t* text
+        cdef uint32_t n
         cdef row_t* r
         if not program.yields & YIELDS_BOOK or not self._room(1):
             return RESULT_DATA
@@ -396,8 +399,9 @@ cdef class Messages:
             r.x = self._instrument(venue, 0, program)
         elif program.symbol_of_none >= 0:
             named = &self.m.env[program.symbol_of_none]
-            if named.type == FD_STR and not named.escaped and 0 < named.len <= 64:
-                r.x = self._named(venue, self.m.base + named.off, named.len)
+            text = text_of(&self.m, named, scratch, sizeof(scratch), &n)
+            if named.type == FD_STR and text != NULL and 0 < n <= 64:
+                r.x = self._named(venue, text, n)
         if r.x == NULL:
             return RESULT_DATA
         if r.x.id == FEEDD_NO_INSTRUMENT:

@@ -74,6 +74,18 @@ def bitget_books() -> list[Row]:
     ]
 
 
+def damaged(rows: list[Row]) -> list[Row]:
+    """Another size for the best ask of three books. Were it all ten, one could think that the
+    venue has another checksum now; feedd would."""
+    wrong = ("MASKUSDT", "ATOMETH", "FILBTC")
+    return [
+        {**row, "raw": row["raw"].replace('"],[', '1"],[', 1)}
+        if any(f'"{symbol}"' in row["raw"] for symbol in wrong)
+        else row
+        for row in rows
+    ]
+
+
 def test_bitget_checksums_of_the_reference() -> None:
     rows = bitget_books()
     assert sum('"checksum"' in row["raw"] for row in rows) == 460
@@ -81,8 +93,7 @@ def test_bitget_checksums_of_the_reference() -> None:
     assert not result.of("status")
     assert [book.state for book in result.books.values()] == ["live"] * 10
     # A checksum that is not computed would find nothing wrong here either.
-    broken = [{**row, "raw": row["raw"].replace('"],[', '1"],[', 1)} for row in rows]
-    assert len(decode_rows("bitget_spot", broken).events("checksum")) == 10
+    assert len(decode_rows("bitget_spot", damaged(rows)).events("checksum")) == 3
 
 
 def test_bitget_checksums(tmp_path: Path) -> None:
@@ -91,7 +102,6 @@ def test_bitget_checksums(tmp_path: Path) -> None:
     got = decode_rows_here("bitget_spot", rows, tmp_path)
     compare.assert_same(got, decode_rows("bitget_spot", rows), "bitget_spot")
     assert {line["state"] for line in got.finals.values()} == {"live"}
-    broken = [{**row, "raw": row["raw"].replace('"],[', '1"],[', 1)} for row in rows]
-    got = decode_rows_here("bitget_spot", broken, tmp_path)
-    compare.assert_same(got, decode_rows("bitget_spot", broken), "bitget_spot")
-    assert len(got.events("checksum")) == 10
+    got = decode_rows_here("bitget_spot", damaged(rows), tmp_path)
+    compare.assert_same(got, decode_rows("bitget_spot", damaged(rows)), "bitget_spot")
+    assert len(got.events("checksum")) == 3

@@ -115,6 +115,8 @@ class BitMEX(Venue):
                 assert known is not None
                 del prices[key]
                 sides[key[1]].append((known, Decimal(0)))
+                if price is not None and price != known:
+                    sides[key[1]].append((price, Decimal(0)))
                 continue
             if price is None:
                 price = known
