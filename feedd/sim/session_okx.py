@@ -173,6 +173,9 @@ class OkxExchange(Exchange):
         for kind in set(TYPES.values()):
             stream = self.hub.stream(OKX, f"instruments:{kind}", "*")
             stream.greet = lambda kind=kind: self._instruments(kind)
+        for kind in ("SWAP", "FUTURES", "OPTION", "MARGIN"):
+            # accepted for every type, also where nothing is ever liquidated here
+            self.hub.stream(OKX, f"liquidation-orders:{kind}", "*")
         limits = self.config.limits
         self._rest = Limit(REST_PER_2S, 2, limits)
         self._rest_books = Limit(REST_BOOKS_PER_2S, 2, limits)
