@@ -14,6 +14,7 @@ __all__ = ["main"]
 
 _COMMANDS = {
     "bench": ("feedd.bench.command", "bench"),
+    "capture": ("feedd.capture.capture_command", "capture"),
     "completion": ("feedd.control.completion", "completion"),
     "config": ("feedd.supervisor.config_command", "config"),
     "ctl": ("feedd.control.command", "ctl"),
@@ -22,6 +23,8 @@ _COMMANDS = {
     "export": ("feedd.export.command", "export"),
     "metrics": ("feedd.supervisor.commands", "metrics"),
     "records": ("feedd.supervisor.commands", "records"),
+    "record": ("feedd.supervisor.commands", "record"),
+    "replay": ("feedd.capture.replay_command", "replay"),
     "run": ("feedd.supervisor.commands", "run"),
     "sim": ("feedd.sim.main", "sim"),
     "status": ("feedd.supervisor.commands", "status"),

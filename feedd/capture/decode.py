@@ -38,11 +38,14 @@ class CaptureDecoder:
     book. ``statistics`` says what was read and what was not used.
     """
 
-    def __init__(self, venue: Venue) -> None:
+    def __init__(
+        self, venue: Venue, ring: RingWriter | None = None, pipeline: Pipeline | None = None
+    ) -> None:
+        """``pipeline`` writes to ``ring``; without them both are private."""
         self.venue = venue
-        self._ring = RingWriter.private(RING_SLOTS)
+        self._ring = RingWriter.private(RING_SLOTS) if ring is None else ring
         self._reader = RingReader(self._ring, start="oldest")
-        self._pipeline = Pipeline(self._ring)
+        self._pipeline = Pipeline(self._ring) if pipeline is None else pipeline
         self._handle = self._pipeline.add_venue(compile_plan(venue))
         self._pipeline.on_unknown(self._register)
         self._names: list[str] = []

@@ -18,6 +18,7 @@ from feedd.client.stream import OnOverrun, Start, Stream, Wait
 from feedd.errors import ShmError
 from feedd.shm.board import BoardReader
 from feedd.shm.books import BooksReader
+from feedd.shm.connections import venue_code
 from feedd.shm.counters import CountersReader
 from feedd.shm.directory import lock_held, lock_path
 from feedd.shm.ring import RingReader
@@ -60,8 +61,10 @@ class Feed:
     def readers(self) -> list[ReaderInfo]:
         """The daemon's reader processes: life, ring, counters, latencies, as of now."""
         counters = self._counters_reader()
+        names = {name.decode() for name in set(self.instruments.array["venue"].tolist())}
+        venues = {venue_code(name): name for name in names}
         return [
-            ReaderInfo.look(self.directory, number, counters)
+            ReaderInfo.look(self.directory, number, counters, venues)
             for number in reader_numbers(self.directory)
         ]
 

@@ -1,8 +1,9 @@
 """Parquet files by kind, venue and day, in a layout that polars and DuckDB read directly.
 
-``kind=trade/venue=deribit/date=2026-11-27/153000-0.parquet``. A file is written under a name that
-begins with a dot and renamed when it is complete, so that a reader never sees half of one. A disk
-that is full costs the rows of the file at hand, which are counted, and nothing else.
+``kind=trade/venue=deribit/date=2026-11-27/153000-4711-0.parquet``: time, process, number. A file is
+written under a name that begins with a dot and renamed when it is complete, so that a reader never
+sees half of one. A disk that is full costs the rows of the file at hand, which are counted, and
+nothing else.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -105,7 +107,7 @@ class ParquetSink:
         if file is None:
             folder = self._root / f"kind={kind.name.lower()}" / f"venue={venue}" / f"date={date}"
             clock = datetime.datetime.fromtimestamp(now // SECOND_NS, datetime.UTC)
-            path = folder / f"{clock:%H%M%S}-{self.files}.parquet"
+            path = folder / f"{clock:%H%M%S}-{os.getpid()}-{self.files}.parquet"
             self.files += 1
             file = self._files[key] = _File(path, kind, now)
         file.waiting.append(table(kind, records, symbols))

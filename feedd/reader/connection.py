@@ -25,8 +25,10 @@ from feedd.reader.plan import Line as LinePlan
 from feedd.reader.plan import Stream
 from feedd.reader.session import Action, Activity, Do, LineSession, State
 from feedd.reader.signing import Signer
+from feedd.reader.tap import Tap
 from feedd.reader.topics import TopicState
 from feedd.records import Event, Scope
+from feedd.shm.connections import venue_code
 from feedd.venues.schema import Venue
 from feedd.venues.templates import holes
 
@@ -44,6 +46,7 @@ class Host(Protocol):
 
     pipeline: Pipeline
     counts: ReaderCounts
+    tap: Tap | None
 
     def ask_permit(self, connection: Connection) -> None: ...
 
@@ -77,6 +80,7 @@ class Connection:
         )
         endpoints = {endpoint.name: endpoint for endpoint in venue.session.endpoints}
         self._headers = endpoints[plan.endpoint].headers if plan.endpoint in endpoints else {}
+        self._venue_hash = venue_code(venue.name)
         self._texts = frozenset(t.encode() for t in venue.session.heartbeat.control_texts)
         self._context = context
         self._limit = RateLimit()
@@ -85,7 +89,9 @@ class Connection:
         self._task: asyncio.Task[None] | None = None
         self._line: Line | None = None
         self._assembler = Assembler(venue.session.limits.message_bytes_max)
-        self._sink = PipelineSink(host.pipeline, handle, plan.number)
+        raw = None if host.tap is None else host.tap.carries(handle, plan.number)
+        self._logs_in = signer is not None
+        self._sink = PipelineSink(host.pipeline, handle, plan.number, raw)
         self._base = dict.fromkeys(
             (
                 "frames",
@@ -177,6 +183,8 @@ class Connection:
     # -- what the line calls -------------------------------------------------------------------
 
     def on_control(self, line: Line, data: bytes) -> None:
+        if self.host.tap is not None and data in self._texts:  # the sink never saw it
+            self.host.tap.received(self.handle, self.number, data)
         if line is self._line:
             self._do(self.session.control(monotonic_ns(), data))
 
@@ -207,6 +215,9 @@ class Connection:
             self._task = asyncio.get_running_loop().create_task(self._run())
         elif do is Do.SEND and line is not None:
             line.send(action.data)
+            if self.host.tap is not None:
+                secret = self._logs_in
+                self.host.tap.sent(self.handle, self.number, action.data, secret=secret)
         elif do is Do.PING and line is not None:
             line.ping(action.data)
         elif do is Do.CLOSE and line is not None:
@@ -351,6 +362,7 @@ class Connection:
             "last_data_ns": line.last_data_ns if line is not None else 0,
             "copy": self.plan.copy,
             "number": self.number,
+            "venue": self._venue_hash,
         }
         self.host.counts.connection(self.row, tuple(values[field] for field in CONNECTION_FIELDS))
 

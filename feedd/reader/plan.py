@@ -85,6 +85,8 @@ class ReaderPlan(msgspec.Struct, frozen=True):
     """Shared book depth of each row."""
     ring_slots: int
     venues: tuple[VenueSlice, ...]
+    capture: bool = False
+    """A recorder reads along: the raw ring is there."""
     log_level: str = "info"
     log_format: str = "text"
 

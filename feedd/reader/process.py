@@ -25,7 +25,7 @@ from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.decode.plan import compile_plan
 from feedd.errors import FeeddError
 from feedd.logs import RateLimit, flush_suppressed, setup_logging
-from feedd.pipeline.core import Pipeline, Request
+from feedd.pipeline.core import Request
 from feedd.reader.connection import Connection
 from feedd.reader.counts import ReaderCounts
 from feedd.reader.lines import Lines
@@ -33,6 +33,7 @@ from feedd.reader.parent import die_with_parent
 from feedd.reader.pipe import Pipe
 from feedd.reader.plan import PlanChange, ReaderPlan
 from feedd.reader.snapshots import STREAM_WAIT_S, SnapshotDesk, StreamDesk
+from feedd.reader.tap import Tap, make_pipeline
 from feedd.records import BookState, Event, Scope
 from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
@@ -64,7 +65,10 @@ class ReaderProcess:
         self._books = BooksWriter.open(plan.directory, plan.reader)
         self._counters = CountersWriter.open(plan.directory)
         self.counts = ReaderCounts(self._counters, plan.reader)
-        self.pipeline = Pipeline(self._ring, self._board, self._books, self._counters, plan.reader)
+        self.tap = Tap(plan.directory, plan.reader) if plan.capture else None
+        self.pipeline = make_pipeline(
+            self.tap, self._ring, self._board, self._books, self._counters, plan.reader
+        )
         self.pipeline.set_quarantine(RESYNCS_MAX, RESYNCS_WINDOW_S)
         self._snapshots = SnapshotDesk()
         self._resubscribed = StreamDesk()
@@ -130,6 +134,8 @@ class ReaderProcess:
     def close(self) -> None:
         """Give locks and mappings back."""
         self.counts.close()
+        if self.tap is not None:
+            self.tap.close()
         self._ring.close()
         self.pipe.close()
 
@@ -176,6 +182,9 @@ class ReaderProcess:
         flush_suppressed()
         active = self.lines.count()
         self.counts.set("streams_subscribed", active)
+        if self.tap is not None:
+            self.counts.set("captured", self.tap.raw.entries)
+            self.counts.set("capture_dropped", self.tap.raw.dropped)
 
     def _report_bad_frames(self, now: int) -> None:
         for bad in self.pipeline.take_bad_frames():
@@ -296,6 +305,8 @@ class ReaderProcess:
             self.counts.add("rest_failures")
             answer = f"HTTP {message['status']}" if message["status"] else message["error"]
         else:
+            if self.tap is not None:
+                self.tap.url = message.get("url", "")
             answer = self.pipeline.on_rest_snapshot(handle, symbol, body, message["received_ns"])
             self.pipeline.commit()
         useful = answer in ("joined", "not_needed")

@@ -52,6 +52,7 @@ class SegmentKind(IntEnum):
     INSTRUMENTS = 4
     COUNTERS = 5
     WAKE = 6
+    RAW = 7
 
 
 class SegmentState(IntEnum):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import click
+import msgspec
 import orjson
 
 from feedd.client.attach import candidates
@@ -15,7 +16,7 @@ from feedd.supervisor.config import load_config
 from feedd.supervisor.run import run_daemon
 from feedd.supervisor.status import collect, healthy, render
 
-__all__ = ["metrics", "records", "run", "status"]
+__all__ = ["metrics", "record", "records", "run", "status"]
 
 _FILE = click.Path(dir_okay=False, path_type=Path)
 _CONFIG = click.option(
@@ -39,6 +40,31 @@ def run(path: Path) -> None:
     loaded = load_config(path)
     setup_logging(os.environ.get("FEEDD_LOG_LEVEL", loaded.log.level), loaded.log.format)
     sys.exit(run_daemon(loaded, path))
+
+
+@click.command()
+@_CONFIG
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(file_okay=False, path_type=Path),
+    required=True,
+    help="Folder of the capture files; one per venue is made in it.",
+)
+def record(path: Path, target: Path) -> None:
+    """Run the daemon until SIGTERM and record what its connections carry.
+
+    The same as `feedd run` with [capture] enabled = true and this directory. See `feedd replay`,
+    `feedd export` and `feedd capture verify` for what can be done with the files.
+    """
+    from feedd.logs import setup_logging
+
+    loaded = load_config(path)
+    capture = msgspec.structs.replace(
+        loaded.capture, enabled=True, directory=str(target.absolute())
+    )
+    setup_logging(os.environ.get("FEEDD_LOG_LEVEL", loaded.log.level), loaded.log.format)
+    sys.exit(run_daemon(msgspec.structs.replace(loaded, capture=capture), None))
 
 
 @click.command()

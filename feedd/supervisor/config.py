@@ -40,6 +40,7 @@ from feedd.venues.schema import Venue
 from feedd.venues.templates import FACTS, holes
 
 __all__ = [
+    "Capture",
     "Config",
     "Control",
     "Instance",
@@ -195,6 +196,23 @@ class Control(_Base, frozen=True, kw_only=True):
     """Groups whose members may give every command."""
 
 
+class Capture(_Base, frozen=True, kw_only=True):
+    """Raw messages of every connection in capture files; docs/recording.md."""
+
+    enabled: bool = False
+    """Whether a recorder runs beside the readers."""
+    directory: str | None = None
+    """Where the files go, a folder per venue; default: ``capture`` in the state directory."""
+    ring_mb: Annotated[int, msgspec.Meta(ge=1, le=1_024)] = 64
+    """MiB of shared memory per reader that a slow disk may fall behind; a power of two."""
+    rotate_mb: Annotated[int, msgspec.Meta(ge=1, le=100_000)] = 256
+    """A file that is larger (compressed) is closed and the next one begins."""
+    rotate_minutes: Annotated[float, msgspec.Meta(gt=0, le=10_080)] = 60
+    """The same for one that is older."""
+    keep_gb: Annotated[float, msgspec.Meta(ge=0)] = 0
+    """The oldest files are deleted when all together are larger; 0: nothing is deleted."""
+
+
 class Log(_Base, frozen=True, kw_only=True):
     """Log lines on stderr."""
 
@@ -211,7 +229,13 @@ class Config(_Base, frozen=True, kw_only=True):
     zmq: Zmq = Zmq()
     metrics: Metrics = Metrics()
     control: Control = Control()
+    capture: Capture = Capture()
     log: Log = Log()
+
+    @property
+    def capture_path(self) -> Path:
+        given = self.capture.directory
+        return Path(given) if given else self.instance.state_path / "capture"
 
     @property
     def zmq_address(self) -> str:
@@ -283,6 +307,11 @@ def _machine_issues(config: Config) -> Iterator[Issue]:
         value = getattr(config.instance, key)
         if value is not None and not Path(value).is_absolute():
             yield f"instance.{key}", f'"{value}" is not an absolute path'
+    target = config.capture.directory
+    if target is not None and not Path(target).is_absolute():
+        yield "capture.directory", f'"{target}" is not an absolute path'
+    if config.capture.ring_mb & (config.capture.ring_mb - 1):
+        yield "capture.ring_mb", f"{config.capture.ring_mb} is not a power of two"
     if config.instance.group is not None:
         try:
             grp.getgrnam(config.instance.group)

@@ -29,6 +29,8 @@ def pids_of(supervisor: Supervisor) -> dict[str, int]:
     readers = {f"reader-{number}": r.pid for number, r in supervisor.readers.items()}
     broadcaster = supervisor.operations.broadcaster
     more = {} if broadcaster is None else {"broadcaster": broadcaster.pid}
+    if supervisor.recorder is not None:
+        more["recorder"] = supervisor.recorder.pid
     return {"supervisor": os.getpid(), **readers, **more}
 
 

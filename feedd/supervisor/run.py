@@ -17,6 +17,8 @@ from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from feedd import venues
 from feedd.broadcaster.publisher import Publisher
 from feedd.clock import monotonic_ns, now_ns
@@ -34,6 +36,7 @@ from feedd.supervisor.operations import Operations, health_of
 from feedd.supervisor.orphans import end_orphans
 from feedd.supervisor.plan import make_plan
 from feedd.supervisor.process import ReaderHandle, ReaderState
+from feedd.supervisor.recorder import RecorderHandle, prepare_raw, record_plan
 from feedd.supervisor.reference import choose, fetch_reference, rest_base
 from feedd.supervisor.registry import Registry
 from feedd.supervisor.reloading import Reloader
@@ -71,6 +74,7 @@ class Supervisor:
         self.registry: Registry | None = None
         self.broadcast: Publisher | None = None
         self.permits: PermitDesk | None = None
+        self.recorder: RecorderHandle | None = None
         self._feeds: list[StatusFeed] = []
         self.followers: list[Follower] = []
         self.started_ns = now_ns()
@@ -157,6 +161,10 @@ class Supervisor:
         self.followers = [self._follower(name, infos) for name, infos in lists.items()]
         plans = make_plan(config, self.venues, chosen, choose_cores(config))
         prepare_segments(self.directory, plans, gid)
+        prepare_raw(self.directory, config, plans)
+        if config.capture.enabled:
+            plans = [msgspec.structs.replace(plan, capture=True) for plan in plans]
+            self.recorder = RecorderHandle(record_plan(config, plans))
         self.keeper.begin(plans, chosen)
         if config.zmq.enabled:
             self.broadcast = Publisher([config.zmq_address], config.zmq.send_hwm, "supervisor")
@@ -184,6 +192,8 @@ class Supervisor:
         self.spawn(self._grant_forever(), vital=True)
         self.spawn(self._health_forever(), vital=True)
         self.spawn(self.service.watch(), vital=True)
+        if self.recorder is not None:
+            self.spawn(self.recorder.run())
         if self.broadcast is not None:
             self.spawn(self.broadcast.serve(), vital=True)
             self.spawn(self._forward_forever(), vital=True)
@@ -219,6 +229,8 @@ class Supervisor:
     async def _close(self) -> None:
         for reader in self.readers.values():
             reader.kill()
+        if self.recorder is not None:
+            await self.recorder.stop()
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -295,6 +307,7 @@ class Supervisor:
             shown = response.body[:200].decode("utf-8", "backslashreplace")
             log.warning("%s: GET %s answered HTTP %d: %s", name, url, response.status, shown)
         answer |= {"status": response.status, "received_ns": response.received_ns, "error": ""}
+        answer["url"] = url
         reader.send(answer, response.body if response.status == 200 else b"")
 
     def _on_change(self, reader: ReaderHandle) -> None:

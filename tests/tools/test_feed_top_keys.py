@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
@@ -14,8 +15,10 @@ from typing import Any
 
 import pytest
 
+from feedd.shm import layout
+from feedd.shm.connections import CONNECTION_FIELDS, LINE_STATES, venue_code
 from tests.client.segments import Daemon
-from tests.tools.test_tools import TOOLS
+from tests.tools.test_tools import TOOLS, run
 
 
 @pytest.fixture(scope="module")
@@ -168,3 +171,33 @@ def test_on_a_terminal(terminal: Tmux) -> None:
     while terminal.alive():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def connect(daemon: Daemon, venue: str, line: int, **slots: int) -> None:
+    at = layout.COUNTER_SLOTS + line * layout.CONNECTION_SLOTS
+    words = daemon.counters.words(0)
+    for name, value in {"used": 1, "venue": venue_code(venue), **slots}.items():
+        words[at + CONNECTION_FIELDS.index(name)] = value
+
+
+def test_tables_without_a_terminal(filled: Daemon) -> None:
+    """The same views, sorted and filtered, for scripts."""
+    connect(filled, "okx", 2, state=LINE_STATES.index("up"), topics=7, topics_active=6, frames=50)
+    connect(filled, "deribit", 5, state=LINE_STATES.index("backoff"), disconnects=4)
+    base = ("--directory", str(filled.directory), "--once", "--interval", "0.1")
+    view = json.loads(run("feed-top", *base, "--json", "--view", "instruments",
+                          "--sort", "gaps").stdout)  # fmt: skip
+    assert [row["gaps"] for row in view["instruments"]] == [9, 3, 0]
+    assert view["instruments"][0]["bid"] is None
+    lines = json.loads(run("feed-top", *base, "--json", "--view", "connections").stdout)
+    assert [(row["venue"], row["line"], row["state"]) for row in lines["connections"]] == [
+        ("okx", 2, "up"),
+        ("deribit", 5, "backoff"),
+    ]
+    shown = run("feed-top", *base, "--view", "connections", "--filter", "backoff").stdout
+    assert "1 connections" in shown
+    assert "deribit" in shown
+    assert "okx" not in shown
+    text = run("feed-top", *base, "--view", "instruments", "--sort", "gaps", "--reverse").stdout
+    assert text.index("ETH-PERPETUAL") < text.index("BTC-PERPETUAL") < text.index("BTC-USDT")
+    assert "gaps*" in text

@@ -22,7 +22,6 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": {"shm", "reader"},
     "control": {"shm", "client"},
     "broadcaster": {"shm", "client", "reader", "venues"},
-    "export": {"shm", "client"},
     "sim": set(),
     "supervisor": {
         "shm",
@@ -32,6 +31,7 @@ ALLOWED: dict[str, set[str]] = {
         "reader",
         "broadcaster",
         "records_doc",
+        "capture",
         "client",
         "control",
         "metrics",
@@ -43,6 +43,7 @@ ALLOWED: dict[str, set[str]] = {
     "toml_lines": set(),
     "bench": {"shm", "decode", "venues", "pipeline", "capture"},
     "cli": {"bench", "capture", "control", "demo", "export", "sim", "supervisor", "venues"},
+    "export": {"shm", "pipeline", "venues", "capture", "client"},
     "__init__": {"client"},
     "__main__": {"cli"},
     "records": set(),

@@ -62,7 +62,9 @@
     X(held_messages, "messages held until another line brings the one before") \
     X(line_takeovers, "books carried on by another line's snapshot") \
     X(stale_books, "live books marked stale") \
-    X(drift_alarms, "fields of a channel that vanished, changed type or stand still")
+    X(drift_alarms, "fields of a channel that vanished, changed type or stand still") \
+    X(captured, "entries for the recorder") \
+    X(capture_dropped, "entries that the recorder lost because it lagged a whole ring behind")
 
 /* Slots of a connection that the pipeline writes; the first 32 are the session's (see
  * feedd/reader/counts.py). They count only streams that more than one connection carries. */

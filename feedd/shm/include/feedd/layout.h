@@ -9,6 +9,7 @@
  *   4 instruments instruments         capacity rows of 512 bytes (dtype in the header)
  *   5 counters    counters            capacity reader blocks (counter_layout.h)
  *   6 wake        wake                capacity lines of 64 bytes, one u32 need_wake at each start
+ *   7 raw         reader-<n>.raw      a page of words, then capacity bytes (rawring.h); private
  */
 #ifndef FEEDD_LAYOUT_H
 #define FEEDD_LAYOUT_H
@@ -35,7 +36,8 @@ enum feedd_segment_kind {
     FEEDD_SEGMENT_BOOKS = 3,
     FEEDD_SEGMENT_INSTRUMENTS = 4,
     FEEDD_SEGMENT_COUNTERS = 5,
-    FEEDD_SEGMENT_WAKE = 6
+    FEEDD_SEGMENT_WAKE = 6,
+    FEEDD_SEGMENT_RAW = 7
 };
 
 enum feedd_segment_state {
