@@ -98,6 +98,7 @@ class ReaderProcess:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
         self._announce(Event.READER_START)
+        self._ring.heartbeat(monotonic_ns())  # from "ready" on it is watched
         self.pipe.send({"op": "ready", "pid": os.getpid(), "epoch": self._ring.epoch})
         self.lines.start()
         receiver = loop.create_task(self._receive())
