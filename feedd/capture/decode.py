@@ -83,6 +83,11 @@ class CaptureDecoder:
                 yield from self._try_snapshots(row.t or 0, self._touched(row.data))
             if self._ring.next_seq - self._reader.position > DRAIN_RECORDS:
                 yield from self._drain()
+        self._pipeline.flush()  # what waited for another line waits no longer
+        self._pipeline.commit()
+        for request in self._pipeline.take_requests():
+            if request.kind == "snapshot" and request.symbol in self._snapshots:
+                self._waiting[request.symbol] = None
         yield from self._try_snapshots(None, list(self._waiting))
         yield from self._drain()
         offered = sum(len(rows_) for rows_ in self._snapshots.values())

@@ -11,11 +11,11 @@ from feedd.pipeline.output cimport stamp_t
 
 
 cdef enum:
-    LINE_ROWS = 4096
+    LINE_ROWS = 65536
 
 
 cdef class Arbiter(Books):
-    cdef uint8_t line_rows[4096]      # by line: 1 + its row of the counters, 0: the line's number
+    cdef uint8_t line_rows[65536]     # by line: 1 + its row of the counters, 0: the line's number
     cdef lane_t* lane                 # that brought the message at hand; NULL: one line only
     cdef bint rejected                # its copy was wrong, another line's may be right
     cdef bint held                    # it waits
@@ -80,6 +80,9 @@ cdef class Arbiter(Books):
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
     cdef void _nobody(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef void _lost_place(
+        self, instrument_t* x, const program_t* p, const update_t* u,
+        const char* why) noexcept nogil
     cdef void _unnumbered_snapshot(
         self, instrument_t* x, const program_t* p, const update_t* u,
         uint64_t content) noexcept nogil
@@ -88,9 +91,11 @@ cdef class Arbiter(Books):
     cdef void _lead(
         self, instrument_t* x, const program_t* p, const update_t* u,
         uint64_t content) noexcept nogil
+    cdef void _insert_missed(
+        self, instrument_t* x, const program_t* p, lane_t* lane, uint32_t end) noexcept nogil
     cdef void _insert(
-        self, instrument_t* x, const program_t* p, const update_t* u,
-        uint64_t content) noexcept nogil
+        self, instrument_t* x, const program_t* p, const update_t* u, uint64_t content,
+        uint64_t at) noexcept nogil
     cdef void _align(self, instrument_t* x, const program_t* p) noexcept nogil
     cdef void _take_over(
         self, instrument_t* x, const program_t* p, lane_t* lane, uint32_t start) noexcept nogil

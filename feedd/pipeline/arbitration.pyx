@@ -416,8 +416,14 @@ cdef class Arbiter(Books):
                     self._missed(lane)
                 self._lead(x, p, u, content)
             else:
-                self._insert(x, p, u, content)
+                self._insert(x, p, u, content, lane.at)
+                if x.up:
+                    self._align(x, p)
         elif self._recognise(x, u, content):
+            self._insert_missed(x, p, lane, x.n_pending)
+            if not x.up:
+                return
+            log_see(lanes, lane, lane.at - 1)
             pending_drop_line(x, lane.line, x.n_pending)
             self.c[FEEDD_C_duplicates] += 1
             self._line_counts(lane, False, -1)
@@ -441,8 +447,12 @@ cdef class Arbiter(Books):
         elif lane.since == 0:
             lane.since = u.stamp.ts_recv if u.stamp.ts_recv else 1
         elif u.stamp.ts_recv - lane.since > HOLD_NS:
-            self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE,
-                      b"no line in step", True)
+            self._lost_place(x, p, u, b"no line in step")
+
+    cdef void _lost_place(
+        self, instrument_t* x, const program_t* p, const update_t* u, const char* why
+    ) noexcept nogil:
+        self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, why, True)
 
     cdef void _unnumbered_snapshot(
         self, instrument_t* x, const program_t* p, const update_t* u, uint64_t content
@@ -497,7 +507,6 @@ cdef class Arbiter(Books):
         lane.at = <uint64_t>found + 1
         if not u.stamp.ts_event and lane.run < UNTIMED_RUN:
             return False
-        log_see(lanes, lane, <uint64_t>found)
         lane.state = LANE_SYNCED
         lane.run = 0
         return True
@@ -547,18 +556,49 @@ cdef class Arbiter(Books):
             self.keys[i] = level_key(u, i)
         return n
 
-    cdef void _insert(
-        self, instrument_t* x, const program_t* p, const update_t* u, uint64_t content
+    cdef void _insert_missed(
+        self, instrument_t* x, const program_t* p, lane_t* lane, uint32_t end
     ) noexcept nogil:
-        """A message that the line ahead never had: its place is before what this line has not
-        brought yet, so it counts only for levels that nothing from there on has touched."""
+        """What a line kept before its place was known, up to index ``end``, and nobody else had."""
+        cdef lane_t* saved = self.lane
+        cdef uint64_t at = lane.at
+        cdef uint64_t place
+        cdef uint32_t i
+        cdef int64_t found
+        cdef update_t u
+        self.lane = lane
+        for i in range(end):
+            if x.pending[i].line != lane.line or x.pending[i].snapshot:
+                continue
+            found = log_find(x.lanes, lane, log_start(x.lanes), x.pending[i].content)
+            if found >= 0:
+                log_see(x.lanes, lane, <uint64_t>found)
+                continue
+            self._recall(x, &x.pending[i], &u)
+            place = x.lanes.head if u.stamp.ts_event else at - UNTIMED_RUN
+            while u.stamp.ts_event and place > log_start(x.lanes) and (
+                    log_at(x.lanes, place - 1).ts_event > u.stamp.ts_event):
+                place -= 1
+            self._insert(x, p, &u, x.pending[i].content, place)
+            if not x.up:
+                break
+        if x.up:
+            lane.at = at
+        self.lane = saved
+
+    cdef void _insert(
+        self, instrument_t* x, const program_t* p, const update_t* u, uint64_t content,
+        uint64_t at
+    ) noexcept nogil:
+        """A message that the line ahead never had: it belongs before log position ``at``, so it
+        counts only for levels that nothing from there on has touched."""
         cdef lane_t* lane = self.lane
         cdef update_t part = u[0]
         cdef uint32_t total = u.n_bid + u.n_ask
         cdef uint32_t n = 0
         cdef uint32_t i
         cdef int touched
-        cdef uint64_t at = lane.at
+        cdef uint64_t place = lane.at
         cdef int64_t newest = x.last_ts_event
         cdef void* grown
         for i in range(LANES_MAX):
@@ -570,17 +610,16 @@ cdef class Arbiter(Books):
                 self.late.levels = <fd_level*>grown
                 grown = realloc(self.late_keys, total * sizeof(rowkey_t))
             if grown == NULL:
-                self.lost(x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, b"out of memory", True)
+                self._lost_place(x, p, u, b"out of memory")
                 return
             self.late_keys = <rowkey_t*>grown
             self.late.cap = total
         for i in range(total):
             if i == u.n_bid:
                 part.n_bid = n
-            touched = log_touched(x.lanes, at, level_key(u, i))
+            touched = log_touched(x.lanes, lane, at, level_key(u, i))
             if touched == 2:
-                self.lost(
-                    x, p, &u.stamp, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, b"a message came too late", True)
+                self._lost_place(x, p, u, b"a message came too late")
                 return
             if touched:
                 continue
@@ -600,9 +639,8 @@ cdef class Arbiter(Books):
             return
         x.last_ts_event = newest
         self._log(x, u, content)
-        lane.at = at                 # its copies of what came after are still to come
+        lane.at = place              # its copies of what came after are still to come
         self._line_counts(lane, True, 0)
-        self._align(x, p)
 
     cdef void _align(self, instrument_t* x, const program_t* p) noexcept nogil:
         """Does what was logged last tell another lane its place?"""
@@ -637,8 +675,11 @@ cdef class Arbiter(Books):
                         break
                     need -= 1
                 if need == 1:
-                    log_see(lanes, lane, lanes.head - 1)
-                    self._take_over(x, p, lane, i + 1)
+                    lane.at = at = lanes.head
+                    self._insert_missed(x, p, lane, i)
+                    if x.up:
+                        log_see(lanes, lane, at - 1)
+                        self._take_over(x, p, lane, i + 1)
                     return
 
     cdef void _take_over(

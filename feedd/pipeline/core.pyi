@@ -122,7 +122,7 @@ class Pipeline:
         """Could the instrument's book go on over this connection alone?"""
     def line_row(self, line: int, row: int) -> None:
         """Shares and lags of ``line`` count in ``row`` of the connection counters (default: in the
-        row of its number). ValueError beyond 4,096 lines or 64 rows."""
+        row of its number). ValueError beyond 65,536 lines or 64 rows."""
     def status(
         self,
         code: int,

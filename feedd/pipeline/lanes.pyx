@@ -136,7 +136,10 @@ cdef void log_keys(lanes_t* lanes, entry_t* e, const uint64_t* keys, uint32_t n)
             lanes.keys[(e.key_start + i) & (LOG_KEYS - 1)] = keys[i]
 
 
-cdef int log_touched(const lanes_t* lanes, uint64_t start, uint64_t key) noexcept nogil:
+cdef int log_touched(
+    const lanes_t* lanes, const lane_t* lane, uint64_t start, uint64_t key
+) noexcept nogil:
+    cdef uint32_t bit = 1 << _index(lanes, lane)
     cdef uint64_t i = start
     cdef uint64_t k
     cdef const entry_t* e
@@ -144,6 +147,9 @@ cdef int log_touched(const lanes_t* lanes, uint64_t start, uint64_t key) noexcep
         return 2
     while i < lanes.head:
         e = &lanes.log[i & (LOG_ENTRIES - 1)]
+        if e.seen & bit:
+            i += 1
+            continue
         if e.key_n and lanes.key_head - e.key_start > LOG_KEYS:
             return 2
         for k in range(e.key_start, e.key_start + e.key_n):

@@ -69,7 +69,8 @@ class Server:
 
     policy: str
     ms: int = 0
-    u: int = 100
+    u: int = 10_000
+    base: int = 10_000  # where the numbering began
     sides: Sides = field(default_factory=lambda: ({}, {}))
     books: dict[int, Levels] = field(default_factory=dict)
 
@@ -103,9 +104,10 @@ class Server:
         return self._message(as_levels(self.sides), snapshot=True, **previous)
 
     def reset(self, levels: Levels) -> Msg:
-        """The numbering goes back, as the venue is allowed to."""
+        """The numbering goes back, as the venue is allowed to; to numbers that were not there."""
         set_levels(self.sides, levels)
-        before, self.u = self.u, 1
+        self.base -= 200
+        before, self.u = self.u, self.base
         if self.policy == "prev_link":
             return self._message(levels, previous=before)
         return self._message(as_levels(self.sides), snapshot=True)

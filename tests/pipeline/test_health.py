@@ -22,55 +22,30 @@ def live() -> Rig:
     return rig
 
 
-class Clock:
-    """Wall and monotonic time of a rig's sweeps."""
-
-    def __init__(self, rig: Rig) -> None:
-        self.rig = rig
-        self.mono = 5 * SECOND_NS
-
-    def sweep(self, seconds: float = 0.0, step_s: float = 0.0) -> list[Any]:
-        """``step_s``: the wall clock is set by this much."""
-        passed = int(seconds * SECOND_NS)
-        self.mono += passed
-        self.rig.t += passed + int(step_s * SECOND_NS)
-        return self.rig.pipeline.stale(self.rig.t, self.mono)
-
-
 # ---- staleness ----
 
 
-def watched() -> tuple[Rig, Clock]:
+def stale() -> Rig:
     rig = live()
-    rig.pipeline.set_stale(rig.handle, "book", 30)
-    rig.pipeline.expect(rig.handle, "X", "book", rig.t)
-    clock = Clock(rig)
-    assert clock.sweep() == []
-    return rig, clock
+    assert rig.pipeline.mark_stale(rig.handle, "X", rig.t, 31 * SECOND_NS)
+    return rig
 
 
-def test_a_live_book_without_data_is_stale_once_and_data_revives_it() -> None:
-    rig, clock = watched()
-    assert clock.sweep(29) == []
-    (found,) = clock.sweep(2)
-    assert (found.symbol, found.kind) == ("X", "book")
-    assert found.age_s == pytest.approx(31)
+def test_a_stale_book_is_flagged_and_data_revives_it() -> None:
+    rig = stale()
     (event,) = rig.drain()
     assert (event["event"], event["state"], event["previous"]) == ("stale", "stale", "live")
     assert "maybe_bad_book" in event["flags"]
     assert rig.state("X")[0] == rig.shared_board()["state"][0] == BookState.STALE
-    assert len(clock.sweep(1)) == 1
+    assert not rig.pipeline.mark_stale(rig.handle, "X", rig.t, 32 * SECOND_NS)  # said once
     assert rig.drain() == []
     assert kinds(rig.send(message([("9", "1")], u=2, ms=40_000))) == ["status:live", "book:delta"]
     assert rig.state("X") == (BookState.LIVE, 2)
-    assert clock.sweep() == []
     assert rig.counters["stale_books"] == 1
-    assert rig.counters["stale_streams"] == 0
 
 
 def test_a_stale_book_that_missed_something_is_a_gap() -> None:
-    rig, clock = watched()
-    clock.sweep(31)
+    rig = stale()
     rig.drain()
     events = rig.send(message([("9", "1")], u=5, ms=40_000))
     assert kinds(events) == ["status:gap", "status:resync"]
@@ -78,38 +53,24 @@ def test_a_stale_book_that_missed_something_is_a_gap() -> None:
 
 
 def test_a_repeat_does_not_revive() -> None:
-    rig, clock = watched()
-    clock.sweep(31)
+    rig = stale()
     rig.drain()
     assert rig.send(message(B, u=1, ms=0)) == []
     assert rig.state("X")[0] == BookState.STALE
 
 
-def test_a_stream_that_never_said_anything_is_stale_too() -> None:
+def test_a_stale_book_leaves_with_its_connection() -> None:
+    rig = stale()
+    assert rig.pipeline.line_down(rig.handle, 0, rig.t) == 1
+    assert rig.state("X")[0] == BookState.GAP
+
+
+def test_only_live_books_become_stale() -> None:
     rig = lab("plus_one")
-    rig.pipeline.set_stale(rig.handle, "book", 30)
-    rig.pipeline.expect(rig.handle, "QUIET", "book", rig.t)
-    clock = Clock(rig)
-    assert clock.sweep(29) == []
-    assert [found.symbol for found in clock.sweep(2)] == ["QUIET"]
-    rig.pipeline.expect(rig.handle, "QUIET", "book", rig.t, False)
-    assert clock.sweep(1) == []
-
-
-def test_a_clock_that_was_set_ages_nothing() -> None:
-    rig, clock = watched()
-    assert clock.sweep(1, step_s=3600) == []
-    assert clock.sweep(1, step_s=-7200) == []
-    assert len(clock.sweep(30)) == 1
-    assert rig.state("X")[0] == BookState.STALE
-
-
-def test_unknown_kinds_and_channels_are_refused() -> None:
-    rig = live()
-    with pytest.raises(ValueError, match="candle"):
-        rig.pipeline.set_stale(rig.handle, "candle", 1)
-    with pytest.raises(ValueError, match="nothing"):
-        rig.pipeline.expect(rig.handle, "X", "nothing", rig.t)
+    rig.send(message(B, u=5, ms=0))
+    assert not rig.pipeline.mark_stale(rig.handle, "X", rig.t, SECOND_NS)
+    with pytest.raises(KeyError):
+        rig.pipeline.mark_stale(rig.handle, "NOBODY", rig.t, SECOND_NS)
 
 
 # ---- quarantine ----

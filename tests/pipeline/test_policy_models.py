@@ -27,8 +27,8 @@ _LEVELS: st.SearchStrategy[Levels] = st.tuples(
 )
 _FILLED = _LEVELS.filter(any)
 _SETTINGS = settings(
-    max_examples=25,
-    stateful_step_count=40,
+    max_examples=12,
+    stateful_step_count=30,
     deadline=None,
     suppress_health_check=list(HealthCheck),
 )
