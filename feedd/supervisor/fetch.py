@@ -1,14 +1,16 @@
 """The REST side of a venue: snapshots and reference data, inside the venue's request budget.
 
 One ``Fetcher`` per venue, in the supervisor's event loop; no reader ever waits for HTTP. Requests
-queue first come first served behind one weight budget and a bound on concurrency. A 429 or 418
-stops all of them for the time that the venue asks. Redirects are not followed, proxies from the
-environment are not used, bodies are bounded.
+queue behind one weight budget and a bound on concurrency: the most urgent goes first, and waiting
+makes urgent. A 429 or 418 stops all of them for the time that the venue asks. Redirects are not
+followed, proxies from the environment are not used, bodies are bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -62,7 +64,9 @@ class Fetcher:
         self.blocked_until_ns = 0
         window_ns = int(limits.window_s * SECOND_NS)
         self._bucket = Bucket(limits.weight_max, window_ns, monotonic_ns())
-        self._turn = asyncio.Lock()  # first come first served
+        self._waiting: list[tuple[int, int, float, asyncio.Future[None]]] = []
+        self._order = itertools.count()
+        self._timer: asyncio.TimerHandle | None = None
         self._slots = asyncio.Semaphore(limits.concurrency)
         self._ca_file = ca_file
         self._session: aiohttp.ClientSession | None = None
@@ -79,22 +83,47 @@ class Fetcher:
             )
         return self._session
 
-    async def _admit(self, weight: float) -> None:
-        """Wait until the budget and the venue's patience allow a request of this weight."""
-        async with self._turn:
-            while True:
-                now = monotonic_ns()
-                pause = max(self.blocked_until_ns - now, self._bucket.wait_ns(now, weight))
-                if pause <= 0 and self._bucket.take(now, weight):
-                    return
-                await asyncio.sleep(max(pause, 1_000_000) / SECOND_NS)
+    async def _admit(self, weight: float, urgency_s: float) -> None:
+        """Wait for this request's turn, within the budget and the venue's patience."""
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        due = monotonic_ns() - int(urgency_s * SECOND_NS)
+        heapq.heappush(self._waiting, (due, next(self._order), weight, turn))
+        self._dispatch()
+        await turn
+
+    def _dispatch(self) -> None:
+        """Let those go whose turn it is; look again when the next one can."""
+        while self._waiting:
+            _, _, weight, turn = self._waiting[0]
+            if turn.done():  # whoever waited gave up
+                heapq.heappop(self._waiting)
+                continue
+            now = monotonic_ns()
+            pause = max(self.blocked_until_ns - now, self._bucket.wait_ns(now, weight))
+            if pause > 0 or not self._bucket.take(now, weight):
+                if self._timer is None:
+                    self._timer = asyncio.get_running_loop().call_later(
+                        max(pause, 1_000_000) / SECOND_NS, self._look_again
+                    )
+                return
+            heapq.heappop(self._waiting)
+            turn.set_result(None)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        self._dispatch()
 
     async def get(
-        self, url: str, weight: float = 1.0, body: dict[str, Any] | None = None
+        self,
+        url: str,
+        weight: float = 1.0,
+        body: dict[str, Any] | None = None,
+        urgency_s: float = 0.0,
     ) -> Response:
         """One GET, or a POST of ``body`` as JSON. Any status is returned; raises ``VenueError``
-        when no answer came."""
-        await self._admit(weight)
+        when no answer came. Of several requests the one that waits longest goes first;
+        ``urgency_s`` counts as time waited."""
+        await self._admit(weight, urgency_s)
         method = "GET" if body is None else "POST"
         async with self._slots:
             self.requests += 1
@@ -165,6 +194,8 @@ class Fetcher:
         return b"".join(chunks)
 
     async def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._session is not None:
             await self._session.close()
             self._session = None

@@ -34,7 +34,7 @@ from feedd.supervisor.follow import Follower
 from feedd.supervisor.keeper import PlanKeeper
 from feedd.supervisor.operations import Operations, health_of
 from feedd.supervisor.orphans import end_orphans
-from feedd.supervisor.plan import make_plan
+from feedd.supervisor.plan import WEIGHT_OTHER, WEIGHTS, make_plan
 from feedd.supervisor.process import ReaderHandle, ReaderState
 from feedd.supervisor.recorder import RecorderHandle, prepare_raw, record_plan
 from feedd.supervisor.reference import choose, fetch_reference, rest_base
@@ -52,6 +52,7 @@ PERMIT_S = 0.02
 HEALTH_S = 1.0
 STATUS_S = 0.05
 STOP_S = 4.0
+BOOK_URGENCY_S = 60.0
 
 log = logging.getLogger("feedd.supervisor")
 
@@ -298,7 +299,9 @@ class Supervisor:
         url = base + fill_url(book.rest.url, symbol=symbol, limit=book.rest.limit)
         try:
             weight = venue.session.rest.snapshot_weight
-            response = await self.fetchers[name].get(url, weight)
+            response = await self.fetchers[name].get(
+                url, weight, urgency_s=self._urgency_s(f"{name}:{symbol}")
+            )
         except VenueError as exc:
             log.warning("%s", exc)
             reader.send({**answer, "status": 0, "error": str(exc)})
@@ -309,6 +312,13 @@ class Supervisor:
         answer |= {"status": response.status, "received_ns": response.received_ns, "error": ""}
         answer["url"] = url
         reader.send(answer, response.body if response.status == 200 else b"")
+
+    def _urgency_s(self, name: str) -> float:
+        """Books before lists, and among books those that most people look at."""
+        info = self.registry.info(name) if self.registry is not None else None
+        return BOOK_URGENCY_S + (
+            WEIGHT_OTHER if info is None else WEIGHTS.get(info.kind.name.lower(), WEIGHT_OTHER)
+        )
 
     def _on_change(self, reader: ReaderHandle) -> None:
         if reader.state is not ReaderState.RUNNING and self.permits is not None:

@@ -350,6 +350,8 @@ class Lines(RuleBasedStateMachine):
         other = 1 - line
         if any(index >= min(self.at) for index in self.lost[other]):
             return
+        if self.policy == "checksum_only" and self.lost[other]:
+            return  # what came behind its hole failed, and is this line's alone to bring
         self.rig.pipeline.line_down(self.rig.handle, line, self.rig.t)
         self._note(self.rig.drain())
         index = len(self.stream) if ahead else max(self.at[line], self.at[other] - 1)

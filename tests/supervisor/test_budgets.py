@@ -200,3 +200,36 @@ def test_ids_are_stable_over_restarts(tmp_path: Path) -> None:
     (tmp_path / "state" / "instruments.json").write_text("{")
     with pytest.raises(ConfigError, match="move it"):
         Registry(tmp_path, tmp_path / "state")
+
+
+async def test_the_most_urgent_request_goes_first_and_waiting_makes_urgent() -> None:
+    order: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        order.append(request.match_info["name"])
+        return web.Response(text="ok")
+
+    app = web.Application()
+    app.router.add_get("/{name}", handler)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    # one request at once, the next ones 100 ms apart
+    fetcher = Fetcher("v", RestLimits(weight_max=2, window_s=0.2, concurrency=1))
+    try:
+        await fetcher.get(f"{base}/first")
+        waiting = [
+            asyncio.create_task(fetcher.get(f"{base}/{name}", urgency_s=urgency))
+            for name, urgency in (("list", 0.0), ("option", 61.0), ("swap", 68.0), ("late", 61.0))
+        ]
+        await asyncio.sleep(0)
+        gone = asyncio.create_task(fetcher.get(f"{base}/gone", urgency_s=99.0))
+        await asyncio.sleep(0)
+        gone.cancel()
+        await asyncio.gather(*waiting)
+    finally:
+        await fetcher.close()
+        await runner.cleanup()
+    assert order == ["first", "swap", "option", "late", "list"]
