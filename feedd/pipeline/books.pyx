@@ -13,10 +13,11 @@ from libc.stdlib cimport calloc, free
 from feedd.book.book cimport (
     FB_FULL, FB_MEMORY, FB_OK, FB_PRICE, fb_apply, fb_book, fb_book_clear, fb_book_init, fb_fit,
 )
-from feedd.book.checksum cimport fr_map, fx_apply, fx_clear, fx_copy, fx_cut, fx_free, fx_texts
+from feedd.book.checksum cimport fr_map, fx_texts
 from feedd.decode.plan cimport (
     POLICY_KEYED_ROWS, POLICY_NONE_FULL, POLICY_PREV_LINK, POLICY_TRUST, program_t,
 )
+from feedd.pipeline.checks cimport Checks
 from feedd.pipeline.content cimport content_of
 from feedd.pipeline.instrument cimport (
     instrument_t, pending_add, pending_clear, pending_shift, pending_t,
@@ -24,20 +25,16 @@ from feedd.pipeline.instrument cimport (
 from feedd.pipeline.lanes cimport lanes_free
 from feedd.pipeline.levels cimport ROWS_OK, ROWS_UNKNOWN_ID, book_cut, rows_resolve
 from feedd.pipeline.output cimport (
-    EVENT_BOOK_OVERFLOW, EVENT_CHECKSUM, EVENT_GAP, EVENT_LIVE, Output, stamp_t,
+    EVENT_BOOK_OVERFLOW, EVENT_GAP, EVENT_LIVE, Output, stamp_t,
 )
 from feedd.pipeline.policies cimport (
     NEXT_APPLY, NEXT_GAP, NEXT_OLD, contained, expected_of, follows, got_of, is_numbered, joins,
     needs_rest, next_of,
 )
-from feedd.pipeline.requests cimport Requests
-from feedd.pipeline.verify cimport (
-    RULE_GIVEN_UP, RULE_SAME, rule_checksum, rule_note, rule_of, rules_free,
-)
+from feedd.pipeline.verify cimport rule_of
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_GAP, FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE,
-    FEEDD_BOOK_SYNCING, FEEDD_NO_SEQUENCE, FEEDD_REASON_CHECKSUM, FEEDD_REASON_CLEAR,
-    FEEDD_REASON_GAP,
+    FEEDD_BOOK_SYNCING, FEEDD_NO_SEQUENCE, FEEDD_REASON_CLEAR, FEEDD_REASON_GAP,
 )
 
 from feedd import limits
@@ -45,7 +42,6 @@ from feedd import limits
 cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_gaps
-        FEEDD_C_checksum_failures
         FEEDD_C_duplicates
         FEEDD_C_old_deltas
         FEEDD_C_waiting_deltas
@@ -54,22 +50,19 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_book_overflows
         FEEDD_C_unowned_books
         FEEDD_C_books_total
-        FEEDD_C_checksum_rules_changed
 
 cdef int OLD_WINDOWS_MAX = 32  # older partial books in a row before they are believed
 cdef int REWINDS_MAX = 3      # old numbers with newer times in a row: the venue started over
 cdef int64_t ROWS_WAIT_NS = 5_000_000_000    # rows before their snapshot are normal for so long
 
 
-cdef class Books(Requests):
+cdef class Books(Checks):
     def __cinit__(self, Output out):
         self.levels_max = limits.BOOK_LEVELS_MAX
 
     def __dealloc__(self):
         free(self.rows_scratch.levels)
         free(self.cut_scratch.levels)
-        fx_free(&self.before)
-        rules_free(&self.rules)
 
     # ---- one message ---------------------------------------------------------------------------
 
@@ -536,65 +529,6 @@ cdef class Books(Requests):
         fb_book_clear(x.book)
         self.out.control(x, &u.stamp, FEEDD_REASON_CLEAR, 0, 0)
         self.lost(x, p, &u.stamp, u.current, u.current, why, False)
-
-    # ---- checksums -----------------------------------------------------------------------------
-
-    cdef bint _verify(
-        self, instrument_t* x, const program_t* p, const update_t* u, bint snapshot
-    ) noexcept nogil:
-        """Bring the texts up to date and compare. False: the book left for its checksum."""
-        cdef int side
-        if x.lanes != NULL and u.has_checksum and not fx_copy(&self.before, x.texts):
-            fx_clear(&self.before)
-        if snapshot:
-            fx_clear(x.texts)
-            x.texts_valid = u.has_checksum or not x.rule.lazy
-        if not x.texts_valid:
-            return True
-        if not (fx_apply(x.texts, 0, u.bids, u.n_bid) and fx_apply(x.texts, 1, u.asks, u.n_ask)):
-            x.texts_valid = 0       # out of memory: nothing to compare until the next snapshot
-            return True
-        if x.cut:
-            for side in range(2):
-                fx_cut(&x.texts.side[side], x.cut)
-        return not u.has_checksum or self._compare(x, p, u.checksum, &u.stamp)
-
-    cdef bint _compare(
-        self, instrument_t* x, const program_t* p, int64_t expected, const stamp_t* s
-    ) noexcept nogil:
-        cdef int64_t got = rule_checksum(x.rule, x.texts)
-        cdef uint8_t previous = x.state
-        cdef stamp_t stamp
-        cdef int verdict = rule_note(x.rule, x, got == expected)
-        if verdict != RULE_SAME:
-            self.changed_rule = x.rule
-            self.c[FEEDD_C_checksum_rules_changed] += verdict == RULE_GIVEN_UP
-        if got == expected:
-            return True
-        self.c[FEEDD_C_checksum_failures] += 1
-        if x.rule.given_up:
-            # nothing to heal: the feed goes on, flagged
-            if x.up and x.state != FEEDD_BOOK_CHECKSUM:
-                self.out.set_state(x, s, FEEDD_BOOK_CHECKSUM)
-            return True
-        if self._reject(x):
-            return False
-        stamp = s[0]
-        stamp.flags = 0
-        self.leave(x, &stamp, FEEDD_BOOK_CHECKSUM)
-        if s.sequence != FEEDD_NO_SEQUENCE:
-            x.chain = s.sequence
-            x.has_chain = 1
-        self.out.control(
-            x, &stamp, FEEDD_REASON_CHECKSUM, <uint32_t>expected, <uint32_t>got)
-        self.out.status(
-            x, &stamp, EVENT_CHECKSUM, previous, <uint32_t>expected, <uint32_t>got, b"checksum")
-        self.resync(x, p, &stamp)
-        return False
-
-    cdef bint _reject(self, instrument_t* x) noexcept nogil:
-        """Is it only this line's copy that is wrong? With one line there is no other."""
-        return False
 
     cdef void checksum(
         self, instrument_t* x, const program_t* p, int64_t value, const stamp_t* s

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport fd_level
-from feedd.pipeline.books cimport rowkey_t, update_t
+from feedd.pipeline.update cimport update_t
 
 cdef extern from * nogil:
     """

@@ -3,9 +3,9 @@
 from libc.stdint cimport int64_t
 
 from feedd.decode.plan cimport program_t
-from feedd.pipeline.arbitration cimport Arbiter
+from feedd.pipeline.numbered cimport Numbered
 from feedd.pipeline.rows cimport row_t
 
 # Take the kinds that are copies out of the row.
 cdef void drop_copies(
-    Arbiter books, const program_t* p, row_t* r, int64_t ts_recv, int line) noexcept nogil
+    Numbered books, const program_t* p, row_t* r, int64_t ts_recv, int line) noexcept nogil

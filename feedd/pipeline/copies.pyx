@@ -6,7 +6,7 @@ from feedd.decode.plan cimport (
     DERIV_NUMBERS, GREEKS_NUMBERS, YIELDS_DERIV, YIELDS_GREEKS, YIELDS_LIQUIDATION, YIELDS_QUOTE,
     YIELDS_TRADE, program_t,
 )
-from feedd.pipeline.arbitration cimport Arbiter
+from feedd.pipeline.numbered cimport Numbered
 from feedd.pipeline.content cimport feedd_mix, feedd_mix_double
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.rows cimport row_t
@@ -14,7 +14,7 @@ from feedd.shm.feedd cimport FEEDD_NO_SEQUENCE
 
 
 cdef void drop_copies(
-    Arbiter books, const program_t* p, row_t* r, int64_t ts_recv, int line
+    Numbered books, const program_t* p, row_t* r, int64_t ts_recv, int line
 ) noexcept nogil:
     """Quotes, prices and greeks replace each other: of these a late one is dropped too. Trades and
     liquidations are events: each is published."""

@@ -13,7 +13,6 @@ from libc.string cimport memset
 from feedd.book.book cimport fb_book_free, fb_iter, fb_iterate, fb_price
 from feedd.decode.engine cimport FD_OK, fd_copy, fd_decode_as
 from feedd.decode.plan cimport program_t
-from feedd.pipeline.arbitration cimport LINE_ROWS
 from feedd.pipeline.books cimport JOIN_NOW, JOIN_TOO_OLD
 from feedd.pipeline.instrument cimport (
     SEEN_CHANNELS, instrument_t, pending_clear, table_find, table_t,
@@ -22,6 +21,7 @@ from feedd.pipeline.lanes cimport lanes_free
 from feedd.pipeline.message cimport (
     RESULT_BAD, RESULT_CONTROL, RESULT_DATA, RESULT_IGNORED, Messages, venue_t,
 )
+from feedd.pipeline.numbered cimport LINE_ROWS
 from feedd.pipeline.output cimport EVENT_STALE, stamp_t
 from feedd.pipeline.policies cimport needs_rest
 from feedd.pipeline.recent cimport recent_line_gone

@@ -4,12 +4,11 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport fd_msg, fd_plan
 from feedd.decode.plan cimport Plan, program_t
-from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.connections cimport Connections
-from feedd.pipeline.drift cimport drift_t
 from feedd.pipeline.gather cimport gather_t
 from feedd.pipeline.instrument cimport instrument_t, table_t
-from feedd.pipeline.output cimport Output, stamp_t
+from feedd.pipeline.lines cimport Lines
+from feedd.pipeline.publish cimport Publisher, venue_t
 from feedd.pipeline.rows cimport row_t
 
 cdef enum:
@@ -18,44 +17,23 @@ cdef enum:
     RESULT_IGNORED = 2      # valid, but of no channel that the venue file names
     RESULT_BAD = 3
 
-cdef enum:
-    VENUES_MAX = 64
-
-ctypedef struct venue_t:
-    fd_plan* plan
-    program_t* programs
-    table_t* table
-    int64_t future_ns_max
-    uint8_t upper_case
-    uint8_t counts            # every message of a connection is numbered
-    uint8_t listens           # control messages say what topics or depths are
-    uint64_t first            # number of a connection's first message
-    drift_t* drift
-
-
-cdef class Messages:
-    cdef Output out
-    cdef Arbiter books
+cdef class Messages(Publisher):
+    cdef Lines books
     cdef Connections connections
     cdef gather_t gathered
     cdef fd_msg m
     cdef row_t* rows
     cdef uint32_t cap_rows
-    cdef uint64_t* c
     cdef list _plans             # keeps alive what `venues` points to
-    cdef venue_t venues[64]
     cdef object _on_unknown
     cdef list _bad
     cdef list _alarms
-    cdef readonly int n_venues
     cdef uint64_t sampled
-    cdef int64_t last_recv
 
     # One whole message. `p` needs no padding: the message is copied. Records stay invisible until
     # commit. Safe without the GIL; takes it only for a symbol never seen before.
     cdef int process(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
-    cdef void publish(self, int64_t now_ns) noexcept nogil
 
     cdef int _process(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
@@ -87,5 +65,4 @@ cdef class Messages:
     cdef _name(self, instrument_t* x, uint32_t instrument_id, int row, uint32_t depth)
     cdef const program_t* _book_program(self, const instrument_t* x) noexcept nogil
     cdef bint _room(self, uint32_t rows) noexcept nogil
-    cdef void _refresh(self, uint32_t budget) noexcept nogil
     cdef table_t* _table(self, int venue) except NULL

@@ -16,7 +16,6 @@ from feedd.decode.engine cimport (
 from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, Plan, program_t,
 )
-from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OLD, Connections
 from feedd.pipeline.convert cimport is_one_of, text_of
 from feedd.pipeline.copies cimport drop_copies
@@ -28,9 +27,11 @@ from feedd.pipeline.gather cimport gather, gather_free
 from feedd.pipeline.instrument cimport (
     SEEN_CHANNELS, instrument_t, table_add, table_find, table_free, table_new, table_t,
 )
+from feedd.pipeline.lines cimport Lines
 from feedd.pipeline.output cimport (
     EVENT_BAD_FRAME, EVENT_DRIFT, EVENT_RULE_CHANGED, SCOPE_VENUE, Output, stamp_t,
 )
+from feedd.pipeline.publish cimport SAMPLE_EVERY, VENUES_MAX, Publisher, venue_t, wall_ns
 from feedd.pipeline.requests cimport REQUEST_UNKNOWN
 from feedd.pipeline.rows cimport row_convert, row_publish, row_t
 from feedd.pipeline.verify cimport rule_t
@@ -38,10 +39,8 @@ from feedd.shm.board cimport BoardWriter
 from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
 from feedd.shm.feedd cimport (
-    FEEDD_BAD_TS, FEEDD_LAST, FEEDD_NO_INSTRUMENT,
-    FEEDD_NO_SEQUENCE, FEEDD_STAGE_BOOK, FEEDD_STAGE_DECODE, FEEDD_STAGE_PUBLISH,
-    FEEDD_STAGE_TOTAL, FEEDD_STAGE_VENUE, FEEDD_STATUS, feedd_board_reset, feedd_book,
-    feedd_book_reset, feedd_commit_at, feedd_put, feedd_record,
+    FEEDD_BAD_TS, FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE, FEEDD_STAGE_BOOK, FEEDD_STAGE_DECODE,
+    FEEDD_STAGE_VENUE, feedd_board_reset, feedd_book, feedd_book_reset,
 )
 from feedd.shm.ring cimport RingWriter
 
@@ -50,7 +49,6 @@ cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_frames
         FEEDD_C_bytes
-        FEEDD_C_commits
         FEEDD_C_bad_frames
         FEEDD_C_ignored_frames
         FEEDD_C_control_frames
@@ -59,18 +57,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_duplicates
         FEEDD_C_unknown_symbols
         FEEDD_C_unknown_symbol_events
-        FEEDD_C_statuses
-        FEEDD_C_events
         FEEDD_C_last_data_ns
-
-cdef extern from "<time.h>" nogil:
-    ctypedef int64_t time_t
-    cdef struct timespec:
-        time_t tv_sec
-        long tv_nsec
-    enum:
-        CLOCK_REALTIME
-    int clock_gettime(int clock, timespec* out)
 
 from feedd.pipeline import control
 
@@ -85,13 +72,6 @@ cdef int BAD_SAMPLES = 16
 cdef int BAD_SAMPLE_BYTES = 200
 cdef uint32_t SYMBOLS_MAX = 200_000
 cdef int64_t EARLIEST_NS = 1_230_768_000_000_000_000    # 2009: before it no coin was traded
-cdef uint64_t SAMPLE_EVERY = 64       # messages; stage times of the others are not taken
-
-
-cdef inline int64_t _now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_REALTIME, &t)
-    return t.tv_sec * 1_000_000_000 + t.tv_nsec
 
 
 cdef inline const uint8_t* _cut(
@@ -111,7 +91,7 @@ cdef inline const uint8_t* _cut(
     return text + start
 
 
-cdef class Messages:
+cdef class Messages(Publisher):
     def __cinit__(self, *args, **kwargs):
         memset(&self.m, 0, sizeof(self.m))
         self.rows = NULL
@@ -135,7 +115,7 @@ cdef class Messages:
     def __init__(self, RingWriter ring not None, BoardWriter board=None, BooksWriter books=None,
                  CountersWriter counters=None, int reader=0):
         self.out = Output(ring, board, books, counters, reader)
-        self.books = Arbiter(self.out)
+        self.books = Lines(self.out)
         self.connections = Connections()
         self.c = self.out.c
 
@@ -246,7 +226,7 @@ cdef class Messages:
         cdef int status
         cdef bint fallback
         cdef bint sampled = self.sampled % SAMPLE_EVERY == 0
-        cdef int64_t started = _now() if sampled else 0
+        cdef int64_t started = wall_ns() if sampled else 0
         cdef int64_t decoded
         self.sampled += 1
         self.m.plan = v.plan
@@ -290,7 +270,7 @@ cdef class Messages:
                     return RESULT_CONTROL
                 return self._bad_frame(venue, ts_recv, line, b"row without a symbol", p, n)
         if sampled:
-            decoded = _now()
+            decoded = wall_ns()
             self.out.observe(FEEDD_STAGE_DECODE, decoded - started)
         for i in range(self.m.rows):
             r = &self.rows[i]
@@ -309,7 +289,7 @@ cdef class Messages:
         if drift_due(v.drift, self.m.channel, ts_recv):
             self._watch(venue, program, ts_recv, line)
         if sampled:
-            self.out.observe(FEEDD_STAGE_BOOK, _now() - decoded)
+            self.out.observe(FEEDD_STAGE_BOOK, wall_ns() - decoded)
             if self.m.rows and self.rows[0].ts_event and ts_recv:
                 self.out.observe(FEEDD_STAGE_VENUE, ts_recv - self.rows[0].ts_event)
         return RESULT_DATA
@@ -562,50 +542,10 @@ cdef class Messages:
                     <bytes>p[:n if n < <size_t>BAD_SAMPLE_BYTES else BAD_SAMPLE_BYTES]))
         return RESULT_BAD
 
-    # ---- publication ---------------------------------------------------------------------------
-
-    cdef void publish(self, int64_t now_ns) noexcept nogil:
-        cdef bint sampled = self.c[FEEDD_C_commits] % SAMPLE_EVERY == 0
-        if self.out.w.next == self.out.w.committed:
-            return
-        feedd_commit_at(self.out.w, now_ns)
-        self.c[FEEDD_C_commits] += 1
-        if self.last_recv:  # a commit of statuses or of a REST snapshot answers no frame
-            self.out.observe(FEEDD_STAGE_TOTAL, now_ns - self.last_recv)
-            self.last_recv = 0
-        if sampled:
-            self.out.observe(FEEDD_STAGE_PUBLISH, _now() - now_ns)
-        if self.out.w.next - self.out.refreshed_at > self.out.w.mask >> 4:
-            self._refresh(16)
-
-    def commit(self):
-        cdef int64_t now = _now()
-        self.publish(now)
-        return self.out.w.next
-
-    cdef void _refresh(self, uint32_t budget) noexcept nogil:
-        """Deep tiers: those that the ring is about to leave behind always, others on a budget."""
-        cdef table_t* table
-        cdef instrument_t* x
-        cdef uint64_t head = self.out.w.next
-        cdef uint64_t lag_max = self.out.w.mask >> 2
-        cdef int v
-        cdef uint32_t i
-        self.out.refreshed_at = head
-        for v in range(self.n_venues):
-            table = self.venues[v].table
-            for i in range(table.n):
-                x = table.items[i]
-                if not x.deep_dirty:
-                    continue
-                if head - x.deep_pos > lag_max:
-                    self.out.deep(x)
-                elif budget:
-                    budget -= 1
-                    self.out.deep(x)
+    # ---- time ----------------------------------------------------------------------------------
 
     def tick(self, uint32_t budget=16):
-        cdef int64_t now = _now()
+        cdef int64_t now = wall_ns()
         if self.books.n_holding:
             self.books.expire(now)
         if self.books.n_quarantined:
@@ -615,28 +555,6 @@ cdef class Messages:
     def flush(self):
         self.books.expire(INT64_MAX)
         self._refresh(<uint32_t>-1)
-
-    def status(self, int32_t code, int64_t ts_recv, *, uint8_t scope, int line=0, str text="",
-               int64_t arg0=0, int64_t arg1=0, uint8_t state=0):
-        cdef feedd_record r
-        cdef bytes raw = text.encode()[:40]
-        cdef stamp_t s
-        memset(&s, 0, sizeof(s))
-        s.ts_recv = ts_recv
-        s.sequence = FEEDD_NO_SEQUENCE
-        s.line = line
-        self.out.header(&r, FEEDD_STATUS, NULL, &s)
-        r.flags |= FEEDD_LAST
-        r.p.status.scope = scope
-        r.p.status.state = state
-        r.p.status.code = code
-        r.p.status.since = ts_recv
-        r.p.status.arg0 = arg0
-        r.p.status.arg1 = arg1
-        memcpy(r.p.status.text, <const char*>raw, len(raw))
-        feedd_put(self.out.w, &r)
-        self.c[FEEDD_C_statuses] += 1
-        self.c[FEEDD_C_events] += 1
 
     # ---- instruments and connections ------------------------------------------------------------
 

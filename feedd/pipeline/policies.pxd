@@ -9,7 +9,7 @@ from feedd.decode.plan cimport (
     POLICY_CHECKSUM, POLICY_KEYED_ROWS, POLICY_NONE_FULL, POLICY_PLUS_ONE, POLICY_PREV_LINK,
     POLICY_PREV_LINK_REST, POLICY_RANGE, POLICY_RANGE_REST, POLICY_TRUST, program_t,
 )
-from feedd.pipeline.books cimport update_t
+from feedd.pipeline.update cimport update_t
 
 cdef enum:
     NEXT_APPLY = 0    # it follows what was applied last

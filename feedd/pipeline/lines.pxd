@@ -1,0 +1,35 @@
+"""Connections that come, go, take over from each other, or lost something: what it means to books."""
+
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+from feedd.pipeline.arbitration cimport Arbiter
+from feedd.pipeline.instrument cimport instrument_t, table_t
+from feedd.pipeline.output cimport stamp_t
+
+
+cdef class Lines(Arbiter):
+    # Give up waiting for other lines where it took too long.
+    cdef void expire(self, int64_t now) noexcept nogil
+    # The connection is gone. False: the book was lost with it, which is declared.
+    cdef bint line_gone(
+        self, instrument_t* x, int32_t line, const stamp_t* s,
+        const char* reason) noexcept nogil
+    # Something of this connection was lost, a number of all its messages says. False: no other one
+    # carries the book on.
+    cdef bint line_unsure(self, instrument_t* x, int32_t line) noexcept nogil
+
+    # Another line of a live book whose numbers show by themselves whether something is missing.
+    cdef void line_joins(self, instrument_t* x, int32_t line) noexcept nogil
+    # A connection takes the place of another one. False: the book was not fed by that.
+    cdef bint line_moves(
+        self, instrument_t* x, int32_t old, int32_t new, const stamp_t* s) noexcept nogil
+    # Could the book go on over this line alone?
+    cdef bint line_feeds(self, const instrument_t* x, int32_t line) noexcept nogil
+    # A number of all messages of a connection jumped: one gap, unless others carry every book on.
+    cdef void connection_lost(
+        self, table_t* table, int32_t line, int64_t ts_recv, uint64_t expected,
+        uint64_t got) noexcept nogil
+    cdef void release(self, int64_t now) noexcept nogil
+
+    cdef void _declare(
+        self, const stamp_t* s, uint64_t expected, uint64_t got) noexcept nogil

@@ -1,0 +1,222 @@
+"""Connections that come, go, take over from each other, or lost something: what it means to books."""
+
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
+from libc.string cimport memset
+
+from feedd.decode.plan cimport POLICY_NONE_FULL, program_t
+from feedd.pipeline.arbitration cimport Arbiter
+from feedd.pipeline.instrument cimport instrument_t, pending_drop_line, table_t
+from feedd.pipeline.lanes cimport (
+    LANE_ALIGNING, LANE_BEHIND, LANE_FREE, LANE_SYNCED, LANES_MAX, lane_find, lane_of, lane_t,
+    lanes_count, lanes_free,
+)
+from feedd.pipeline.output cimport EVENT_GAP, stamp_t
+from feedd.pipeline.policies cimport is_numbered, needs_rest
+from feedd.pipeline.requests cimport REQUEST_RECONNECT
+from feedd.shm.feedd cimport (
+    FEEDD_BOOK_GAP, FEEDD_BOOK_SYNCING, FEEDD_NO_SEQUENCE, FEEDD_REASON_GAP,
+)
+
+cdef extern from "feedd/counters.h" nogil:
+    enum:
+        FEEDD_C_gaps
+
+cdef int64_t HOLD_NS = 250_000_000
+
+
+cdef class Lines(Arbiter):
+    cdef bint line_gone(
+        self, instrument_t* x, int32_t line, const stamp_t* s, const char* reason
+    ) noexcept nogil:
+        cdef const program_t* p = &self.programs[x.venue][x.book_channel]
+        cdef stamp_t stamp = s[0]
+        cdef lane_t* lane
+        cdef lane_t* left = NULL
+        cdef bint ask = False
+        cdef bint whole = False
+        cdef bint was_up = x.up
+        cdef bint numbered = is_numbered(p) or p.policy == POLICY_NONE_FULL
+        cdef int i
+        if x.lanes == NULL:
+            if x.line != line:
+                return True
+        else:
+            lane = lane_find(x.lanes, line)
+            if lane == NULL:
+                return True
+            lane.state = LANE_FREE
+            if not numbered:
+                pending_drop_line(x, line, x.n_pending)
+            for i in range(LANES_MAX):
+                if x.lanes.lane[i].state > (LANE_FREE if left == NULL else left.state):
+                    left = &x.lanes.lane[i]
+            if left != NULL:
+                stamp.line = <unsigned short>left.line
+                if numbered:
+                    if x.up and x.n_pending and self._all_passed(x):
+                        self._give_up(x, p)
+                    whole = True
+                elif left.state == LANE_ALIGNING and x.up:
+                    whole = self._promote(x, p, left)
+                else:
+                    whole = left.state == LANE_SYNCED or not x.up
+                ask = not whole
+                if not was_up and whole:
+                    x.wanted = 0       # it may have been asked of the one that is gone
+                    if not needs_rest(p):
+                        self.resync(x, p, &stamp)
+            if x.lanes != NULL and lanes_count(x.lanes, NULL, LANE_BEHIND) < 2 and (
+                    x.n_pending == 0 or not x.up):
+                if left != NULL:
+                    x.line = left.line
+                lanes_free(x.lanes)
+                x.lanes = NULL
+            if whole:
+                return True
+        stamp.sequence = x.last
+        if x.up or x.state == FEEDD_BOOK_SYNCING:
+            # without another connection that one will subscribe by itself when it is back
+            self.lost(x, p, &stamp, x.last, x.last, reason, ask)
+        x.has_chain = 0
+        if not ask:
+            x.wanted = 0
+        return False
+
+    cdef void line_joins(self, instrument_t* x, int32_t line) noexcept nogil:
+        cdef const program_t* p = &self.programs[x.venue][x.book_channel]
+        if x.up and needs_rest(p) and x.line != line and (
+                x.lanes != NULL or self._second_line(x)):
+            lane_of(x.lanes, line)
+
+    cdef bint line_feeds(self, const instrument_t* x, int32_t line) noexcept nogil:
+        cdef const program_t* p = &self.programs[x.venue][x.book_channel]
+        cdef const lane_t* lane
+        if x.lanes == NULL:
+            return x.line == line
+        lane = lane_find(x.lanes, line)
+        return lane != NULL and (
+            is_numbered(p) or p.policy == POLICY_NONE_FULL or lane.state >= LANE_ALIGNING)
+
+    cdef bint line_moves(
+        self, instrument_t* x, int32_t old, int32_t new, const stamp_t* s
+    ) noexcept nogil:
+        cdef lane_t* lane
+        cdef uint32_t i
+        if x.lanes == NULL:
+            if x.line != old:
+                return False
+            x.line = new
+            return True
+        lane = lane_find(x.lanes, old)
+        if lane == NULL:
+            return False
+        if lane_find(x.lanes, new) != NULL:
+            return self.line_gone(x, old, s, b"connection")
+        lane.line = new
+        for i in range(x.n_pending):
+            if x.pending[i].line == old:
+                x.pending[i].line = new
+        if x.line == old:
+            x.line = new
+        return True
+
+    cdef bint line_unsure(self, instrument_t* x, int32_t line) noexcept nogil:
+        cdef const program_t* p = &self.programs[x.venue][x.book_channel]
+        cdef lane_t* lane
+        cdef int i
+        if x.lanes == NULL:
+            return x.line != line
+        lane = lane_find(x.lanes, line)
+        if lane == NULL:
+            return True
+        self._missed(lane)
+        if is_numbered(p):
+            return True              # the numbers will tell
+        lane.state = LANE_BEHIND
+        lane.run = 0
+        lane.content = 0
+        pending_drop_line(x, line, x.n_pending)
+        if lanes_count(x.lanes, lane, LANE_SYNCED):
+            return True
+        for i in range(LANES_MAX):
+            if x.lanes.lane[i].state == LANE_ALIGNING:
+                return self._promote(x, p, &x.lanes.lane[i])
+        return False
+
+    cdef void connection_lost(
+        self, table_t* table, int32_t line, int64_t ts_recv, uint64_t expected, uint64_t got
+    ) noexcept nogil:
+        cdef instrument_t* x
+        cdef stamp_t s
+        cdef uint32_t i
+        cdef uint32_t fed = 0
+        cdef uint32_t lost = 0
+        cdef instrument_t* any = NULL
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.line = <unsigned short>line
+        s.sequence = FEEDD_NO_SEQUENCE
+        for i in range(table.n):
+            x = table.items[i]
+            if x.book_channel < 0 or not x.up or (
+                    x.line != line and (x.lanes == NULL or lane_find(x.lanes, line) == NULL)):
+                continue
+            fed += 1
+            any = x
+            if self.line_unsure(x, line):
+                continue
+            if lost == 0:
+                self._declare(&s, expected, got)
+            lost += 1
+            x.gaps += 1
+            self.leave(x, &s, FEEDD_BOOK_GAP)
+            self.out.control(x, &s, FEEDD_REASON_GAP, expected, got)
+            self.resync(x, &self.programs[x.venue][x.book_channel], &s)
+        if fed == 0:
+            self._declare(&s, expected, got)
+        elif lost == 0:
+            # every book goes on over another line; this one must start over to be of use again
+            self.ask(any, REQUEST_RECONNECT, any.book_channel, line)
+
+    cdef void _declare(self, const stamp_t* s, uint64_t expected, uint64_t got) noexcept nogil:
+        self.c[FEEDD_C_gaps] += 1
+        self.out.status(NULL, s, EVENT_GAP, 0, expected, got, b"sequence of the connection")
+
+    cdef void release(self, int64_t now) noexcept nogil:
+        """Books whose quarantine is over try again."""
+        cdef instrument_t* x
+        cdef stamp_t s
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = now
+        s.sequence = FEEDD_NO_SEQUENCE
+        while True:
+            x = self.released(now)
+            if x == NULL:
+                return
+            s.line = <unsigned short>x.line
+            self.resync(x, &self.programs[x.venue][x.book_channel], &s)
+
+    cdef void expire(self, int64_t now) noexcept nogil:
+        cdef uint32_t i = 0
+        cdef instrument_t* x
+        cdef const program_t* p
+        cdef int n
+        while i < self.n_holding:
+            x = self.holding[i]
+            if x.hold_since and x.lanes != NULL and 0 <= now - x.hold_since < HOLD_NS:
+                i += 1
+                continue
+            self.n_holding -= 1
+            self.holding[i] = self.holding[self.n_holding]
+            if not x.hold_since or x.lanes == NULL or not x.up or not x.n_pending:
+                x.hold_since = 0
+                continue
+            x.hold_since = 0
+            p = &self.programs[x.venue][x.book_channel]
+            if is_numbered(p) and x.pending[0].has_current:
+                self._give_up(x, p)
+                continue
+            for n in range(LANES_MAX):
+                if x.lanes != NULL and x.lanes.lane[n].state == LANE_ALIGNING:
+                    self._promote(x, p, &x.lanes.lane[n])
+                    break
