@@ -23,6 +23,9 @@ cdef const char* book_convert(
 ) noexcept nogil:
     cdef const fd_levels* bids = &m.sides[index * 2]
     cdef const fd_levels* asks = &m.sides[index * 2 + 1]
+    cdef uint8_t scratch[256]
+    cdef const uint8_t* text
+    cdef uint32_t n
     cdef const char* why = _kind(m, row, p, r)
     cdef uint8_t scratch[256]
     cdef const uint8_t* text

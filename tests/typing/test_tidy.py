@@ -54,13 +54,25 @@ def test_only_the_clock_module_reads_clocks() -> None:
 @pytest.mark.parametrize("suffix", [".pyx"])
 def test_every_compiled_module_has_a_stub(suffix: str) -> None:
     internal = {
+        "feedd/pipeline/arbitration.pyx",
         "feedd/pipeline/bookrow.pyx",
         "feedd/pipeline/books.pyx",
+        "feedd/pipeline/checks.pyx",
+        "feedd/pipeline/copies.pyx",
+        "feedd/pipeline/drift.pyx",
         "feedd/pipeline/gather.pyx",
         "feedd/pipeline/instrument.pyx",
+        "feedd/pipeline/lanes.pyx",
+        "feedd/pipeline/levels.pyx",
+        "feedd/pipeline/lines.pyx",
         "feedd/pipeline/message.pyx",
+        "feedd/pipeline/numbered.pyx",
         "feedd/pipeline/output.pyx",
+        "feedd/pipeline/publish.pyx",
+        "feedd/pipeline/recent.pyx",
+        "feedd/pipeline/requests.pyx",
         "feedd/pipeline/rows.pyx",
+        "feedd/pipeline/verify.pyx",
     }
     missing = [
         str(p.relative_to(ROOT))
