@@ -304,6 +304,7 @@ class Lines(RuleBasedStateMachine):
             for line in (0, 1):
                 self.rig.send(self.server.snapshot().wire(), line)
         self.rig.drain()
+        self.began = self.server.ms
         assert self.rig.state("X")[0] == BookState.LIVE
         self.replayed = tuple(dict(side) for side in self.rig.levels("X"))
 
@@ -361,9 +362,9 @@ class Lines(RuleBasedStateMachine):
         self.lost[line] -= {k for k in self.lost[line] if k >= index}
         truth = self.truths[index - 1]
         last = self.stream[index - 1]
-        first = Msg(last.ms, truth, snapshot=True, u=last.u)
+        first = Msg(max(last.ms, self.began), truth, snapshot=True, u=last.u)
         if self.policy == "prev_link":
-            first = Msg(last.ms, truth, snapshot=True, u=last.u, previous=-1)
+            first = Msg(first.ms, truth, snapshot=True, u=last.u, previous=-1)
         self._note(self.rig.send(first.wire(), line))
         self.takeovers = True
 

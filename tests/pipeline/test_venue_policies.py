@@ -194,6 +194,16 @@ def test_whole_books_go_by_their_time() -> None:
     assert rig.levels("X")[0] == [(9.0, 1.0)]
 
 
+def test_whole_books_with_and_without_a_number() -> None:
+    rig = lab("none_full", current="u")
+    out = [
+        kinds(rig.send(message([("10", n + 1)], u=number, ms=n)))[0]
+        for n, number in enumerate([5, None, 7, None, 8])
+    ]
+    assert out == ["book:snapshot"] * 5
+    assert rig.send(message([("9", "1")], u=8, ms=9)) == []
+
+
 # ---- keyed rows ----
 
 KEYED = {
