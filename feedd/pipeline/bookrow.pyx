@@ -27,9 +27,6 @@ cdef const char* book_convert(
     cdef const uint8_t* text
     cdef uint32_t n
     cdef const char* why = _kind(m, row, p, r)
-    cdef uint8_t scratch[256]
-    cdef const uint8_t* text
-    cdef uint32_t n
     if why != NULL:
         return why
     r.book.keys = NULL
