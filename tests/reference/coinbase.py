@@ -5,8 +5,8 @@ Advanced Trade, where the documents leave room:
 * ``sequence_num`` is one counter per connection over every channel. A number that is not the last
   plus one is one gap without an instrument, and every live book of that connection leaves ``live``
   until its next snapshot; the frame itself is used. A number that is not newer than the last one is
-  a repeat: the whole frame is silent. Number 0 begins the life of a connection: the live books of
-  an earlier life are in gap (one gap, when there are any).
+  a repeat: the whole frame is silent. A 0 after anything but 0 begins the life of a connection:
+  the live books of an earlier life are in gap (one gap, when there are any).
 * ``sequence`` of book and quote lines is the frame's ``sequence_num``; their time is the frame's
   ``timestamp``, that of a trade its ``time``.
 * ``market_trades``: BUY means that the buyer was the aggressor; trades of a "snapshot" event are
@@ -83,7 +83,7 @@ class Coinbase(Venue):
         if sequence is None:
             return []
         last = self.counters.get(self.conn)
-        if last is not None and 0 < sequence <= last:
+        if last is not None and (0 < sequence <= last or sequence == last):
             return None
         self.counters[self.conn] = sequence
         if last is None or sequence == last + 1:
