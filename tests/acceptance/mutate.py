@@ -67,7 +67,9 @@ def _okx(value: Any) -> tuple[str, bool] | None:
         return None
     if not value.get("data") or "seqId" not in value["data"][0]:
         return None  # an ack, or from before the numbers
-    return arg["instId"], value.get("action") == "update"
+    row = value["data"][0]
+    is_reset = row["seqId"] < row["prevSeqId"]  # the numbers begin anew, as with a snapshot
+    return arg["instId"], value.get("action") == "update" and not is_reset
 
 
 def _bybit(value: Any) -> tuple[str, bool] | None:
