@@ -13,13 +13,12 @@ import orjson
 from feedd import venues
 from feedd.capture.decode import CaptureDecoder
 
-from .cli import Decoded, read_lines, require_venue
+from .cli import Decoded, read_lines
 from .fixture_files import write_capture
 
 
 def decode_rows_here(venue: str, rows: list[dict[str, Any]], folder: Path) -> Decoded:
     """Decode rows as one capture and read the lines that the command would have written."""
-    require_venue(venue)
     path = write_capture(folder / "rows.jsonl", rows)
     decoder = CaptureDecoder(venues.load(venue))
     lines = [orjson.dumps(event).decode() for event in decoder.events([path])]

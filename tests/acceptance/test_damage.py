@@ -19,7 +19,6 @@ from tests.reference.rows import all_rows
 
 from . import compare
 from .captures import SMALL
-from .cli import require_venue
 from .here import decode_rows_here
 from .mutate import (
     BookFrame,
@@ -66,7 +65,6 @@ def _rows(venue: str, source: str) -> list[Row]:
 )
 def base(request: pytest.FixtureRequest) -> Base:
     venue, source = request.param
-    require_venue(venue)
     rows = _rows(venue, source)
     return Base(venue, rows, book_frames(venue, rows))
 

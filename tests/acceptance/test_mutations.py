@@ -19,7 +19,7 @@ from tests.reference.rows import all_rows
 
 from . import compare
 from .captures import SMALL
-from .cli import Decoded, require_venue
+from .cli import Decoded
 from .here import decode_rows_here
 from .mutate import (
     BookFrame,
@@ -109,7 +109,6 @@ def _joined_at(venue: str, rows: list[Row], frames: list[BookFrame]) -> dict[str
 )
 def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Base:
     venue, source = request.param
-    require_venue(venue)
     rows = _rows(venue, source)
     folder = tmp_path_factory.mktemp("clean")
     frames = book_frames(venue, rows)

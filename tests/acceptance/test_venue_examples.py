@@ -9,7 +9,6 @@ import pytest
 from tests.reference import decode_rows
 
 from . import compare
-from .cli import require_venue
 from .example_sessions import SORTS, example_sessions
 from .here import decode_rows_here
 
@@ -37,7 +36,6 @@ def test_the_reference_reads_every_example(venue: str) -> None:
 
 @pytest.mark.parametrize("venue", KINDS)
 def test_examples_decode_as_the_reference_says(venue: str, tmp_path: Path) -> None:
-    require_venue(venue)
     for group, rows in example_sessions(venue).items():
         got, expected = decode_rows_here(venue, rows, tmp_path), decode_rows(venue, rows)
         try:

@@ -15,7 +15,7 @@ from tests.reference.rows import Row, all_rows
 
 from . import compare
 from .captures import SMALL, capture_paths
-from .cli import decode_once, require_venue
+from .cli import decode_once
 from .here import decode_rows_here
 
 QUOTES = 436  # all of the recording; ten of them are from before the books
@@ -56,7 +56,6 @@ def test_bitmex_books_showed_every_quote(side: str) -> None:
     if side == "reference":
         lines = decode_rows("bitmex", all_rows(paths)).records
     else:
-        require_venue("bitmex")
         lines = decode_once("bitmex", paths).records
     ever, now, wrong = wrong_quotes(lines)
     assert not wrong
@@ -97,7 +96,6 @@ def test_bitget_checksums_of_the_reference() -> None:
 
 
 def test_bitget_checksums(tmp_path: Path) -> None:
-    require_venue("bitget_spot")
     rows = bitget_books()
     got = decode_rows_here("bitget_spot", rows, tmp_path)
     compare.assert_same(got, decode_rows("bitget_spot", rows), "bitget_spot")
