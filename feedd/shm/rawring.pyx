@@ -12,7 +12,7 @@ from feedd.shm.directory import segment_path
 from feedd.shm.layout import SegmentKind
 from feedd.shm.segment import create, open_segment
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from feedd.shm.feedd cimport feedd_load_acquire
 

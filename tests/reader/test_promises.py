@@ -25,6 +25,8 @@ S = SECOND_NS
 class Host:
     """A process that has a pipeline and is asked for nothing."""
 
+    tap = None
+
     def __init__(self, name: str) -> None:
         self.pipeline = Pipeline(RingWriter.private(1 << 14))
         self.handle = self.pipeline.add_venue(compile_plan(venues.load(name)))
