@@ -238,6 +238,7 @@ cdef class Books(Checks):
         else:
             x.chain = u.current
             x.has_chain = 1
+            x.last_ts_event = u.stamp.ts_event
             self.c[FEEDD_C_waiting_deltas] += 1
 
     # ---- waiting -------------------------------------------------------------------------------
