@@ -68,7 +68,7 @@ cdef void log_see(lanes_t* lanes, const lane_t* lane, uint64_t position) noexcep
 # When a number was logged; 0 when it is no longer known.
 cdef int64_t log_time(const lanes_t* lanes, uint64_t number) noexcept nogil
 cdef void log_keys(lanes_t* lanes, entry_t* e, const uint64_t* keys, uint32_t n) noexcept nogil
-# Has a message from this position on, which the lane has not brought yet and so is newer than what it
-# brings, touched the level of this key? 2: nobody knows any more.
+# Has a message from this position on, which the lane has not brought yet and so is newer than
+# what it brings, touched the level of this key? 2: nobody knows any more.
 cdef int log_touched(
     const lanes_t* lanes, const lane_t* lane, uint64_t start, uint64_t key) noexcept nogil

@@ -85,7 +85,7 @@ cdef class CollectSink(Sink):
 
 
 cdef class Line(WSListener):
-    """A picows listener. ``owner`` gets ``on_control(line, data)`` and ``on_end(line, reason)``, and
+    """A picows listener. ``owner`` gets ``on_control(line, data)``, ``on_end(line, reason)`` and
     ``on_ignored(line, data)`` for short messages that the sink has no use for.
 
     ``pongs_max`` bounds the answers to the peer's pings per second; of the pings beyond it the
