@@ -1,7 +1,7 @@
 """Books fed by several connections: the first copy of each message wins.
 
-With numbers see ``numbered.pyx``. Without them a message is known by its content. Each lane's copies
-are recognised in the order of the log, so old absolute sizes never overwrite newer ones. A
+With numbers see ``numbered.pyx``. Without them a message is known by its content. Each lane's
+copies are recognised in the order of the log, so old absolute sizes never overwrite newer ones. A
 connection that begins beside a book that is whole has to find its place first: its snapshot and
 what follows are kept until one of them is recognised, and carry the book on if the other
 connections end before that.
@@ -9,7 +9,7 @@ connections end before that.
 A book that only one connection feeds takes none of these paths.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 
 from feedd.book.checksum cimport fx_copy

@@ -14,7 +14,7 @@ from feedd.pipeline.verify cimport rule_t, rules_t
 cdef class Checks(Requests):
     cdef rules_t rules
     cdef rule_t* changed_rule     # given up or good again with the last message
-    cdef fx_texts before          # of a book with several lines, before the message that is verified
+    cdef fx_texts before          # of a book with several lines, before the message in question
 
     # Take a book out of live without a word: somebody else declares the loss.
     cdef void leave(

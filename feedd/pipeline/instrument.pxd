@@ -77,7 +77,7 @@ ctypedef struct instrument_t:
     uint8_t price_decimals
     uint8_t size_decimals
     # what some venues need beside the book
-    uint32_t subscribed_depth # from the venue's ack, 0 unknown
+    uint32_t subscribed_depth  # from the venue's ack, 0 unknown
     uint32_t cut              # levels a side that the venue keeps, 0 all
     fx_texts* texts           # levels as written, for checksums
     uint8_t texts_valid       # since the last snapshot
@@ -88,7 +88,7 @@ ctypedef struct instrument_t:
     int64_t resyncs_since     # start of the window
     uint32_t resyncs_in       # and resyncs in it
     uint32_t quarantines      # in a row
-    int64_t quarantined_until # 0: not in quarantine
+    int64_t quarantined_until  # 0: not in quarantine
     # deltas that wait for a snapshot
     pending_t* pending
     uint32_t n_pending, cap_pending

@@ -1,4 +1,4 @@
-"""Connections that come, go, take over from each other, or lost something: what it means to books."""
+"""Connections that come, go, take over from each other or lose something: what books make of it."""
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 

@@ -5,7 +5,7 @@ it has not brought yet, and so on, so each record is published once however the 
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc, free
 
 cdef uint32_t ONE_LINE = 8            # records kept while one line carries the stream
 cdef uint32_t SEVERAL_LINES = 64
