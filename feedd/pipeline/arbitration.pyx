@@ -407,7 +407,11 @@ cdef class Arbiter(Numbered):
             return False
         self._recall(x, &x.pending[i], &u)
         if u.stamp.ts_event and u.stamp.ts_event < x.last_ts_event:
-            # the book is further on: this line will bring what the log has, and is known then
+            # the book is further on: what is newer than it comes next, the rest is in it
+            for i in range(i + 1, x.n_pending):
+                if x.pending[i].line == lane.line and x.pending[i].ts_event > x.last_ts_event:
+                    self._take_over(x, p, lane, i)
+                    return bool(x.up)
             pending_drop_line(x, lane.line, x.n_pending)
             lane.state = LANE_BEHIND
             lane.run = 0

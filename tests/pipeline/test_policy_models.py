@@ -20,6 +20,7 @@ from tests.pipeline.lab import BOOKS, IN_STREAM, lab_venue, rest_body
 from tests.pipeline.model import ASKS, BIDS, Levels, Model, Msg, Server, as_levels, set_levels
 from tests.pipeline.rig import Rig, kinds
 
+pytestmark = pytest.mark.timeout(600)  # a loaded machine
 _SIZES = st.integers(0, 3)
 _LEVELS: st.SearchStrategy[Levels] = st.tuples(
     st.lists(st.tuples(st.sampled_from(BIDS), _SIZES), max_size=3),

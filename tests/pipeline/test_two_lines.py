@@ -355,6 +355,8 @@ class Lines(RuleBasedStateMachine):
         other = 1 - line
         if any(index >= min(self.at) for index in self.lost[other]):
             return
+        if self.policy == "checksum_only" and self.lost[other]:
+            return  # what came behind its hole failed, and is this line's alone to bring
         self.rig.pipeline.line_down(self.rig.handle, line, self.rig.t)
         self._note(self.rig.drain())
         index = len(self.stream) if ahead else max(self.at[line], self.at[other] - 1)
@@ -391,6 +393,7 @@ class Lines(RuleBasedStateMachine):
             assert len(self.events) == len(self.stream) - 1
 
 
+@pytest.mark.timeout(600)  # a loaded machine
 @pytest.mark.parametrize("policy", NUMBERED + UNNUMBERED)
 def test_two_lines_lose_nothing(policy: str) -> None:
     machine = type("Machine", (Lines,), {"policy": policy})
