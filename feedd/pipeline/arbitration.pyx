@@ -255,10 +255,10 @@ cdef class Arbiter(Numbered):
                 log_see(x.lanes, lane, <uint64_t>found)
                 continue
             self._recall(x, &x.pending[i], &u)
-            place = x.lanes.head if u.stamp.ts_event else at - UNTIMED_RUN
-            while u.stamp.ts_event and place > log_start(x.lanes) and (
-                    log_at(x.lanes, place - 1).ts_event > u.stamp.ts_event):
-                place -= 1
+            place = log_start(x.lanes) if u.stamp.ts_event else at - UNTIMED_RUN
+            while u.stamp.ts_event and place < x.lanes.head and (
+                    log_at(x.lanes, place).ts_event <= u.stamp.ts_event):
+                place += 1
             self._insert(x, p, &u, x.pending[i].content, place)
             if not x.up:
                 break
@@ -407,11 +407,20 @@ cdef class Arbiter(Numbered):
             return False
         self._recall(x, &x.pending[i], &u)
         if u.stamp.ts_event and u.stamp.ts_event < x.last_ts_event:
-            # the book is further on: what is newer than it comes next, the rest is in it
-            for i in range(i + 1, x.n_pending):
-                if x.pending[i].line == lane.line and x.pending[i].ts_event > x.last_ts_event:
-                    self._take_over(x, p, lane, i)
-                    return bool(x.up)
+            # the book is further on: what is newer than it comes next, what is older belongs
+            # before, unless it is in it
+            i += 1
+            while i < x.n_pending and not (
+                    x.pending[i].line == lane.line
+                    and x.pending[i].ts_event > x.last_ts_event):
+                i += 1
+            lane.at = log_start(x.lanes)
+            self._insert_missed(x, p, lane, i)
+            if not x.up:
+                return False
+            if i < x.n_pending:
+                self._take_over(x, p, lane, i)
+                return bool(x.up)
             pending_drop_line(x, lane.line, x.n_pending)
             lane.state = LANE_BEHIND
             lane.run = 0
