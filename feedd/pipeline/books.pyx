@@ -238,7 +238,8 @@ cdef class Books(Checks):
         else:
             x.chain = u.current
             x.has_chain = 1
-            x.last_ts_event = u.stamp.ts_event
+            if u.stamp.ts_event > x.last_ts_event:
+                x.last_ts_event = u.stamp.ts_event
             self.c[FEEDD_C_waiting_deltas] += 1
 
     # ---- waiting -------------------------------------------------------------------------------

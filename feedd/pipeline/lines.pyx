@@ -65,8 +65,10 @@ cdef class Lines(Arbiter):
                     x.wanted = 0       # it may have been asked of the one that is gone
                     if not needs_rest(p):
                         self.resync(x, p, &stamp)
+            # the log is needed until the last line has brought its copies
             if x.lanes != NULL and lanes_count(x.lanes, NULL, LANE_BEHIND) < 2 and (
-                    x.n_pending == 0 or not x.up):
+                    x.n_pending == 0 or not x.up) and (
+                    numbered or left == NULL or not x.up or left.at >= x.lanes.head):
                 if left != NULL:
                     x.line = left.line
                 lanes_free(x.lanes)

@@ -166,6 +166,7 @@ class Model:
 
     def _gap(self, m: Msg) -> list[str]:
         self.state, self.chain, self.rewinds = "gap", m.u, 0
+        self.ms = max(self.ms, m.ms)
         return GAP
 
     def _unnumbered(self, m: Msg) -> list[str]:
