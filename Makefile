@@ -22,7 +22,7 @@ demo: $(STAMP) ## the main job on the simulated venue: exchange, daemon, consume
 	@$(BIN)/feedd demo $(ARGS)
 
 test: $(STAMP) ## every test
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile $(ARGS)
 
 check: $(STAMP) ## ruff, mypy, cython-lint, stubs, import direction
 	@$(BIN)/ruff check .
