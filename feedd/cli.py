@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -62,6 +63,19 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
         sys.exit(Exit.SOFTWARE)
+    finally:
+        _let_go_of_the_terminal()
+
+
+def _let_go_of_the_terminal() -> None:
+    """A terminal that was closed cannot take the last bytes: that is no failure of the command."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            devnull = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(devnull, stream.fileno())
+            os.close(devnull)
 
 
 if __name__ == "__main__":

@@ -82,6 +82,9 @@ cdef class Arbiter(Numbered):
             self._unnumbered_snapshot(x, p, u, content)
         elif not x.up:
             self._accept(x, p, u)
+        elif 0 < u.stamp.ts_event <= lanes.alone_until and u.stamp.line != lanes.founder:
+            self.c[FEEDD_C_duplicates] += 1     # the first line brought it while it was alone
+            self._line_counts(lane, False, -1)
         elif lane.state == LANE_SYNCED:
             found = log_find(lanes, lane, lane.at, content)
             if found >= 0:

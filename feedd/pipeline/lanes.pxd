@@ -44,6 +44,8 @@ ctypedef struct lanes_t:
     int64_t reset_ts
     uint64_t head             # messages logged so far
     int64_t snapshot_at       # and when the book's snapshot came, -1 unknown
+    int32_t founder           # the line that fed the book alone, and the venue's time until which
+    int64_t alone_until       # it did: what came before is not in the log. 0 unknown
     uint64_t key_head
     entry_t log[256]
     uint64_t* keys            # of the levels of each message, where there are no numbers

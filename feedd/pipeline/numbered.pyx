@@ -53,6 +53,8 @@ cdef class Numbered(Books):
         x.lanes.lane[0].state = LANE_SYNCED if x.up else LANE_BEHIND
         x.lanes.lane[0].last = x.last if x.up else 0
         x.lanes.snapshot_at = 0 if x.up and x.fresh else -1
+        x.lanes.founder = x.line
+        x.lanes.alone_until = x.last_ts_event if x.up else 0
         return True
 
     cdef bint first_copy(
