@@ -32,7 +32,7 @@ check: $(STAMP) ## ruff, mypy, cython-lint, stubs, import direction
 	@$(BIN)/ruff format --check .
 	@PATH="$(BIN):$$PATH" cython-lint feedd
 	@$(BIN)/mypy
-	@$(BIN)/mypy --scripts-are-modules tools/*
+	@$(BIN)/mypy --scripts-are-modules $(filter-out %__pycache__,$(wildcard tools/*))
 	@$(BIN)/python tests/typing/check_stubs.py
 	@$(BIN)/python -m pytest -q tests/typing
 
