@@ -128,6 +128,7 @@ ctypedef struct program_t:
     # quote: bid price, bid size, ask price, ask size
     field_t quote[4]
     int16_t quote_sequence
+    uint8_t quote_ordered     # the number is the quote's, not that of a connection's frame
     uint8_t quote_optional
     # book
     uint8_t policy

@@ -14,6 +14,7 @@ from feedd.decode.engine cimport (
 
 from feedd.decode import trees as key_trees
 from feedd.errors import ConfigError
+from feedd.records import DERIV_FIELDS, GREEKS_FIELDS
 from feedd.venues.schema import RowFilter, TimeField
 
 KEYS_MAX = 48
@@ -186,6 +187,8 @@ cdef class Plan:
             return
         out.general = 1
         out.is_object = isinstance(level.price, str)
+        if members[2] == members[1]:
+            members[2] = None      # the sign of the size
         cdef int k
         for k, member in zip((FD_PRICE, FD_SIZE, FD_SIDE, FD_COUNT), members, strict=True):
             if member is None:
@@ -370,6 +373,8 @@ cdef class Plan:
                                         quote.ask_size)):
                 p.quote[i] = _field(number, slots)
             p.quote_sequence = slots.get(quote.sequence, -1)
+            counter = venue.decode.connection_sequence
+            p.quote_ordered = counter is None or quote.sequence != counter.path
             p.quote_optional = quote.optional
         if channel.book is not None:
             self._book_program(p, channel.book, slots)
@@ -378,7 +383,7 @@ cdef class Plan:
             p.checksum_slot = slots[channel.checksum.path]
         if channel.deriv is not None:
             p.yields |= YIELDS_DERIV
-            for i, name in enumerate(key_trees.DERIV_FIELDS):
+            for i, name in enumerate(DERIV_FIELDS[:DERIV_NUMBERS]):
                 p.deriv[i] = _field(getattr(channel.deriv, name), slots)
             time = channel.deriv.next_funding
             p.next_funding = slots.get(key_trees.path_of(time), -1)
@@ -386,7 +391,7 @@ cdef class Plan:
                 time.unit if isinstance(time, TimeField) else channel.time_unit]
         if channel.greeks is not None:
             p.yields |= YIELDS_GREEKS
-            for i, name in enumerate(key_trees.GREEKS_FIELDS):
+            for i, name in enumerate(GREEKS_FIELDS):
                 p.greeks[i] = _field(getattr(channel.greeks, name), slots)
                 if name in _IVS:
                     p.greeks[i].zero_absent = 1

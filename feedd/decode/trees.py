@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from feedd.records import DERIV_FIELDS, GREEKS_FIELDS
 from feedd.venues.schema import (
     Book,
     Channel,
@@ -30,27 +31,6 @@ Node = dict[str, Any]
 ``("topic", path or None)`` or ``("payload", None)``."""
 
 BIDS, ASKS, BOTH = 0, 1, 2
-DERIV_FIELDS = (
-    "mark",
-    "index",
-    "last",
-    "open_interest",
-    "funding_rate",
-    "predicted_funding",
-    "settlement",
-)
-GREEKS_FIELDS = (
-    "delta",
-    "gamma",
-    "vega",
-    "theta",
-    "rho",
-    "mark_iv",
-    "bid_iv",
-    "ask_iv",
-    "underlying",
-    "mark",
-)
 
 
 def is_position(node: Node) -> bool:
@@ -177,7 +157,7 @@ def _channel(name: str, channel: Channel, venue: Venue) -> ChannelTree:
     if channel.book is not None:
         _book(tree, channel.book)
     if channel.deriv is not None:
-        for field_name in (*DERIV_FIELDS, "next_funding"):
+        for field_name in DERIV_FIELDS:
             tree.slot(path_of(getattr(channel.deriv, field_name)))
     if channel.greeks is not None:
         for field_name in GREEKS_FIELDS:

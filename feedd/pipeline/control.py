@@ -7,72 +7,68 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from feedd.venues.schema import Depth, Learn, RowFilter
+from feedd.venues.templates import path_get, text_of
 
-__all__ = ["depths", "learned", "restarts"]
+__all__ = ["Heard", "hear"]
 
 _HOLE = re.compile(r"\{([^{}]+)\}")
 
 
-def _value(message: Any, path: str) -> Any:
-    for step in path.split("."):
-        if isinstance(message, Mapping):
-            message = message.get(step)
-        elif isinstance(message, list) and step.isdecimal() and int(step) < len(message):
-            message = message[int(step)]
-        else:
-            return None
-    return message
+class Heard(NamedTuple):
+    """What one control message said.
+
+    ``restarts``: it opens a session on its connection. ``topics``: channel numbers that it hands
+    out, each with its topic, None takes one back. ``depths``: levels of books by symbol.
+    """
+
+    restarts: bool
+    topics: list[tuple[int, bytes | None]]
+    depths: list[tuple[str, int]]
 
 
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
-
-
-def _holds(message: Any, rule: RowFilter) -> bool:
-    return _text(_value(message, rule.path)) in rule.values
-
-
-def restarts(rule: Learn | None, raw: bytes) -> bool:
-    """Does the message open a session on its connection?"""
-    if rule is None or rule.restart is None:
-        return False
-    return _value(orjson.loads(raw), rule.restart) is not None
-
-
-def learned(rule: Learn | None, raw: bytes) -> Iterator[tuple[int, bytes | None]]:
-    """Channel numbers that the message hands out, each with its topic; None takes one back."""
-    if rule is None:
-        return
+def hear(learn: Learn | None, rules: Mapping[str, Depth], raw: bytes) -> Heard:
+    """Read a control message by the venue's rules. Raises orjson.JSONDecodeError."""
     message = orjson.loads(raw)
-    forgets = bool(rule.forget) and all(_holds(message, each) for each in rule.forget)
-    if not forgets and not all(_holds(message, each) for each in rule.when):
+    if learn is None:
+        return Heard(False, [], list(_depths(rules, message)))
+    restarts = learn.restart is not None and path_get(message, learn.restart) is not None
+    return Heard(restarts, list(_topics(learn, message)), list(_depths(rules, message)))
+
+
+def _text(message: Any, path: str) -> str:
+    """The value there as text; a missing one, null, an object or a list is empty."""
+    return text_of(path_get(message, path)) or ""
+
+
+def _hold(message: Any, filters: tuple[RowFilter, ...]) -> bool:
+    return all(_text(message, each.path) in each.values for each in filters)
+
+
+def _topics(rule: Learn, message: Any) -> Iterator[tuple[int, bytes | None]]:
+    forgets = bool(rule.forget) and _hold(message, rule.forget)
+    if not forgets and not _hold(message, rule.when):
         return
     banned = rule.except_prefix
-    if banned is not None and _text(_value(message, banned.path)).startswith(banned.values):
+    if banned is not None and _text(message, banned.path).startswith(banned.values):
         return
-    number = _value(message, rule.id)
+    number = path_get(message, rule.id)
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**64:
         return
     if forgets:
         yield number, None
     else:
-        topic = _HOLE.sub(lambda hole: _text(_value(message, hole[1])), rule.topic)
-        yield number, topic.encode()
+        yield number, _HOLE.sub(lambda hole: _text(message, hole[1]), rule.topic).encode()
 
 
-def depths(rules: Mapping[str, Depth], raw: bytes) -> Iterator[tuple[str, int]]:
-    """Subscribed depths of books that the message confirms: symbol and number of levels."""
+def _depths(rules: Mapping[str, Depth], message: Any) -> Iterator[tuple[str, int]]:
     for rule in rules.values():
         if rule.depth is None or rule.symbol is None:
             continue
-        message = orjson.loads(raw)
-        depth, symbol = _value(message, rule.depth), _value(message, rule.symbol)
+        depth, symbol = path_get(message, rule.depth), path_get(message, rule.symbol)
         if isinstance(symbol, str) and depth in rule.values:
             yield symbol, int(depth)

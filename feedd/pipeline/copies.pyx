@@ -23,7 +23,7 @@ cdef void drop_copies(
     cdef stamp_t s
     cdef uint64_t h
     cdef int i
-    if r.has_quote_sequence and states & YIELDS_QUOTE:
+    if r.quote_ordered and states & YIELDS_QUOTE:
         states &= ~YIELDS_QUOTE
     if r.has_id and events & YIELDS_TRADE:
         events = 0

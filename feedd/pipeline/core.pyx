@@ -135,21 +135,9 @@ cdef class Pipeline(Messages):
     # ---- connections and requests --------------------------------------------------------------
 
     def line_down(self, int venue, int line, int64_t ts_recv, str reason="connection"):
-        cdef table_t* table = self._table(venue)
-        cdef instrument_t* x
-        cdef stamp_t s
         cdef bytes why = reason.encode()
-        cdef uint32_t i
-        cdef int n = 0
-        memset(&s, 0, sizeof(s))
-        s.ts_recv = ts_recv
-        s.line = line
-        for i in range(table.n):
-            x = table.items[i]
-            recent_line_gone(x.recent, line)
-            if x.book_channel >= 0 and not self.books.line_gone(x, line, &s, why):
-                n += 1
-        return n
+        self._table(venue)        # raises for a handle that is none
+        return self._line_down(venue, line, ts_recv, why)
 
     def drop_instrument(self, int venue, str symbol, int64_t ts_recv):
         cdef bytes raw = symbol.encode()

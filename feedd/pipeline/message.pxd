@@ -51,6 +51,8 @@ cdef class Messages(Publisher):
     cdef int _control(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
     cdef _heard(self, int venue, message, int64_t ts_recv, int line)
+    cdef int _line_down(
+        self, int venue, int line, int64_t ts_recv, const char* why) noexcept nogil
     cdef void _connection_gap(
         self, int venue, int line, int64_t ts_recv, uint64_t expected,
         uint64_t got) noexcept nogil

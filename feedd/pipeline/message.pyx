@@ -33,6 +33,7 @@ from feedd.pipeline.output cimport (
 )
 from feedd.pipeline.publish cimport SAMPLE_EVERY, VENUES_MAX, Publisher, venue_t, wall_ns
 from feedd.pipeline.requests cimport REQUEST_UNKNOWN
+from feedd.pipeline.recent cimport recent_line_gone
 from feedd.pipeline.rows cimport row_convert, row_publish, row_t
 from feedd.pipeline.verify cimport rule_t
 from feedd.shm.board cimport BoardWriter
@@ -297,7 +298,6 @@ cdef class Messages(Publisher):
     cdef void _apply(
         self, const venue_t* v, const program_t* program, row_t* r, int64_t ts_recv, int line
     ) noexcept nogil:
-        cdef unsigned char numbered
         r.x.last_data = ts_recv
         if self.m.channel < SEEN_CHANNELS:
             r.x.seen[self.m.channel] = ts_recv
@@ -318,11 +318,7 @@ cdef class Messages(Publisher):
                 self.books.checksum(
                     r.x, &v.programs[program.stream], r.checksum, &r.book.stamp)
         if r.yields & ~(YIELDS_BOOK | YIELDS_CHECKSUM):
-            numbered = r.has_quote_sequence
-            if v.counts:      # a frame's number on its connection does not tell copies on others
-                r.has_quote_sequence = r.x.has_quote = 0
             drop_copies(self.books, program, r, ts_recv, line)
-            r.has_quote_sequence = numbered
             row_publish(self.out, program, r, ts_recv, line)
 
     cdef void _watch(
@@ -447,13 +443,31 @@ cdef class Messages(Publisher):
 
     cdef _heard(self, int venue, message, int64_t ts_recv, int line):
         plan = self._plans[venue]
-        if control.restarts(plan.learn, message):
+        heard = control.hear(plan.learn, plan.depth_rules, message)
+        if heard.restarts:
             self.connections.forget(line)
-            (<object>self).line_down(venue, line, ts_recv, "new session")
-        for number, topic in control.learned(plan.learn, message):
+            self._line_down(venue, line, ts_recv, b"new session")
+        for number, topic in heard.topics:
             self.connections.learn(line, number, topic)
-        for symbol, depth in control.depths(plan.depth_rules, message):
+        for symbol, depth in heard.depths:
             self.set_depth(venue, symbol, depth)
+
+    cdef int _line_down(self, int venue, int line, int64_t ts_recv, const char* why) noexcept nogil:
+        """What a connection carried comes no more. How many books that leaves without one."""
+        cdef table_t* table = self.venues[venue].table
+        cdef instrument_t* x
+        cdef stamp_t s
+        cdef uint32_t i
+        cdef int n = 0
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.line = line
+        for i in range(table.n):
+            x = table.items[i]
+            recent_line_gone(x.recent, line)
+            if x.book_channel >= 0 and not self.books.line_gone(x, line, &s, why):
+                n += 1
+        return n
 
     def line_forget(self, int line):
         self.connections.forget(line)

@@ -24,7 +24,7 @@ ctypedef struct row_t:
     uint64_t trade_sequence
     # quote
     double quote[4]
-    uint8_t quote_inexact, has_quote_sequence
+    uint8_t quote_inexact, has_quote_sequence, quote_ordered
     uint64_t quote_sequence
     # derivative fields and greeks
     double deriv[7]

@@ -181,6 +181,7 @@ cdef const char* _quote(
     if found < 0:
         return b"quote sequence is not a number"
     r.has_quote_sequence = found
+    r.quote_ordered = found and p.quote_ordered
     return NULL
 
 
@@ -256,7 +257,7 @@ cdef void row_publish(
         if _is_old_quote(r):
             out.c[FEEDD_C_duplicates] += 1
         else:
-            r.x.has_quote = r.has_quote_sequence
+            r.x.has_quote = r.quote_ordered
             r.x.quote_sequence = r.quote_sequence
             r.x.old_quotes = 0
             _put_quote(out, r, &s)
@@ -269,7 +270,7 @@ cdef void row_publish(
 cdef bint _is_old_quote(row_t* r) noexcept nogil:
     """A number that is not above the last one is a repeat or late; a row of nothing else means
     that the venue's numbering started over."""
-    if not (r.has_quote_sequence and r.x.has_quote) or r.quote_sequence > r.x.quote_sequence:
+    if not (r.quote_ordered and r.x.has_quote) or r.quote_sequence > r.x.quote_sequence:
         return False
     if r.quote_sequence < r.x.quote_sequence:
         r.x.old_quotes += 1

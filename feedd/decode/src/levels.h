@@ -33,7 +33,7 @@ typedef struct {
     uint16_t at[FD_MEMBERS];          /* positions */
     const uint8_t *key[FD_MEMBERS];   /* or keys */
     uint8_t key_len[FD_MEMBERS];
-    uint8_t side_sign;                /* a positive number is a bid */
+    uint8_t side_sign;                /* a positive number is a bid: that at `side`, or the size */
     uint8_t n_side;
     uint8_t side_value[FD_SIDE_TEXTS], side_len[FD_SIDE_TEXTS];
     uint8_t side_text[FD_SIDE_TEXTS][FD_SIDE_TEXT_MAX];
@@ -175,12 +175,7 @@ static const uint8_t *fd_level_general(const uint8_t *p, const fd_level_shape *s
             for (which = 0; which < FD_MEMBERS; which++)
                 if (s->used[which] && s->at[which] == i) break;
         }
-        /* one value may be several members: a signed size is the size and the side */
-        for (int w = which; w < FD_MEMBERS; w++)
-            if (w == which || (s->used[w] && s->is_object == 0 && s->at[w] == s->at[which]) ||
-                (s->used[w] && s->is_object && s->key_len[w] == s->key_len[which] &&
-                 !memcmp(s->key[w], s->key[which], s->key_len[w])))
-                member[w] = p;
+        if (which < FD_MEMBERS) member[which] = p;
         if ((p = fd_skip(p, depth + 1)) == NULL) return NULL;
         p = fd_ws(p);
         if (*p == close) break;
@@ -197,7 +192,10 @@ static const uint8_t *fd_level_general(const uint8_t *p, const fd_level_shape *s
     out->size_m = d.m;
     out->size_e = (int16_t)d.e;
     if (d.neg) out->size = -out->size;
-    if (s->used[FD_SIDE]) {
+    if (s->side_sign && !s->used[FD_SIDE]) {
+        if (d.m == 0) return NULL;
+        out->side = d.neg;
+    } else if (s->used[FD_SIDE]) {
         int side = member[FD_SIDE] == NULL ? -1 : fd_level_side(member[FD_SIDE], s);
         if (side < 0) return NULL;
         out->side = (uint8_t)side;
