@@ -296,7 +296,9 @@ class Supervisor:
             reader.send({**answer, "status": 0, "error": f"{channel} has no REST snapshot"})
             return
         base = rest_base(venue, self.config.venues[name].rest_endpoint)
-        url = base + fill_url(book.rest.url, symbol=symbol, limit=book.rest.limit)
+        url = base + fill_url(
+            book.rest.url, symbol=symbol, symbol_lower=symbol.lower(), limit=book.rest.limit
+        )
         try:
             weight = venue.session.rest.snapshot_weight
             response = await self.fetchers[name].get(

@@ -12,8 +12,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from feedd.toml_lint import Issue, Problem, parse
+from feedd.venues.bounds import (
+    HOLES_MAX,
+    MESSAGE_PATHS_MAX,
+    SIDE_TEXTS_MAX,
+    TEXT_BYTES,
+    TIMES_MAX,
+    TOPIC_BYTES,
+)
 from feedd.venues.lint_books import book_problems
-from feedd.venues.lint_paths import MESSAGE_PATHS_MAX, field_problems, message_paths
+from feedd.venues.lint_paths import field_problems, inside, message_paths
 from feedd.venues.reference_lint import reference_problems
 from feedd.venues.schema import (
     Channel,
@@ -31,11 +39,6 @@ from feedd.venues.templates import holes as topic_holes
 __all__ = ["lint", "parse_venue", "problems"]
 
 _HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_HOLES_MAX = 7
-_TOPIC_MAX = 256
-_TEXT_MAX = 16
-_SIDE_TEXTS_MAX = 8
-_TIMES_MAX = 3
 _RECORDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks", "checksum")
 _LISTS = ("topics", "events", "names")
 _SYMBOL_HOLES = ("symbol", "symbol_lower")
@@ -59,10 +62,10 @@ def _pattern_problems(pattern: str, delimiters: str) -> Iterator[str]:
         return
     for hole in sorted({hole for hole in holes if holes.count(hole) > 1}):
         yield f'"{pattern}": the placeholder {{{hole}}} is there twice'
-    if len(holes) > _HOLES_MAX:
-        yield f'"{pattern}": at most {_HOLES_MAX} placeholders'
-    if len(pattern.encode()) > _TOPIC_MAX:
-        yield f"longer than {_TOPIC_MAX} bytes"
+    if len(holes) > HOLES_MAX:
+        yield f'"{pattern}": at most {HOLES_MAX} placeholders'
+    if len(pattern.encode()) > TOPIC_BYTES:
+        yield f"longer than {TOPIC_BYTES} bytes"
     for index, literal in enumerate(literals[1:] if delimiters else (), start=1):
         last = index == len(literals) - 1
         if (literal and literal[0] not in delimiters) or (not literal and not last):
@@ -111,8 +114,8 @@ def _symbol_problems(name: str, channel: Channel) -> Iterator[Issue]:
             yield key, 'has no meaning without the key "symbol"'
         if pattern.count("{symbol}") != 1:
             yield key, "needs {symbol} once"
-        if len(pattern.partition("{symbol}")[0].encode()) > _TEXT_MAX:
-            yield key, f"at most {_TEXT_MAX} bytes before {{symbol}}"
+        if len(pattern.partition("{symbol}")[0].encode()) > TEXT_BYTES:
+            yield key, f"at most {TEXT_BYTES} bytes before {{symbol}}"
     if channel.symbol is not None:
         return
     for index, topic in enumerate(channel.topics):
@@ -179,6 +182,29 @@ def _topical(decode: Decode) -> list[Envelope]:
     return [envelope for envelope in decode.envelopes if envelope.topic is not None]
 
 
+def _message_problems(venue: Venue) -> Iterator[Issue]:
+    """The ``@.`` paths of all channels: every envelope reads them beside its topic and payload."""
+    found = message_paths(venue)
+    if len(found) > MESSAGE_PATHS_MAX:
+        yield ("decode",), f'{len(found)} different "@." fields; at most {MESSAGE_PATHS_MAX}'
+    for path, key in found.items():
+        if not path.startswith("@."):
+            yield key, 'must start at the root of the message: "@."'
+            continue
+        step = path.removeprefix("@.")
+        for longer in found:
+            if longer.startswith(path + "."):
+                yield key, f'"{path}" cannot be a value: "{longer}" is inside it'
+        for envelope in venue.decode.envelopes:
+            topic, payload = envelope.topic, envelope.payload
+            if payload and inside(step, payload):
+                yield key, f'"{path}" and the payload "{payload}" exclude each other'
+                break
+            if topic is not None and step != topic and inside(step, topic):
+                yield key, f'"{path}" and the topic "{topic}" exclude each other'
+                break
+
+
 def _envelope_problems(venue: Venue) -> Iterator[Issue]:
     decode = venue.decode
     if not decode.envelopes:
@@ -195,18 +221,14 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
             known = ", ".join(venue.channels)
             yield (*path, "channel"), f'no channel "{envelope.channel}"; there are {known}'
         if envelope.when is not None:
-            if not envelope.when.path.startswith("@."):
-                yield (*path, "when", "path"), 'must start at the root of the message: "@."'
             yield from _filter_problems((*path, "when"), envelope.when)
-        if envelope.control_if is not None and not envelope.control_if.startswith("@."):
-            yield (*path, "control_if"), 'must start at the root of the message: "@."'
         if envelope.bare_tags and not envelope.tagged:
             yield (*path, "bare_tags"), "has no meaning without tagged = true"
         for text in envelope.bare_tags:
-            if len(text.encode()) > _TEXT_MAX:
-                yield (*path, "bare_tags"), f'"{text}" is longer than {_TEXT_MAX} bytes'
+            if len(text.encode()) > TEXT_BYTES:
+                yield (*path, "bare_tags"), f'"{text}" is longer than {TEXT_BYTES} bytes'
         if envelope.topic is not None:
-            if envelope.payload and _inside(envelope.topic, envelope.payload):
+            if envelope.payload and inside(envelope.topic, envelope.payload):
                 yield (*path, "topic"), f'lies inside the payload "{envelope.payload}"'
             if not any(getattr(c, envelope.match) for c in venue.channels.values()):
                 yield path, f'no channel has a list "{envelope.match}" to compare the topic with'
@@ -238,10 +260,6 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
                 )
 
 
-def _inside(path: str, other: str) -> bool:
-    return path == other or path.startswith(other + ".") or other.startswith(path + ".")
-
-
 # ---- channels ------------------------------------------------------------------------------------
 
 
@@ -254,17 +272,17 @@ def _side_problems(path: tuple[str, ...], side: SideRule) -> Iterator[Issue]:
     for text in sorted(set(side.buy) & set(side.sell)):
         yield path, f'"{text}" is in both buy and sell'
     texts = [*side.buy, *side.sell]
-    if len(texts) > _SIDE_TEXTS_MAX:
-        yield path, f"at most {_SIDE_TEXTS_MAX} texts in buy and sell together"
+    if len(texts) > SIDE_TEXTS_MAX:
+        yield path, f"at most {SIDE_TEXTS_MAX} texts in buy and sell together"
     for text in texts:
-        if len(text.encode()) > _TEXT_MAX:
-            yield path, f'"{text}" is longer than {_TEXT_MAX} bytes'
+        if len(text.encode()) > TEXT_BYTES:
+            yield path, f'"{text}" is longer than {TEXT_BYTES} bytes'
 
 
 def _filter_problems(path: tuple[str | int, ...], rule: RowFilter) -> Iterator[Issue]:
     for text in rule.values:
-        if len(text.encode()) > _TEXT_MAX:
-            yield (*path, "values"), f'"{text}" is longer than {_TEXT_MAX} bytes'
+        if len(text.encode()) > TEXT_BYTES:
+            yield (*path, "values"), f'"{text}" is longer than {TEXT_BYTES} bytes'
 
 
 def _flag_problems(path: tuple[str, ...], flags: FlagRule) -> Iterator[Issue]:
@@ -274,7 +292,7 @@ def _flag_problems(path: tuple[str, ...], flags: FlagRule) -> Iterator[Issue]:
             yield from _filter_problems((*path, name), rule)
 
 
-def _channel_problems(name: str, channel: Channel) -> Iterator[Issue]:
+def _channel_problems(name: str, channel: Channel, decode: Decode) -> Iterator[Issue]:
     path = ("channels", name)
     if not any(getattr(channel, record) is not None for record in _RECORDS):
         yield path, f"yields no record: it needs one of the tables {', '.join(_RECORDS)}"
@@ -296,9 +314,9 @@ def _channel_problems(name: str, channel: Channel) -> Iterator[Issue]:
         table = getattr(channel, record)
         if table is not None and all(getattr(table, f) is None for f in table.__struct_fields__):
             yield (*path, record), "names no field"
-    if len(channel.time) > _TIMES_MAX:
-        yield (*path, "time"), f"at most {_TIMES_MAX} paths"
-    yield from field_problems(name, channel)
+    if len(channel.time) > TIMES_MAX:
+        yield (*path, "time"), f"at most {TIMES_MAX} paths"
+    yield from field_problems(name, channel, decode)
 
 
 def problems(venue: Venue) -> Iterator[Issue]:
@@ -315,10 +333,8 @@ def problems(venue: Venue) -> Iterator[Issue]:
     for name, channel in venue.channels.items():
         yield from _symbol_problems(name, channel)
         yield from _subscribe_problems(name, channel, venue.decode)
-        yield from _channel_problems(name, channel)
-    paths = message_paths(venue)
-    if len(paths) > MESSAGE_PATHS_MAX:
-        yield ("decode",), f'{len(paths)} different "@." fields; at most {MESSAGE_PATHS_MAX}'
+        yield from _channel_problems(name, channel, venue.decode)
+    yield from _message_problems(venue)
     for text in session_problems(venue.session, set(venue.channels)):
         key, _, message = text.partition(": ")
         yield key, message

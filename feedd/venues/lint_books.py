@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from feedd.toml_lint import Issue
+from feedd.venues.bounds import (
+    LEVEL_SIDE_TEXT_BYTES,
+    LEVEL_SIDE_TEXTS_MAX,
+    SNAPSHOT_PREVIOUS_MAX,
+    TEXT_BYTES,
+    TIMES_MAX,
+)
 from feedd.venues.schema import Book, Channel, LevelSide, RestDepth
+from feedd.venues.templates import holes
 
 __all__ = ["book_problems"]
 
-_HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_TEXT_MAX = 16
-_SIDE_TEXT_MAX = 12
-_SIDE_TEXTS_MAX = 4
-_TIMES_MAX = 3
-_SNAPSHOT_PREVIOUS_MAX = 4
 _NEEDS: dict[str, tuple[str, ...]] = {
     "none_full": (),
     "prev_link": ("current", "previous"),
@@ -99,10 +100,10 @@ def _snapshot_problems(path: _Path, book: Book) -> Iterator[Issue]:
             other = seen.setdefault(text, key)
             if other != key:
                 yield (*path, key), f"is the same text as {other}"
-            if len(text.encode()) > _TEXT_MAX:
-                yield (*path, key), f"at most {_TEXT_MAX} bytes"
-    if len(book.snapshot_previous) > _SNAPSHOT_PREVIOUS_MAX:
-        yield (*path, "snapshot_previous"), f"at most {_SNAPSHOT_PREVIOUS_MAX} values"
+            if len(text.encode()) > TEXT_BYTES:
+                yield (*path, key), f"at most {TEXT_BYTES} bytes"
+    if len(book.snapshot_previous) > SNAPSHOT_PREVIOUS_MAX:
+        yield (*path, "snapshot_previous"), f"at most {SNAPSHOT_PREVIOUS_MAX} values"
     if book.snapshot_previous and book.previous is None:
         yield (*path, "snapshot_previous"), 'has no meaning without the key "previous"'
 
@@ -147,27 +148,26 @@ def _side_problems(path: _Path, side: LevelSide) -> Iterator[Issue]:
         yield path, 'needs texts for "bid" and for "ask", or sign = true'
     for text in sorted(set(side.bid) & set(side.ask)):
         yield path, f'"{text}" is in both bid and ask'
-    if len(texts) > _SIDE_TEXTS_MAX:
-        yield path, f"at most {_SIDE_TEXTS_MAX} texts in bid and ask together"
+    if len(texts) > LEVEL_SIDE_TEXTS_MAX:
+        yield path, f"at most {LEVEL_SIDE_TEXTS_MAX} texts in bid and ask together"
     for text in texts:
-        if len(text.encode()) > _SIDE_TEXT_MAX:
-            yield path, f'"{text}" is longer than {_SIDE_TEXT_MAX} bytes'
+        if len(text.encode()) > LEVEL_SIDE_TEXT_BYTES:
+            yield path, f'"{text}" is longer than {LEVEL_SIDE_TEXT_BYTES} bytes'
 
 
 def _rest_problems(path: _Path, rest: RestDepth) -> Iterator[Issue]:
     if "{symbol}" not in rest.url and "{symbol_lower}" not in rest.url:
         yield (*path, "url"), "needs {symbol}"
-    for hole in _HOLE.findall(rest.url):
-        if hole not in ("symbol", "symbol_lower", "limit"):
-            yield (
-                (*path, "url"),
-                f"unknown placeholder {{{hole}}}; known are {{symbol}} and {{limit}}",
-            )
+    known = ("symbol", "symbol_lower", "limit")
+    for hole in holes(rest.url):
+        if hole not in known:
+            shown = ", ".join(f"{{{name}}}" for name in known)
+            yield (*path, "url"), f"unknown placeholder {{{hole}}}; known are {shown}"
     if not rest.url.startswith("/"):
         yield (*path, "url"), 'must start with "/": it is appended to rest_url'
     if rest.limit < 1:
         yield (*path, "limit"), "must be at least 1"
     if rest.bids == rest.asks:
         yield (*path, "asks"), "bids and asks are the same list"
-    if len(rest.time) > _TIMES_MAX:
-        yield (*path, "time"), f"at most {_TIMES_MAX} paths"
+    if len(rest.time) > TIMES_MAX:
+        yield (*path, "time"), f"at most {TIMES_MAX} paths"

@@ -7,9 +7,11 @@ from typing import Any
 
 from feedd.toml_lines import KeyPath
 from feedd.toml_lint import Issue
+from feedd.venues.bounds import KEYS_MAX, PARENT_MAX, POSITIONS_MAX, SLOTS_MAX
 from feedd.venues.schema import (
     Book,
     Channel,
+    Decode,
     Field,
     FlagRule,
     RowFilter,
@@ -18,18 +20,8 @@ from feedd.venues.schema import (
     Venue,
 )
 
-__all__ = ["KEYS_MAX", "MESSAGE_PATHS_MAX", "SLOTS_MAX", "field_problems", "message_paths"]
+__all__ = ["field_problems", "inside", "message_paths"]
 
-KEYS_MAX = 48
-"""Different keys of one object that the engine's key tables hold."""
-SLOTS_MAX = 60
-"""Different fields of one channel."""
-POSITIONS_MAX = 32
-"""Array elements that a path can name."""
-PARENT_MAX = 16
-"""Different fields of the row around nested rows."""
-MESSAGE_PATHS_MAX = 24
-"""Different fields of a message outside of its payload."""
 _LISTS = ("bids", "asks", "levels")
 
 Use = tuple[KeyPath, str, bool]
@@ -75,8 +67,10 @@ def _row_uses(name: str, channel: Channel) -> Iterator[Use]:
         table = getattr(channel, record)
         if table is None:
             continue
-        names = [n for n in table.__struct_fields__ if getattr(table, n) != "rows"]
+        names = [name for name in table.__struct_fields__ if name != "replay"]
         yield from _uses((*where, record), tuple(names), table)
+        if record in ("trade", "liquidation") and isinstance(table.replay, RowFilter):
+            yield (*where, record, "replay"), table.replay.path, False
     if channel.book is not None:
         yield from _book_uses((*where, "book"), channel.book)
     if channel.checksum is not None:
@@ -111,9 +105,9 @@ def _tree_problems(where: KeyPath, uses: list[Use]) -> Iterator[Issue]:
         for i, part in enumerate(parts):
             members.setdefault(".".join(parts[:i]), set()).add(part)
     for path, (key, _) in leaves.items():
-        if path in members and path != ".":
-            inside = next(other for other in leaves if other.startswith(path + "."))
-            yield key, f'"{path}" cannot be a value: "{inside}" is inside it'
+        if path in members and path != "." and not path.startswith("@."):
+            longer = next(other for other in leaves if other.startswith(path + "."))
+            yield key, f'"{path}" cannot be a value: "{longer}" is inside it'
     for table, keys in members.items():
         if len(keys) > KEYS_MAX:
             owner = f'the object "{table}"' if table else "a row"
@@ -125,30 +119,48 @@ def _tree_problems(where: KeyPath, uses: list[Use]) -> Iterator[Issue]:
         yield where, f'at most {PARENT_MAX} different "^." fields'
 
 
-def field_problems(name: str, channel: Channel) -> Iterator[Issue]:
+def inside(path: str, other: str) -> bool:
+    """Is one of the two paths the other one, or inside it?"""
+    return path == other or path.startswith(other + ".") or other.startswith(path + ".")
+
+
+def field_problems(name: str, channel: Channel, decode: Decode) -> Iterator[Issue]:
     """Paths that exclude each other, and channels that are larger than the engine's tables."""
     uses = list(_row_uses(name, channel))
-    if channel.each is None:
-        for key, path, _ in uses:
-            if path.startswith("^."):
-                yield key, f'"{path}" needs the key "each": there is no row around the row'
+    for key, path, _ in uses:
+        if not path.startswith("^."):
+            continue
+        if channel.each is None:
+            yield key, f'"{path}" needs the key "each": there is no row around the row'
+        elif inside(path.removeprefix("^."), channel.each):
+            yield key, f'"{path}" and each = "{channel.each}" exclude each other'
+    if decode.only is not None:
+        uses.append((("decode", "only"), decode.only.path, False))
     yield from _tree_problems(("channels", name), uses)
     if channel.book is not None and channel.book.rest is not None:
         where = ("channels", name, "book", "rest")
         yield from _tree_problems(where, list(_rest_uses(name, channel.book)))
 
 
-def message_paths(venue: Venue) -> set[str]:
-    """Every ``@.`` path of the file: the values of a message that its channels ask for."""
-    paths = {
-        path
-        for name, channel in venue.channels.items()
-        for _, path, _ in _row_uses(name, channel)
-        if path.startswith("@.")
-    }
-    paths |= {e.when.path for e in venue.decode.envelopes if e.when is not None}
-    paths |= {e.control_if for e in venue.decode.envelopes if e.control_if is not None}
-    for rule in (venue.decode.only, venue.decode.connection_sequence):
-        if rule is not None and rule.path.startswith("@."):
-            paths.add(rule.path)
-    return paths
+def message_paths(venue: Venue) -> dict[str, KeyPath]:
+    """Every ``@.`` path of the file, the values of a message that its channels ask for, and the
+    key that names it first."""
+    found: dict[str, KeyPath] = {}
+    for name, channel in venue.channels.items():
+        for key, path, _ in _row_uses(name, channel):
+            if path.startswith("@."):
+                found.setdefault(path, key)
+        if channel.symbol_of_none is not None:
+            found.setdefault(channel.symbol_of_none, ("channels", name, "symbol_of_none"))
+    for index, envelope in enumerate(venue.decode.envelopes):
+        where = ("decode", "envelopes", index)
+        if envelope.when is not None:
+            found.setdefault(envelope.when.path, (*where, "when", "path"))
+        if envelope.control_if is not None:
+            found.setdefault(envelope.control_if, (*where, "control_if"))
+    if venue.decode.connection_sequence is not None:
+        key = ("decode", "connection_sequence", "path")
+        found.setdefault(venue.decode.connection_sequence.path, key)
+    if venue.decode.only is not None and venue.decode.only.path.startswith("@."):
+        found.setdefault(venue.decode.only.path, ("decode", "only", "path"))
+    return found

@@ -238,7 +238,8 @@ class Depth(_Base, frozen=True, kw_only=True):
 
 
 class RestDepth(_Base, frozen=True, kw_only=True):
-    """The REST snapshot that starts a book; ``{symbol}`` and ``{limit}`` in ``url``."""
+    """The REST snapshot that starts a book; ``{symbol}`` (or ``{symbol_lower}``) and ``{limit}`` in
+    ``url``."""
 
     url: str
     id: Path

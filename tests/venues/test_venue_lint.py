@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+import feedd
 from feedd import venues
 from feedd.decode.plan import compile_plan
 from feedd.errors import ConfigError
+from feedd.venues import bounds
+from feedd.venues.bounds import KEYS_MAX, SLOTS_MAX
 from feedd.venues.command import group
 from feedd.venues.lint import lint
-from feedd.venues.lint_paths import KEYS_MAX, SLOTS_MAX, _row_uses, _tree_problems
+from feedd.venues.lint_paths import _row_uses, _tree_problems
 
 GOOD = """schema = 1
 name = "own"
@@ -126,6 +130,30 @@ MISTAKES: list[tuple[str, str, str, str]] = [
      "decode.future_ms_max", "expected a whole number"),
     ('control_topics = ["!bye"]', 'control_topics = ["{x}@trade"]', "channels.trade.topics[0]",
      "already a pattern of decode.control_topics"),
+    ('control_topics = ["!bye"]',
+     'control_topics = ["!bye"]\nconnection_sequence = { path = "seq", first = 0 }',
+     "decode.connection_sequence.path", "must start at the root"),
+    ('topics = ["{symbol}@depth@{rate}"]',
+     'topics = ["{symbol}@depth@{rate}"]\nsymbol_of_none = "s"',
+     "channels.depth.symbol_of_none", "must start at the root"),
+    ('control_topics = ["!bye"]',
+     'control_topics = ["!bye"]\nconnection_sequence = { path = "@.data.n", first = 0 }',
+     "decode.connection_sequence.path", 'and the payload "data" exclude each other'),
+    ('control_topics = ["!bye"]',
+     'control_topics = ["!bye"]\nconnection_sequence = { path = "@.e.n", first = 0 }',
+     "decode.connection_sequence.path", 'and the topic "e" exclude each other'),
+    ('time = ["E"]', 'time = ["@.a", "@.a.b"]', "channels.depth.time[0]",
+     '"@.a" cannot be a value'),
+    ('control_topics = ["!bye"]',
+     'control_topics = ["!bye"]\nonly = { path = "@.a", values = ["A"] }\n'
+     'connection_sequence = { path = "@.a.b", first = 0 }',
+     "decode.only.path", '"@.a.b" is inside it'),
+    ('symbol = "s"\n\n[channels.trade.trade]',
+     'symbol = "^.s"\neach = "s"\n\n[channels.trade.trade]',
+     "channels.trade.symbol", 'each = "s" exclude each other'),
+    ('control_topics = ["!bye"]',
+     'control_topics = ["!bye"]\nonly = { path = "m.x", values = ["A"] }',
+     "channels.trade.trade.side", '"m.x" is inside it'),
     ('topics = ["{symbol}@depth@{rate}"]', 'topics = ["{symbol}@depth@{rate"]',
      "channels.depth.topics[0]", "a placeholder is {name}"),
     ('topics = ["{symbol}@depth@{rate}"]', 'topics = ["{symbol}@depth@{rate}", "{symbol}{x}"]',
@@ -244,6 +272,39 @@ def test_many_mistakes_of_all_sorts_at_once(tmp_path: Path) -> None:
     wanted.append((line, "decode.envelopes[1].topik"))
     told = problems(tmp_path, text)
     assert sorted((at, key) for at, key, _ in told) == sorted(wanted)
+
+
+def test_a_path_may_be_called_as_a_value_of_another_key(tmp_path: Path) -> None:
+    """``replay = "rows"`` is a word of its own; ``id = "rows"`` is a path like any."""
+    text = GOOD.replace('price = "p"', 'price = "p"\nid = "rows"\nreplay = "rows"')
+    assert problems(tmp_path, text) == []
+    channel = venues.load(tmp_path / "own.toml").channels["trade"]
+    assert [path for key, path, _ in _row_uses("trade", channel) if path == "rows"] == ["rows"]
+
+
+def test_the_bounds_are_those_of_the_engine() -> None:
+    root = Path(feedd.__file__).parent / "decode"
+    text = "\n".join(
+        (root / name).read_text() for name in ("plan.pyx", "plan.pxd", "src/plan.h", "src/levels.h")
+    )
+
+    same = [
+        (bounds.KEYS_MAX, r"\bKEYS_MAX = (\d+)"),
+        (bounds.SLOTS_MAX, r"\bSLOTS_MAX = (\d+)"),
+        (bounds.POSITIONS_MAX, r"define FD_POSITIONS (\d+)"),
+        (bounds.PARENT_MAX, r"define FD_PARENT_MAX (\d+)"),
+        (bounds.MESSAGE_PATHS_MAX, r"define FD_ENV_MAX (\d+)"),
+        (bounds.HOLES_MAX + 1, r"define FD_PLAN_DEPTH_MAX (\d+)"),
+        (bounds.TOPIC_BYTES, r"define FD_TOPIC_MAX (\d+)"),
+        (bounds.TEXT_BYTES, r"\b(?:FD_TEXT_MAX|TEXT_MAX =) (\d+)"),
+        (bounds.SIDE_TEXTS_MAX, r"\bSIDE_TEXTS = (\d+)"),
+        (bounds.LEVEL_SIDE_TEXTS_MAX, r"define FD_SIDE_TEXTS (\d+)"),
+        (bounds.LEVEL_SIDE_TEXT_BYTES, r"define FD_SIDE_TEXT_MAX (\d+)"),
+        (bounds.TIMES_MAX, r"\btime(?:_shift)?\[(\d+)\]"),
+        (bounds.SNAPSHOT_PREVIOUS_MAX, r"\bint64_t snapshot_previous\[(\d+)\]"),
+    ]
+    for bound, pattern in same:
+        assert {int(number) for number in re.findall(pattern, text)} == {bound}, pattern
 
 
 def test_too_many_keys_of_one_object(tmp_path: Path) -> None:
