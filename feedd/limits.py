@@ -9,9 +9,13 @@ __all__ = [
     "BOOK_LEVELS_MAX",
     "COMMIT_SLOTS_MAX",
     "JSON_DEPTH_MAX",
+    "LINE_HELD_MESSAGES_MAX",
+    "LINE_HOLD_NS",
     "MESSAGE_BYTES_MAX",
     "RING_SLOTS_DEFAULT",
+    "REQUESTS_MAX",
     "RING_SLOTS_MIN",
+    "SYMBOLS_MAX",
     "TRADE_IDS_KEPT",
 ]
 
@@ -29,3 +33,13 @@ BOOK_BUFFER_LEVELS_MAX = 200_000
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 JSON_DEPTH_MAX = 1_024
 TRADE_IDS_KEPT = 4_096
+SYMBOLS_MAX = 200_000
+"""Different symbols of one venue that a pipeline remembers, named or not."""
+REQUESTS_MAX = 65_536
+"""Snapshots and resubscriptions that wait to be taken by the reader."""
+
+LINE_HOLD_NS = 250_000_000
+"""How long a message that does not follow waits for a redundant connection to bring what is
+missing: how far one of them may lag behind the other."""
+LINE_HELD_MESSAGES_MAX = 1_024
+"""Messages of one book that wait so."""

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from feedd.decode.engine cimport FD_OK, FD_PADDING, fd_copy, fd_decode
 from feedd.pipeline.core cimport Pipeline
@@ -14,15 +15,6 @@ cdef extern from "floor.h" nogil:
     ctypedef struct feedd_floor:
         uint64_t numbers[5]
     uint32_t feedd_floor_frame(const uint8_t* p, size_t n, feedd_floor* f)
-
-cdef extern from "<time.h>" nogil:
-    ctypedef int64_t time_t
-    cdef struct timespec:
-        time_t tv_sec
-        long tv_nsec
-    enum:
-        CLOCK_MONOTONIC
-    int clock_gettime(int clock, timespec* out)
 
 
 cdef inline int64_t _now() noexcept nogil:

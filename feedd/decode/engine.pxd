@@ -184,6 +184,7 @@ cdef extern from "engine.h" nogil:
         const char* error
         uint8_t* copy
 
+    int fd_is_one_of(const fd_msg* m, const fd_val* v, const fd_text* texts, uint32_t n)
     uint64_t fd_hash_bytes(const uint8_t* p, size_t n)
     uint32_t fd_key_hash(uint64_t prefix, uint32_t len)
     int fd_decode(fd_msg* m, const uint8_t* base, size_t n)

@@ -6,7 +6,7 @@ venue has no such field. All memory belongs to the ``Plan`` and lives as long as
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from feedd.decode.engine cimport fd_level_shape, fd_plan
+from feedd.decode.engine cimport FD_TEXT_MAX, fd_level_shape, fd_plan, fd_text
 
 cdef enum:
     # kinds that a program yields
@@ -54,7 +54,6 @@ cdef enum:
     TIME_RFC3339 = 127
 
 cdef enum:
-    TEXT_MAX = 16
     TEXTS_MAX = 8
     SIDE_TEXTS = 8
     DERIV_NUMBERS = 7
@@ -67,9 +66,7 @@ ctypedef struct field_t:
     uint8_t negative_absent
     uint8_t magnitude
 
-ctypedef struct text_t:
-    uint8_t n
-    uint8_t text[16]
+ctypedef fd_text text_t
 
 # The value in a slot is one of a few texts.
 ctypedef struct filter_t:

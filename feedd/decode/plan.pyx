@@ -229,10 +229,10 @@ cdef class Plan:
         if envelope.when is not None:
             out.when = env.index(envelope.when.path)
             for text in envelope.when.values:
-                _engine_text(&out.when_text[out.n_when], text)
+                _text(&out.when_text[out.n_when], text)
                 out.n_when += 1
         for text in envelope.bare_tags:
-            _engine_text(&out.bare[out.n_bare], text)
+            _text(&out.bare[out.n_bare], text)
             out.n_bare += 1
 
     cdef uint32_t _node(self, dict members, dict slots, uint32_t at) except? 0:
@@ -502,16 +502,8 @@ cdef field_t _field(number, dict slots):
     return f
 
 
-cdef _text(text_t* out, value):
+cdef _text(fd_text* out, value):
     raw = (value or "").encode()
-    if len(raw) > TEXT_MAX:
-        raise ConfigError([f"the text {value!r} is longer than {TEXT_MAX} bytes"])
-    out.n = len(raw)
-    memcpy(out.text, <const char*>raw, len(raw))
-
-
-cdef _engine_text(fd_text* out, str value):
-    raw = value.encode()
     if len(raw) > FD_TEXT_MAX:
         raise ConfigError([f"the text {value!r} is longer than {FD_TEXT_MAX} bytes"])
     out.n = len(raw)

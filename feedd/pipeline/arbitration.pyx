@@ -25,17 +25,20 @@ from feedd.pipeline.lanes cimport (
     lane_t, lanes_count, lanes_t, log_add, log_at, log_find, log_keys, log_see,
     log_start, log_touched,
 )
-from feedd.pipeline.numbered cimport HELD_MAX, Numbered
+from feedd.pipeline.numbered cimport Numbered
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.policies cimport is_numbered
 from feedd.shm.feedd cimport FEEDD_NO_SEQUENCE
+
+from feedd import limits
 
 cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_duplicates
         FEEDD_C_line_takeovers
 
-cdef int64_t HOLD_NS = 250_000_000
+cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
+cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
 cdef int UNTIMED_RUN = 3                  # equal messages in a row, where no time tells them apart
 
 

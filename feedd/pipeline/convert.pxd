@@ -10,7 +10,7 @@ from libc.string cimport memcmp, memset
 
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_FALSE, FD_NULL, FD_NUM, FD_PADDING, FD_STR, FD_TRUE, fd_dec, fd_msg, fd_scan_dec,
-    fd_rfc3339, fd_text_u64, fd_to_double, fd_to_int, fd_to_u64, fd_unescape, fd_val,
+    fd_is_one_of, fd_rfc3339, fd_text_u64, fd_to_double, fd_to_int, fd_to_u64, fd_unescape, fd_val,
 )
 from feedd.decode.plan cimport TIME_RFC3339, field_t, filter_t, side_rule_t, text_t, texts_t
 
@@ -167,29 +167,10 @@ cdef inline bint is_text(const uint8_t* p, uint32_t n, const text_t* t) noexcept
     return n == t.n and memcmp(p, t.text, n) == 0
 
 
-cdef inline bint is_one_of(
-    const fd_msg* m, const fd_val* v, const text_t* texts, int n_texts
-) noexcept nogil:
-    """Is the value, numbers and literals as they are written, one of these texts?"""
-    cdef uint8_t scratch[192]
-    cdef const uint8_t* text
-    cdef uint32_t n
-    cdef int i
-    if v.type == FD_ABSENT or v.type == FD_NULL:
-        return False
-    text = text_of(m, v, scratch, sizeof(scratch), &n)
-    if text == NULL:
-        return False
-    for i in range(n_texts):
-        if is_text(text, n, &texts[i]):
-            return True
-    return False
-
-
 cdef inline bint is_in(
     const fd_msg* m, const fd_val* row, int slot, const texts_t* texts
 ) noexcept nogil:
-    return slot >= 0 and is_one_of(m, &row[slot], texts.text, texts.n)
+    return slot >= 0 and fd_is_one_of(m, &row[slot], texts.text, texts.n)
 
 
 cdef inline int side_of(
@@ -232,7 +213,7 @@ cdef inline bint is_foreign(
     v = &row[rule.slot]
     if v.type == FD_ABSENT or v.type == FD_NULL:
         return False
-    return not is_one_of(m, v, rule.text, rule.n)
+    return not fd_is_one_of(m, v, rule.text, rule.n)
 
 
 cdef inline bint is_set(const fd_msg* m, const fd_val* row, const filter_t* rule) noexcept nogil:
@@ -242,6 +223,6 @@ cdef inline bint is_set(const fd_msg* m, const fd_val* row, const filter_t* rule
         return False
     v = &row[rule.slot]
     if rule.n:
-        return is_one_of(m, v, rule.text, rule.n)
+        return fd_is_one_of(m, v, rule.text, rule.n)
     return not (v.type == FD_ABSENT or v.type == FD_NULL or v.type == FD_FALSE
                 or (v.type == FD_STR and v.len == 0))

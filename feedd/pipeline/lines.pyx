@@ -17,11 +17,13 @@ from feedd.shm.feedd cimport (
     FEEDD_BOOK_GAP, FEEDD_BOOK_SYNCING, FEEDD_NO_SEQUENCE, FEEDD_REASON_GAP,
 )
 
+from feedd import limits
+
 cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_gaps
 
-cdef int64_t HOLD_NS = 250_000_000
+cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
 
 
 cdef class Lines(Arbiter):

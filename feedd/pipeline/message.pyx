@@ -11,13 +11,14 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memcmp, memset
 
 from feedd.decode.engine cimport (
-    FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_decode, fd_text_u64, fd_val,
+    FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_decode, fd_is_one_of,
+    fd_text_u64, fd_val,
 )
 from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, Plan, program_t,
 )
 from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OLD, Connections
-from feedd.pipeline.convert cimport is_one_of, text_of
+from feedd.pipeline.convert cimport text_of
 from feedd.pipeline.copies cimport drop_copies
 from feedd.pipeline.drift cimport (
     DRIFT_CONSTANT, DRIFT_TYPE, DRIFT_VANISHED, drift_due, drift_free, drift_new, drift_note,
@@ -60,6 +61,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_unknown_symbol_events
         FEEDD_C_last_data_ns
 
+from feedd import limits
 from feedd.pipeline import control
 
 BadFrame = namedtuple("BadFrame", "venue line reason sample")
@@ -71,7 +73,7 @@ cdef dict DRIFT_NAMES = {
 
 cdef int BAD_SAMPLES = 16
 cdef int BAD_SAMPLE_BYTES = 200
-cdef uint32_t SYMBOLS_MAX = 200_000
+cdef uint32_t SYMBOLS_MAX = limits.SYMBOLS_MAX
 cdef int64_t EARLIEST_NS = 1_230_768_000_000_000_000    # 2009: before it no coin was traded
 
 
@@ -399,7 +401,7 @@ cdef class Messages(Publisher):
         cdef int slot = program.type - <int>base
         if program.symbol_of_none < 0 or program.type < 0 or slot < 0:
             return False
-        return is_one_of(
+        return fd_is_one_of(
             &self.m, &self.m.env[self.m.plan.channels[self.m.channel].env[slot]],
             program.snapshot_type.text, program.snapshot_type.n)
 

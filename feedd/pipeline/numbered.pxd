@@ -10,7 +10,6 @@ from feedd.pipeline.output cimport stamp_t
 
 cdef enum:
     LINE_ROWS = 65536
-    HELD_MAX = 1024           # messages of one book that wait
 
 
 cdef class Numbered(Books):

@@ -24,6 +24,8 @@ from feedd.pipeline.policies cimport (
 from feedd.pipeline.recent cimport RECENT_NEW, recent_check, recent_of, recent_t
 from feedd.shm.feedd cimport FEEDD_AT_CONNECTIONS, FEEDD_CONNECTION_SLOTS, FEEDD_CONNECTIONS
 
+from feedd import limits
+
 cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_duplicates
@@ -39,6 +41,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_LINE_MISSED
         FEEDD_LINE_LAG_BUCKETS
 
+cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
 cdef int64_t RESTART_NS = 5_000_000_000   # by the venue's clock: the other line is history
 
 

@@ -1,21 +1,13 @@
 """What is staged becomes visible: commits, deep tiers of books, statuses of no instrument."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
 from feedd.decode.engine cimport fd_plan
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.drift cimport drift_t
 from feedd.pipeline.instrument cimport table_t
 from feedd.pipeline.output cimport Output
-
-cdef extern from "<time.h>" nogil:
-    ctypedef int64_t time_t
-    cdef struct timespec:
-        time_t tv_sec
-        long tv_nsec
-    enum:
-        CLOCK_REALTIME
-    int clock_gettime(int clock, timespec* out)
 
 cdef enum:
     VENUES_MAX = 64

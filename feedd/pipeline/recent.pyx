@@ -7,9 +7,12 @@ it has not brought yet, and so on, so each record is published once however the 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from feedd import limits
+
 cdef uint32_t ONE_LINE = 8            # records kept while one line carries the stream
 cdef uint32_t SEVERAL_LINES = 64
-cdef int64_t BEHIND_NS = 250_000_000  # a line that lacks something newer is behind for so long
+# a line that lacks something newer is behind for so long
+cdef int64_t BEHIND_NS = limits.LINE_HOLD_NS
 
 
 cdef recent_t* recent_of(recent_t** list, int32_t channel) noexcept nogil:

@@ -13,6 +13,8 @@ from feedd.decode.plan cimport (
 from feedd.pipeline.instrument cimport instrument_t
 from feedd.pipeline.output cimport EVENT_QUARANTINED, EVENT_RESYNC, Output, stamp_t
 
+from feedd import limits
+
 cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_resyncs
@@ -20,7 +22,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_quarantines
         FEEDD_C_books_quarantined
 
-cdef uint32_t REQUESTS_MAX = 65536
+cdef uint32_t REQUESTS_MAX = limits.REQUESTS_MAX
 cdef int64_t PAUSE_FIRST_NS = 30_000_000_000
 cdef uint32_t PAUSE_DOUBLINGS_MAX = 5        # 16 minutes
 

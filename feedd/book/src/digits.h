@@ -51,7 +51,6 @@ static inline uint32_t fx_put_fixed(uint8_t *out, uint64_t m, int32_t decimals) 
 /* The shortest decimal that reads back as the float64 of m * 10^e; stripped. */
 static inline void fx_shortest(uint64_t *m, int32_t *e) {
     fd_dec d = {*m, *e, 0, 0};
-    char buf[48];
     fd_strip(&d);
     if (d.m < 1000000000000000ull) { /* 15 digits are always the shortest form of themselves */
         *m = d.m;
@@ -59,26 +58,9 @@ static inline void fx_shortest(uint64_t *m, int32_t *e) {
         return;
     }
     uint8_t inexact = 0;
-    const double v = fd_to_double(d, 0, (const uint8_t *)"", 0, &inexact);
-    for (int precision = 0; precision < 17; precision++) {
-        snprintf(buf, sizeof buf, "%.*e", precision, v);
-        if (strtod(buf, NULL) == v) break; /* the same locale writes and reads the point */
-    }
-    fd_dec s = {0, 0, 0, 0};
-    const char *p = buf;
-    int decimals = 0, seen = 0;
-    for (; *p && *p != 'e'; p++) {
-        if (fd_isdigit((uint8_t)*p)) {
-            s.m = s.m * 10 + (uint64_t)(*p - '0');
-            decimals += seen;
-        } else {
-            seen = 1;
-        }
-    }
-    s.e = (int32_t)strtol(p + 1, NULL, 10) - decimals;
-    fd_strip(&s);
-    *m = s.m;
-    *e = s.e;
+    d = fd_shortest(fd_to_double(d, 0, (const uint8_t *)"", 0, &inexact));
+    *m = d.m;
+    *e = d.e;
 }
 
 /* ECMAScript Number::toString for a number that is not negative. */

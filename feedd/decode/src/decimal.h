@@ -182,30 +182,35 @@ static double fd_slow_double(const fd_dec *d, int32_t shift, const uint8_t *text
     return v;
 }
 
-/* Is m * 10^e (stripped) the shortest decimal that reads back as v? Called beyond 15 digits. */
-static int fd_is_shortest(double v, uint64_t m, int32_t e) {
+/* The shortest decimal that reads back as v, which is finite and not below zero; stripped. */
+static fd_dec fd_shortest(double v) {
     char buf[48];
-    v = fabs(v);
-    if (v == 0.0 || isinf(v)) return m == 0;
+    fd_dec s = {0, 0, 0, 0};
     for (int precision = 0; precision < 17; precision++) {
         snprintf(buf, sizeof buf, "%.*e", precision, v);
-        if (strtod(buf, NULL) != v) continue;  /* same locale writes and reads the point */
-        fd_dec s = {0, 0, 0, 0};
-        const char *p = buf;
-        int decimals = 0, seen = 0;
-        for (; *p && *p != 'e'; p++) {
-            if (fd_isdigit((uint8_t)*p)) {
-                s.m = s.m * 10 + (uint64_t)(*p - '0');
-                decimals += seen;
-            } else {
-                seen = 1;
-            }
-        }
-        s.e = (int32_t)strtol(p + 1, NULL, 10) - decimals;
-        fd_strip(&s);
-        return s.m == m && s.e == e;
+        if (strtod(buf, NULL) == v) break;  /* same locale writes and reads the point */
     }
-    return 0;
+    const char *p = buf;
+    int decimals = 0, seen = 0;
+    for (; *p && *p != 'e'; p++) {
+        if (fd_isdigit((uint8_t)*p)) {
+            s.m = s.m * 10 + (uint64_t)(*p - '0');
+            decimals += seen;
+        } else {
+            seen = 1;
+        }
+    }
+    s.e = (int32_t)strtol(p + 1, NULL, 10) - decimals;
+    fd_strip(&s);
+    return s;
+}
+
+/* Is m * 10^e (stripped) the shortest decimal that reads back as v? Called beyond 15 digits. */
+static int fd_is_shortest(double v, uint64_t m, int32_t e) {
+    v = fabs(v);
+    if (v == 0.0 || isinf(v)) return m == 0;
+    const fd_dec s = fd_shortest(v);
+    return s.m == m && s.e == e;
 }
 
 /* Value of d * 10^shift, correctly rounded. *inexact is set when the decimal is not the shortest
