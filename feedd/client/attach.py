@@ -10,7 +10,7 @@ from feedd.client.feed import Feed
 from feedd.errors import AttachError, ShmError
 from feedd.shm.directory import check_directory
 
-__all__ = ["attach", "candidates"]
+__all__ = ["attach", "candidates", "usual_directory"]
 
 _POLL_S = 0.05
 
@@ -22,6 +22,22 @@ def candidates(directory: str | os.PathLike[str] | None = None) -> tuple[list[Pa
     # Whoever names a directory wants that one: falling back to another daemon's data in silence
     # would be worse than an error.
     return ([Path(named)], defaults) if named else (defaults, [])
+
+
+def usual_directory(directory: str | os.PathLike[str] | None = None) -> Path:
+    """``directory``, else the first of the places that ``attach`` tries that is there.
+
+    Raises ``AttachError`` when nobody names a directory and none is there.
+    """
+    places, _ = candidates(directory)
+    found = next((place for place in places if place.is_dir()), None)
+    if found is None and len(places) > 1:
+        shown = ", ".join(map(str, places))
+        raise AttachError(
+            f"no daemon's directory is there ({shown}): start one with `feedd run -c CONFIG`, or "
+            "name its directory (FEEDD_DIR)"
+        )
+    return found or places[0]
 
 
 def attach(directory: str | os.PathLike[str] | None = None, *, timeout: float = 0.0) -> Feed:

@@ -9,22 +9,15 @@ import click
 import orjson
 from click.shell_completion import CompletionItem
 
-from feedd.client.attach import candidates
+from feedd.client.attach import usual_directory
 from feedd.control.client import ControlClient
+from feedd.control.options import AS_JSON, DIRECTORY
 from feedd.errors import ShmError
 from feedd.shm.instruments import InstrumentsReader
 
 __all__ = ["ctl"]
 
 COMPLETIONS_MAX = 200
-
-
-def _directory(given: Path | None) -> Path:
-    """The named directory, else the first usual one that is there."""
-    if given is not None:
-        return given
-    places, _ = candidates()
-    return next((place for place in places if place.is_dir()), places[0])
 
 
 def _of(ctx: click.Context) -> Path | None:
@@ -37,7 +30,7 @@ def _of(ctx: click.Context) -> Path | None:
 def _instruments(ctx: click.Context, _: click.Parameter, start: str) -> list[CompletionItem]:
     """Names of the daemon that would be asked, from shared memory."""
     try:
-        table = InstrumentsReader(_directory(_of(ctx)))
+        table = InstrumentsReader(usual_directory(_of(ctx)))
     except ShmError:
         return []
     try:
@@ -49,24 +42,17 @@ def _instruments(ctx: click.Context, _: click.Parameter, start: str) -> list[Com
 
 
 @click.group()
-@click.option(
-    "--dir",
-    "directory",
-    type=click.Path(path_type=Path),
-    envvar="FEEDD_DIR",
-    show_envvar=True,
-    help="Directory of the instance. Default: /run/feedd, else your own default instance.",
-)
-@click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
+@DIRECTORY
+@AS_JSON
 @click.pass_context
 def ctl(ctx: click.Context, directory: Path | None, as_json: bool) -> None:
     """Tell a running daemon what to do. Exit status 1: it was refused or failed."""
-    ctx.obj = (_directory(directory), as_json)
+    ctx.obj = (directory, as_json)
 
 
 def _ask(ctx: click.Context, do: str, **args: Any) -> Any:
     directory, as_json = ctx.obj
-    with ControlClient(directory) as client:
+    with ControlClient(usual_directory(directory)) as client:
         result = client.ask(do, **args)
     if as_json:
         click.echo(orjson.dumps(result, option=orjson.OPT_INDENT_2).decode())

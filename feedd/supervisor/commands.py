@@ -1,4 +1,4 @@
-"""The daemon's commands: ``run``, ``status``, ``metrics``. Thin."""
+"""The daemon's commands: ``run``, ``record``, ``status``, ``records``, ``metrics``. Thin."""
 
 from __future__ import annotations
 
@@ -10,29 +10,18 @@ import click
 import msgspec
 import orjson
 
-from feedd.client.attach import candidates
-from feedd.shm.directory import default_directory
+from feedd.client.attach import usual_directory
+from feedd.control.options import CONFIG, CONFIG_FILE, DIRECTORY
+from feedd.errors import Exit
 from feedd.supervisor.config import load_config
 from feedd.supervisor.run import run_daemon
 from feedd.supervisor.status import collect, healthy, render
 
 __all__ = ["metrics", "record", "records", "run", "status"]
 
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_CONFIG = click.option(
-    "-c",
-    "--config",
-    "path",
-    type=_FILE,
-    required=True,
-    envvar="FEEDD_CONFIG",
-    show_envvar=True,
-    help="Configuration file (TOML).",
-)
-
 
 @click.command()
-@_CONFIG
+@CONFIG
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM."""
     from feedd.logs import setup_logging
@@ -43,7 +32,7 @@ def run(path: Path) -> None:
 
 
 @click.command()
-@_CONFIG
+@CONFIG
 @click.option(
     "--to",
     "target",
@@ -68,25 +57,17 @@ def record(path: Path, target: Path) -> None:
 
 
 @click.command()
-@click.option("-c", "--config", "path", type=_FILE, help="Take the directory from this file.")
-@click.option("--dir", "directory", type=click.Path(path_type=Path), envvar="FEEDD_DIR")
+@click.option("-c", "--config", "path", type=CONFIG_FILE, help="Take the directory from this file.")
+@DIRECTORY
 @click.option("--json", "as_json", is_flag=True, help="Everything, as one JSON object.")
 @click.option("--fail", is_flag=True, help="Exit with 1 unless all is well.")
 def status(path: Path | None, directory: Path | None, as_json: bool, fail: bool) -> None:
     """Health of a daemon, from its shared memory; asks no process."""
-    if directory is None:
-        directory = load_config(path).instance.path if path is not None else _usual()
-    found = collect(directory)
+    found = collect(usual_directory(directory) if path is None else load_config(path).instance.path)
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else render(found)
     click.echo(text)
     if fail and not healthy(found):
-        sys.exit(1)
-
-
-def _usual() -> Path:
-    """Where a consumer would find the daemon, or would expect it."""
-    places = [default_directory(), *candidates()[0]]
-    return next((place for place in places if place.is_dir()), places[0])
+        sys.exit(Exit.UNHEALTHY)
 
 
 @click.command()

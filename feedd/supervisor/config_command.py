@@ -12,24 +12,12 @@ import msgspec
 import orjson
 from click.shell_completion import CompletionItem
 
-from feedd.client.attach import candidates
+from feedd.client.attach import usual_directory
+from feedd.control.options import AS_JSON, CONFIG, CONFIG_FILE, DIRECTORY
 from feedd.errors import Exit
 from feedd.supervisor.config import Config, load_config
 
 __all__ = ["config"]
-
-_FILE = click.Path(dir_okay=False, path_type=Path)
-_CONFIG = click.option(
-    "-c",
-    "--config",
-    "path",
-    type=_FILE,
-    required=True,
-    envvar="FEEDD_CONFIG",
-    show_envvar=True,
-    help="Configuration file (TOML).",
-)
-_JSON = click.option("--json", "as_json", is_flag=True, help="The answer as JSON.")
 
 
 @click.group()
@@ -38,7 +26,7 @@ def config() -> None:
 
 
 @config.command()
-@_CONFIG
+@CONFIG
 def check(path: Path) -> None:
     """List every mistake of a configuration; exit with 78 when there is one."""
     loaded = load_config(path)
@@ -46,8 +34,8 @@ def check(path: Path) -> None:
 
 
 @config.command()
-@_CONFIG
-@_JSON
+@CONFIG
+@AS_JSON
 def show(path: Path, as_json: bool) -> None:
     """What a configuration means with all defaults filled in, as TOML."""
     from feedd.supervisor.reload import toml
@@ -104,9 +92,9 @@ def _flow(text: str) -> str:
 
 
 @config.command()
-@click.argument("files", nargs=-1, required=True, type=_FILE)
-@click.option("--dir", "directory", type=click.Path(path_type=Path), envvar="FEEDD_DIR")
-@_JSON
+@click.argument("files", nargs=-1, required=True, type=CONFIG_FILE)
+@DIRECTORY
+@AS_JSON
 def diff(files: tuple[Path, ...], directory: Path | None, as_json: bool) -> None:
     """What differs between two configurations, or between the running daemon and one file.
 
@@ -139,8 +127,6 @@ def diff(files: tuple[Path, ...], directory: Path | None, as_json: bool) -> None
 def _running(directory: Path | None) -> Config:
     from feedd.control.client import ControlClient
 
-    places, _ = candidates(directory)
-    place = next((place for place in places if place.is_dir()), places[0])
-    with ControlClient(place) as client:
+    with ControlClient(usual_directory(directory)) as client:
         answer: dict[str, Any] = client.ask("config")
     return msgspec.convert(answer["config"], Config)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import click
 
 from feedd import venues
+from feedd.errors import Exit
 from feedd.venues.lint import lint
 
 __all__ = ["group"]
@@ -48,4 +50,4 @@ def lint_command(files: tuple[Path, ...], as_json: bool) -> None:
         if not problems:
             click.echo(f"{len(files)} file{'s' * (len(files) != 1)}: no mistakes")
     if problems:
-        raise SystemExit(78)
+        sys.exit(Exit.CONFIG)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import feedd
-from feedd.client.attach import candidates
+from feedd.client.attach import candidates, usual_directory
 from feedd.client.feed import Feed
 from feedd.client.fold import BookBuilder
 from feedd.client.life import SILENT_NS
@@ -56,6 +56,19 @@ class TestAttach:
         monkeypatch.setenv("FEEDD_DIR", "/from/env")
         assert candidates() == ([Path("/from/env")], defaults)
         assert candidates("/given")[0] == [Path("/given")]
+
+    def test_usual_directory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("FEEDD_DIR", raising=False)
+        assert usual_directory(tmp_path / "named") == tmp_path / "named", "is what was asked for"
+        there = tmp_path / "there"
+        there.mkdir()
+        places = [tmp_path / "not", there, tmp_path]
+        monkeypatch.setattr("feedd.client.attach.candidates", lambda _: (places, []))
+        assert usual_directory() == there
+        there.rmdir()
+        places.pop()
+        with pytest.raises(AttachError, match=r"not, .*there\).*FEEDD_DIR"):
+            usual_directory()
 
     def test_error_names_every_path(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("FEEDD_DIR", str(tmp_path / "nowhere"))
