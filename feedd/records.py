@@ -9,6 +9,7 @@ offsets for other languages; a test compares the two.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum, IntFlag
 from typing import Any
 
@@ -40,6 +41,8 @@ __all__ = [
     "Scope",
     "Side",
     "TradeFlag",
+    "known_sequence",
+    "lower_names",
 ]
 
 RECORD_BYTES = 128
@@ -255,4 +258,18 @@ KIND_DTYPES: dict[Kind, np.dtype[Any]] = {
     Kind.GREEKS: GREEKS,
     Kind.STATUS: STATUS,
 }
-KIND_NAMES: dict[int, str] = {kind.value: kind.name.lower() for kind in Kind}
+
+
+def lower_names(enum: type[IntEnum] | type[IntFlag]) -> dict[int, str]:
+    """Code -> name in small letters, as every output of feedd writes it; of flags single bits."""
+    members: Iterable[Any] = enum
+    return {member.value: member.name.lower() for member in members}
+
+
+def known_sequence(value: int) -> int | None:
+    """A sequence number of a record, signed or not; None where all bits are set: there is none."""
+    value &= NO_SEQUENCE
+    return None if value == NO_SEQUENCE else value
+
+
+KIND_NAMES = lower_names(Kind)

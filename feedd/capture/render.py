@@ -12,17 +12,19 @@ from feedd.records import (
     GREEKS_FIELDS,
     KIND_NAMES,
     NO_INSTRUMENT,
-    NO_SEQUENCE,
     RECORD_BYTES,
     BookReason,
     BookState,
     Event,
     Flag,
     Kind,
+    Side,
     TradeFlag,
+    known_sequence,
+    lower_names,
 )
 
-__all__ = ["EVENT_NAMES", "STATE_NAMES", "Renderer"]
+__all__ = ["STATE_NAMES", "Renderer"]
 
 _HEADER = struct.Struct("<QBBBBIqqQIHH")
 _TRADE = struct.Struct("<ddQ48sbB")
@@ -33,11 +35,11 @@ _DERIV = struct.Struct("<7dqI")
 _GREEKS = struct.Struct("<10d")
 _STATUS = struct.Struct("<BBBxiqqqq40s")
 
-_FLAGS = [(flag, flag.name.lower()) for flag in Flag if flag.name]
-_TRADE_FLAGS = [(flag, flag.name.lower()) for flag in TradeFlag if flag.name]
-_SIDES = {1: "buy", -1: "sell", 0: "unknown"}
-STATE_NAMES = {state.value: state.name.lower() for state in BookState}
-EVENT_NAMES = {event.value: event.name.lower() for event in Event}
+_FLAGS = lower_names(Flag)
+_TRADE_FLAGS = lower_names(TradeFlag)
+_SIDES = lower_names(Side)
+STATE_NAMES = lower_names(BookState)
+_EVENT_NAMES = lower_names(Event)
 
 
 class Renderer:
@@ -68,7 +70,7 @@ class Renderer:
         event = self._common(header)
         if kind in (Kind.TRADE, Kind.LIQUIDATION):
             price, size, _, text, side, trade_flags = _TRADE.unpack_from(data, at)
-            event["flags"] += [name for bit, name in _TRADE_FLAGS if trade_flags & bit]
+            event["flags"] += [name for bit, name in _TRADE_FLAGS.items() if trade_flags & bit]
             event |= {
                 "price": price,
                 "size": size,
@@ -102,8 +104,8 @@ class Renderer:
             "instrument": None if instrument == NO_INSTRUMENT else self._name(instrument),
             "ts_event": ts_event or None,
             "ts_recv": ts_recv or None,
-            "sequence": None if sequence == NO_SEQUENCE else sequence,
-            "flags": [name for bit, name in _FLAGS if flags & bit],
+            "sequence": known_sequence(sequence),
+            "flags": [name for bit, name in _FLAGS.items() if flags & bit],
         }
 
     def _book(
@@ -138,15 +140,10 @@ class Renderer:
 
 def _status(data: bytes, at: int) -> dict[str, Any]:
     _, state, previous, code, _, _, arg0, arg1, text = _STATUS.unpack_from(data, at)
-    event: dict[str, Any] = {"event": EVENT_NAMES.get(code, f"event_{code}")}
+    event: dict[str, Any] = {"event": _EVENT_NAMES.get(code, f"event_{code}")}
     if code in (Event.GAP, Event.CHECKSUM):
-        event |= {"expected": _number(arg0), "got": _number(arg1)}
+        event |= {"expected": known_sequence(arg0), "got": known_sequence(arg1)}
     if code in (Event.GAP, Event.CHECKSUM, Event.LIVE, Event.RESYNC, Event.STALE):
         event |= {"state": STATE_NAMES.get(state), "previous": STATE_NAMES.get(previous)}
     event["reason"] = text.rstrip(b"\0").decode("utf-8", "replace")
     return event
-
-
-def _number(value: int) -> int | None:
-    """A sequence number of a record; None where the venue gives none."""
-    return None if value & NO_SEQUENCE == NO_SEQUENCE else value & NO_SEQUENCE

@@ -37,6 +37,7 @@ class Batch:
         "reader",
         "records",
         "restarted",
+        "silent",
     )
 
     def __init__(
@@ -50,6 +51,7 @@ class Batch:
         alive: bool = True,
         places: tuple[tuple[tuple[int, str], ...], tuple[int, ...]] = ((), ()),
         read_ns: int = 0,
+        silent: bool = False,
     ) -> None:
         self.records = records
         """All records, dtype ``RAW``: header fields and 80 bytes of payload."""
@@ -65,6 +67,9 @@ class Batch:
         self._places = places
         self.read_ns = read_ns
         """When this batch was read, ns since the Unix epoch."""
+        self.silent = silent
+        """True for the empty batch that says that ``timeout`` is over: every ring was read to its
+        end. Other empty batches may come before that."""
         self._parts: dict[int, Array] = {}
 
     @property
@@ -145,6 +150,7 @@ class Batch:
             alive=self.alive,
             places=self._places,
             read_ns=self.read_ns,
+            silent=self.silent,
         )
 
     def __repr__(self) -> str:

@@ -14,7 +14,7 @@ from feedd import clock
 from feedd.client.fold import FoldedBook
 from feedd.client.instruments import Instrument
 from feedd.errors import ShmError
-from feedd.records import NO_INSTRUMENT, NO_SEQUENCE, RAW, BookState
+from feedd.records import NO_INSTRUMENT, RAW, BookState, known_sequence
 from feedd.shm.books import BooksReader
 from feedd.shm.ring import RingReader
 
@@ -171,7 +171,7 @@ class Book:
             bids=bids,
             asks=asks,
             state=state,
-            sequence=None if view.sequence == NO_SEQUENCE else view.sequence,
+            sequence=known_sequence(view.sequence),
             ring_pos=view.ring_pos,
             ts_event=view.ts_event,
             ts_recv=view.ts_recv,
@@ -209,7 +209,7 @@ class Book:
             bids=bids,
             asks=asks,
             state=self._state(reader, top.state),
-            sequence=None if folded.sequence == NO_SEQUENCE else folded.sequence,
+            sequence=known_sequence(folded.sequence),
             ring_pos=folded.ring_pos,
             ts_event=folded.ts_event,
             ts_recv=folded.ts_recv,

@@ -222,7 +222,9 @@ class Stream:
     def _silence(self) -> Batch:
         """The empty batch that says that ``timeout`` is over."""
         alive = all(cursor.alive for cursor in self._cursors)
-        return Batch(_NOTHING, alive=alive, places=self._places(), read_ns=clock.now_ns())
+        return Batch(
+            _NOTHING, alive=alive, places=self._places(), read_ns=clock.now_ns(), silent=True
+        )
 
     def _readers(self) -> list[RingReader]:
         return [cursor.reader for cursor in self._cursors]

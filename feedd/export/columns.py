@@ -23,6 +23,7 @@ from feedd.records import (
     Kind,
     Scope,
     Side,
+    lower_names,
 )
 
 __all__ = ["schema", "table"]
@@ -45,7 +46,7 @@ Column = Callable[[npt.NDArray[Any]], Any]
 
 
 def _names(enum: Any) -> Column:
-    known = {member.value: member.name.lower() for member in enum}
+    known = lower_names(enum)
 
     def column(values: npt.NDArray[Any]) -> Any:
         codes, places = np.unique(values, return_inverse=True)

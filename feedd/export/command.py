@@ -106,7 +106,7 @@ def export(
         def name_of(number: int) -> str | None:
             try:
                 return feed.instrument(number).name
-            except (KeyError, IndexError):
+            except KeyError:
                 return None
 
         sink = ParquetSink(root, name_of, rotate, compression)

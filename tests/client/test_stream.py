@@ -231,6 +231,7 @@ class TestRestart:
                 batches.append(next(stream))
         assert sequences(batches) == [3, 4, 100, 101, 102, 103]
         assert [b.restarted for b in batches if len(b)] == [False, True]
+        assert not any(b.silent for b in batches)
         assert feed.instrument("kraken:BTC/USD").id == 0
         assert feed.alive
 
@@ -261,10 +262,13 @@ def test_waiting(directory: Path, wait: str, readers: int) -> None:
         feed = attach(directory)
         with feed.stream(wait=wait, timeout=10) as stream:  # type: ignore[arg-type]
             timer.start()
-            assert len(next(stream)) == 1
+            batch = next(stream)
+            assert len(batch) == 1
+            assert not batch.silent
         with feed.stream(wait=wait, timeout=0.02) as stream:  # type: ignore[arg-type]
             silence = next(stream)
             assert not silence
+            assert silence.silent
             assert silence.alive
     finally:
         timer.join()

@@ -19,12 +19,18 @@ from tests.tools.test_tools import TOOLS, json_lines, run
 
 
 def status(
-    code: Event, instrument: int = 0, *, at: int, scope: Scope = Scope.INSTRUMENT, text: bytes = b""
+    code: Event,
+    instrument: int = 0,
+    *,
+    at: int,
+    scope: Scope = Scope.INSTRUMENT,
+    text: bytes = b"",
+    numbers: tuple[int, int] = (7, 9),
 ) -> Any:
     made = record(Kind.STATUS, instrument, ts_recv=at)
     made["payload"][0, 0] = scope
     made["payload"].view("<i4")[0, 1] = code
-    made["payload"].view("<i8")[0, 3:5] = 7, 9
+    made["payload"].view("<i8")[0, 3:5] = numbers
     made["payload"][0, 40 : 40 + len(text)] = list(text)
     return made
 
@@ -93,6 +99,18 @@ def test_gaps(losing: Daemon) -> None:
     assert run("gaps", *where, "--fail").returncode == 1
     assert run("gaps", *where, "--fail", "--venue", "deribit").returncode == 0
     assert run("gaps", *where, "--follow", "--summary").returncode == 2
+
+
+def test_gaps_reads_on_behind_a_restart(daemon: Daemon) -> None:
+    """A stream tells of a restart with an empty batch long before the rings are read to their
+    ends."""
+    eth = daemon.list("okx", "ETH-USDT", 0)
+    trades = np.concatenate([record(Kind.TRADE, eth)] * 4_000)
+    daemon.put(trades)
+    daemon.takeover(0)
+    daemon.put(trades, trades, status(Event.GAP, eth, at=10**18, text=b"seqId", numbers=(-1, 9)))
+    (row,) = json_lines(run("gaps", "--directory", str(daemon.directory), "--json").stdout)
+    assert (row["event"], row["expected"], row["got"]) == ("gap", None, 9)
 
 
 def observe(daemon: Daemon, reader: int, stage: str, ns: int, count: int) -> None:
