@@ -309,6 +309,14 @@ class Recorder:
             books.close()
 
 
+def obey(told: bytes) -> None:
+    """What the supervisor says while the recorder runs: whole lines of JSON."""
+    for line in told.splitlines():
+        message = orjson.loads(line)
+        if message["op"] == "log":
+            setup_logging(message["level"], message["format"])
+
+
 def _serve(recorder: Recorder) -> bool:
     """Until standard input ends, which the supervisor closes when no reader is left (or by dying).
 
@@ -318,8 +326,11 @@ def _serve(recorder: Recorder) -> bool:
         busy = recorder.step()
         pause = 0.0 if busy else RETRY_S if recorder.failing else IDLE_S
         readable, _, _ = select.select([0], [], [], pause)
-        if readable and not os.read(0, 4096):
-            break
+        if readable:
+            told = os.read(0, 4096)
+            if not told:
+                break
+            obey(told)
     deadline = monotonic_ns() + int(DRAIN_S * SECOND_NS)
     quiet = 0
     while quiet < 5 and monotonic_ns() < deadline:  # readers of a dead supervisor end by themselves

@@ -15,6 +15,7 @@ from feedd.control.protocol import Command
 from feedd.errors import FeeddError
 from feedd.supervisor.facts import VERSION, pids_of
 from feedd.supervisor.process import BroadcasterHandle, ReaderHandle, ReaderState
+from feedd.supervisor.recorder import RecorderHandle
 from feedd.supervisor.snapshot import snapshot
 
 if TYPE_CHECKING:
@@ -177,7 +178,9 @@ def _list(numbers: list[int]) -> str:
     return ", ".join(map(str, numbers)) or "none"
 
 
-def with_log(handle: ReaderHandle | BroadcasterHandle, level: str, form: str) -> None:
+def with_log(
+    handle: ReaderHandle | BroadcasterHandle | RecorderHandle, level: str, form: str
+) -> None:
     """Tell the process that runs, and the next one in its place."""
     handle.send({"op": "log", "level": level, "format": form})
     handle.plan = msgspec.structs.replace(handle.plan, log_level=level, log_format=form)

@@ -12,8 +12,8 @@ import orjson
 
 from feedd.client.attach import usual_directory
 from feedd.control.options import CONFIG, CONFIG_FILE, DIRECTORY
-from feedd.errors import Exit
-from feedd.supervisor.config import load_config
+from feedd.errors import ConfigError, Exit
+from feedd.supervisor.config import Config, Log, load_config
 from feedd.supervisor.run import run_daemon
 from feedd.supervisor.status import collect, healthy, render
 
@@ -24,11 +24,7 @@ __all__ = ["metrics", "record", "records", "run", "status"]
 @CONFIG
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM."""
-    from feedd.logs import setup_logging
-
-    loaded = load_config(path)
-    setup_logging(os.environ.get("FEEDD_LOG_LEVEL", loaded.log.level), loaded.log.format)
-    sys.exit(run_daemon(loaded, path))
+    _run(load_config(path), path)
 
 
 @click.command()
@@ -46,14 +42,24 @@ def record(path: Path, target: Path) -> None:
     The same as `feedd run` with [capture] enabled = true and this directory. See `feedd replay`,
     `feedd export` and `feedd capture verify` for what can be done with the files.
     """
-    from feedd.logs import setup_logging
-
     loaded = load_config(path)
     capture = msgspec.structs.replace(
         loaded.capture, enabled=True, directory=str(target.absolute())
     )
-    setup_logging(os.environ.get("FEEDD_LOG_LEVEL", loaded.log.level), loaded.log.format)
-    sys.exit(run_daemon(msgspec.structs.replace(loaded, capture=capture), None))
+    _run(msgspec.structs.replace(loaded, capture=capture), None)
+
+
+def _run(config: Config, path: Path | None) -> None:
+    """Be the daemon, with the log level that the environment asks for."""
+    from feedd.logs import setup_logging
+
+    level = os.environ.get("FEEDD_LOG_LEVEL", "").lower() or config.log.level
+    try:
+        log = msgspec.convert({"level": level, "format": config.log.format}, Log)
+    except msgspec.ValidationError as exc:
+        raise ConfigError(f"FEEDD_LOG_LEVEL: {exc}") from exc
+    setup_logging(log.level, log.format)
+    sys.exit(run_daemon(msgspec.structs.replace(config, log=log), path))
 
 
 @click.command()

@@ -9,8 +9,10 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import orjson
 
 from feedd.capture.recorder import RecordPlan
 from feedd.errors import ShmError
@@ -94,6 +96,11 @@ class RecorderHandle:
     @property
     def stopping(self) -> bool:
         return self._stopping
+
+    def send(self, message: dict[str, Any]) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None and not process.stdin.is_closing():
+            process.stdin.write(orjson.dumps(message) + b"\n")
 
     async def _one_life(self) -> int:
         process = await asyncio.create_subprocess_exec(

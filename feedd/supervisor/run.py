@@ -266,12 +266,14 @@ class Supervisor:
         return self.keeper.reader_of(name)
 
     def set_log(self, level: str, form: str) -> None:
-        """For this process, the readers that run and those that will."""
+        """For this process, those that run and those that will; it is what is in force now."""
         setup_logging(level, form)
-        for reader in self.readers.values():
-            with_log(reader, level, form)
-        if self.operations.broadcaster is not None:
-            with_log(self.operations.broadcaster, level, form)
+        log = msgspec.structs.replace(self.config.log, level=level, format=form)
+        self.config = msgspec.structs.replace(self.config, log=log)
+        handles = (*self.readers.values(), self.operations.broadcaster, self.recorder)
+        for handle in handles:
+            if handle is not None:
+                with_log(handle, level, form)
 
     # -- what readers ask for --------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from feedd.capture.files import closed_files
 from feedd.capture.recorded import payload_of, read_recorded
-from feedd.capture.recorder import Recorder, RecordPlan
+from feedd.capture.recorder import Recorder, RecordPlan, obey
 from feedd.capture.rows import read_rows
 from feedd.capture.verify import verify, verify_all
 from feedd.shm.books import BooksWriter
@@ -282,6 +283,17 @@ def test_a_killed_recorder_costs_nothing(
     assert messages(paths) == sent
     assert [report.problems for report in verify_all(paths)] == [[]] * len(paths)
     assert not list(tmp_path.glob("*/*.part"))
+
+
+def test_the_log_level_changes_while_it_runs() -> None:
+    root = logging.getLogger()
+    before, handlers = root.level, list(root.handlers)
+    try:
+        obey(b'{"op":"log","level":"error","format":"json"}\n{"op":"other"}\n')
+        assert root.level == logging.ERROR
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(before)
 
 
 def test_started_by_hand_it_says_so() -> None:

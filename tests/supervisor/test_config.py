@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from feedd.errors import ConfigError
-from feedd.supervisor.config import load_config, override_url
+from feedd.supervisor import commands
+from feedd.supervisor.config import Config, load_config, override_url
 from feedd.supervisor.config_command import config as config_command
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -191,3 +192,29 @@ def test_credentials_are_checked_and_never_quoted(tmp_path: Path) -> None:
     assert "chmod 600" in problem
     assert "the-secret" not in problem
     assert "the-key" not in problem
+
+
+def test_the_environment_overrules_the_log_level(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(
+        '[venues.deribit]\ninstruments = ["BTC-PERPETUAL"]\nchannels = ["book"]\n'
+        '[log]\nlevel = "warning"\n'
+    )
+    levels: list[str] = []
+
+    def run_daemon(config: Config, _: Path | None) -> int:
+        levels.append(config.log.level)
+        return 0
+
+    monkeypatch.setattr("feedd.supervisor.commands.run_daemon", run_daemon)
+    monkeypatch.setattr("feedd.logs.setup_logging", lambda *_: None)
+    for given in ("", "error", "DEBUG"):
+        monkeypatch.setenv("FEEDD_LOG_LEVEL", given)
+        assert CliRunner().invoke(commands.run, ["-c", str(path)]).exit_code == 0
+    assert levels == ["warning", "error", "debug"]
+    monkeypatch.setenv("FEEDD_LOG_LEVEL", "loud")
+    result = CliRunner().invoke(commands.record, ["-c", str(path), "--to", str(tmp_path)])
+    assert isinstance(result.exception, ConfigError)
+    assert "FEEDD_LOG_LEVEL" in str(result.exception)

@@ -104,7 +104,10 @@ def test_an_operator_at_work(sim: SimHandle, make_daemon: Make) -> None:
     until(lambda: daemon.counter("disconnects") >= 2)
     daemon.wait_live()
     assert "reader 1" not in daemon.log()[size:]
-    ctl(daemon, "log-level", "info")
+    # it is in force until a reload, which goes by the file
+    assert json.loads(ctl(daemon, "config"))["log"]["level"] == "error"
+    assert 'log.level: "error" -> "info"' in ctl(daemon, "reload")
+    assert "nothing changed" in ctl(daemon, "reload")
     audit = [line for line in daemon.log().splitlines() if "feedd.audit" in line]
     assert any("restart reader=0: done" in line for line in audit)
     assert all(f"uid={os.getuid()}" in line for line in audit)
