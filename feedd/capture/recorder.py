@@ -2,7 +2,9 @@
 
 It is never in the way: a disk that is full or slow makes it wait, the rings fill, and the readers
 drop and count. Room in a ring is given back when what was in it is in a file, so a recorder that is
-killed costs nothing but the time until the next one has caught up.
+killed costs nothing but the time until the next one has caught up. It ends when its standard input
+does and not by signals: a Ctrl-C reaches every process of the terminal, and the recorder is the one
+that has to outlive the readers.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import logging
 import os
 import select
+import signal
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -341,6 +344,8 @@ def _serve(recorder: Recorder) -> bool:
 
 def main() -> int:
     """``python -m feedd.capture.recorder``: the plan comes as a line of JSON on standard input."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     line = bytearray()
     while not line.endswith(b"\n"):
         byte = os.read(0, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -294,6 +295,25 @@ def test_the_log_level_changes_while_it_runs() -> None:
     finally:
         root.handlers[:] = handlers
         root.setLevel(before)
+
+
+def test_a_ctrl_c_is_not_its_end(
+    shm: Path, tmp_path: Path, start: Callable[[RecordPlan], subprocess.Popen[bytes]]
+) -> None:
+    writer = RawWriter(shm, 0)
+    process = start(plan(shm, tmp_path))
+    deadline = time.monotonic() + 20
+    put(writer, b"before")
+    while not list(tmp_path.glob("okx/*.part")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        process.send_signal(number)
+    assert writer.put(IN, 0, 7, T + 1, b"after")
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(10) == 0
+    assert messages(files(tmp_path)) == [b"before", b"after"]
 
 
 def test_started_by_hand_it_says_so() -> None:
