@@ -112,8 +112,8 @@ cdef class Plan:
         cdef int i
         for i, name in enumerate(names):
             self._program(i, venue, venue.channels[name], trees[name].slots)
-            none = venue.channels[name].symbol_of_none
-            self.programs[i].symbol_of_none = -1 if none is None else env.index(none)
+            if venue.channels[name].symbol_of_none is not None:
+                self.programs[i].symbol_of_none = env.index(venue.channels[name].symbol_of_none)
             if f"{name}/rest" in trees:
                 self.programs[i].rest_channel = self.channels.index(f"{name}/rest")
         for i, name in enumerate(self.channels[len(names):], len(names)):
@@ -322,7 +322,8 @@ cdef class Plan:
 
     cdef void _blank(self, program_t* p):
         cdef int i
-        p.symbol = p.id = p.trade_sequence = p.quote_sequence = p.next_funding = -1
+        p.symbol = p.symbol_of_none = p.id = p.trade_sequence = p.quote_sequence = -1
+        p.next_funding = -1
         p.first = p.current = p.previous = p.type = p.side.slot = -1
         p.foreign.slot = p.only.slot = p.replay_when.slot = -1
         p.rest_channel = -1

@@ -9,6 +9,9 @@ cdef enum:
     DRIFT_TYPE = 2
     DRIFT_CONSTANT = 4
 
+cdef enum:
+    SAMPLE_NS = 5_000_000     # between two samples of one channel
+
 # One field of one channel.
 ctypedef struct field_drift_t:
     uint32_t present, changed     # of the samples that were learned from
@@ -35,8 +38,11 @@ ctypedef struct drift_t:
 # ``slots``: number of fields of each channel. MemoryError.
 cdef drift_t* drift_new(object slots) except NULL
 cdef void drift_free(drift_t* d) noexcept
-# Is it time for another sample of this channel?
-cdef bint drift_due(const drift_t* d, int32_t channel, int64_t ts_recv) noexcept nogil
+# Is it time for another sample of this channel? Asked for every message.
+cdef inline bint drift_due(const drift_t* d, int32_t channel, int64_t ts_recv) noexcept nogil:
+    cdef const channel_drift_t* c = &d.channels[channel]
+    return ts_recv - c.sampled_at >= SAMPLE_NS or ts_recv < c.sampled_at
+
 # Look at a row of the message, but for its symbol. True: an alarm, in ``field`` and ``what``.
 cdef bint drift_note(
     drift_t* d, const fd_msg* m, int32_t channel, int symbol, int64_t ts_recv) noexcept nogil

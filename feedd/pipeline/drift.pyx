@@ -20,7 +20,6 @@ cdef uint32_t RUN_MIN = 32            # samples in a row before anything is said
 cdef uint32_t STILL_MIN = 512
 cdef double STILL_SHARE = 0.2         # of samples that bring a new value, else it may stand still
 cdef double BEYOND_CHANCE = 25.0      # -ln of the chance that a run is one
-cdef int64_t SAMPLE_NS = 5_000_000    # between two samples of one channel
 
 cdef enum:
     TYPE_TRUTH = 1
@@ -74,11 +73,6 @@ cdef void drift_free(drift_t* d) noexcept:
         free(d.channels[i].fields)
     free(d.channels)
     free(d)
-
-
-cdef bint drift_due(const drift_t* d, int32_t channel, int64_t ts_recv) noexcept nogil:
-    cdef const channel_drift_t* c = &d.channels[channel]
-    return ts_recv - c.sampled_at >= SAMPLE_NS or ts_recv < c.sampled_at
 
 
 cdef int _judge(field_drift_t* f, uint8_t kind, bint same) noexcept nogil:
