@@ -17,7 +17,7 @@ import numpy as np
 
 from feedd.clock import SECOND_NS
 from feedd.metrics.sample import ReaderSample, Sample, Values
-from feedd.reader.counts import CONNECTION_FIELDS
+from feedd.shm.connections import CONNECTION_FIELDS, LINE_STATES, SHARE_FIELDS, SHARES_AT
 from feedd.shm.counters import COUNTERS, bucket_floor
 from feedd.shm.layout import HISTOGRAM_BUCKETS
 
@@ -49,7 +49,10 @@ class Metric:
 
 # ---- where numbers come from ---------------------------------------------------------------------
 
-_SLOT = {name: i for i, name in enumerate(CONNECTION_FIELDS)}
+_SLOT = {name: i for i, name in enumerate(CONNECTION_FIELDS)} | {
+    name: SHARES_AT + i for i, name in enumerate(SHARE_FIELDS)
+}
+_UP = LINE_STATES.index("up")
 
 
 def _counter(key: str, scale: float = 1.0) -> Callable[[Sample], Values]:
@@ -60,20 +63,11 @@ def _ring(key: str, scale: float = 1.0) -> Callable[[Sample], Values]:
     return lambda s: [((str(r.number),), r.ring[key] * scale) for r in s.readers if key in r.ring]
 
 
-def _line(key: str) -> Callable[[Sample], Values]:
+def _line(key: str, scale: float = 1.0) -> Callable[[Sample], Values]:
     """Sum over the connections of a venue on a reader."""
     slot = _SLOT[key]
     return lambda s: [
-        ((str(r.number), venue), float(slots[:, slot].sum()))
-        for r in s.readers
-        for venue, slots in r.lines.items()
-    ]
-
-
-def _slot(number: int, scale: float = 1.0) -> Callable[[Sample], Values]:
-    """Sum of a slot that the pipeline writes (``feedd_line_slot`` in counters.h)."""
-    return lambda s: [
-        ((str(r.number), venue), float(slots[:, number].sum()) * scale)
+        ((str(r.number), venue), float(slots[:, slot].sum()) * scale)
         for r in s.readers
         for venue, slots in r.lines.items()
     ]
@@ -89,9 +83,8 @@ def _latest(key: str) -> Callable[[Sample], Values]:
 
 
 def _lines_up(s: Sample) -> Values:
-    up = 3  # LINE_STATES.index("up"); a test compares
     return [
-        ((str(r.number), venue), float((slots[:, _SLOT["state"]] == up).sum()))
+        ((str(r.number), venue), float((slots[:, _SLOT["state"]] == _UP).sum()))
         for r in s.readers
         for venue, slots in r.lines.items()
     ]
@@ -289,21 +282,21 @@ _LISTED = (
         "counter",
         "Messages that these connections brought first, of streams that several carry.",
         _RV,
-        _slot(32),
+        _line("firsts"),
     ),
     Metric(
         "feedd_line_copied_messages",
         "counter",
         "Messages that another connection had brought already.",
         _RV,
-        _slot(33),
+        _line("copies"),
     ),
     Metric(
         "feedd_line_copy_lag_seconds",
         "counter",
         "Sum of how much later measured copies came; by feedd_line_measured_copies: the mean.",
         _RV,
-        _slot(34, 1 / SECOND_NS),
+        _line("lag_sum_ns", 1 / SECOND_NS),
         "seconds",
     ),
     Metric(
@@ -311,14 +304,14 @@ _LISTED = (
         "counter",
         "Copies whose lag was measured.",
         _RV,
-        _slot(35),
+        _line("lag_count"),
     ),
     Metric(
         "feedd_line_missed_messages",
         "counter",
         "Times that a connection lacked what another one had.",
         _RV,
-        _slot(37),
+        _line("missed"),
     ),
     Metric("feedd_topics", "gauge", "Topics that should be subscribed.", _RV, _line("topics")),
     Metric(

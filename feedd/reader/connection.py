@@ -17,7 +17,7 @@ from feedd.decode.assembler import Assembler
 from feedd.logs import RateLimit
 from feedd.pipeline.core import Pipeline
 from feedd.reader.connect import ConnectError, open_line
-from feedd.reader.counts import CONNECTION_FIELDS, LINE_STATES, ReaderCounts
+from feedd.reader.counts import ReaderCounts
 from feedd.reader.feed import PipelineSink
 from feedd.reader.ladder import Look, Rung, Step
 from feedd.reader.line import Line
@@ -28,7 +28,7 @@ from feedd.reader.signing import Signer
 from feedd.reader.tap import Tap
 from feedd.reader.topics import TopicState
 from feedd.records import Event, Scope
-from feedd.shm.connections import venue_code
+from feedd.shm.connections import CONNECTION_FIELDS, LINE_STATES, venue_code
 from feedd.venues.schema import Venue
 from feedd.venues.templates import holes
 

@@ -8,10 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from feedd.shm import layout
-from feedd.shm.connections import CONNECTION_FIELDS, LINE_STATES, SHARE_FIELDS, connection_row
 from feedd.shm.counters import COUNTERS, CountersWriter
 
-__all__ = ["CONNECTION_FIELDS", "LINE_STATES", "SHARE_FIELDS", "ReaderCounts", "connection_row"]
+__all__ = ["ReaderCounts"]
 
 _INDEX = {name: i for i, name in enumerate(COUNTERS)}
 

@@ -9,9 +9,9 @@ import numpy as np
 
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import ShmError
-from feedd.reader.counts import connection_row
-from feedd.records import BookState
+from feedd.records import NO_INSTRUMENT, BookState
 from feedd.shm.board import BoardReader
+from feedd.shm.connections import connection_row
 from feedd.shm.counters import STAGES, CountersReader, percentile
 from feedd.shm.directory import check_directory, lock_held, lock_path
 from feedd.shm.instruments import InstrumentsReader
@@ -93,7 +93,7 @@ def _books(directory: Path, number: int, *, fresh: bool) -> dict[str, int]:
         return {}
     try:
         rows = board.snapshot()
-        states = rows["state"][rows["instrument"] != 0xFFFFFFFF]
+        states = rows["state"][rows["instrument"] != NO_INSTRUMENT]
         if not fresh:
             states = np.where(states == BookState.LIVE, BookState.STALE, states)
         return {state.name.lower(): int((states == state).sum()) for state in BookState}

@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 
 from feedd.metrics.sample import Sampler
-from feedd.reader.counts import CONNECTION_FIELDS, LINE_STATES, ReaderCounts
+from feedd.reader.counts import ReaderCounts
 from feedd.records import BookState
 from feedd.shm import layout
 from feedd.shm.board import BOARD, BoardWriter
+from feedd.shm.connections import CONNECTION_FIELDS, LINE_STATES
 from feedd.shm.counters import STAGES, CountersWriter, bucket_of
 from feedd.shm.instruments import InstrumentsWriter
 from feedd.shm.ring import create_ring

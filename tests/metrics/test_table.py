@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from feedd.metrics.document import markdown
 from feedd.metrics.exposition import expose
 from feedd.metrics.table import BOUNDS_NS, METRICS, buckets
-from feedd.reader.counts import LINE_STATES
+from feedd.reader.actions import State
 from feedd.records import BookState
+from feedd.shm.connections import LINE_STATES, SHARE_FIELDS, SHARES_AT
 from feedd.shm.counters import COUNTERS, bucket_of
 from feedd.shm.layout import HISTOGRAM_BUCKETS
 
@@ -120,12 +121,13 @@ def test_numbers_come_out_as_they_are_in_memory(instance: Any) -> None:
 def test_slots_of_the_pipeline_are_those_of_the_header() -> None:
     text = (ROOT / "feedd/shm/include/feedd/counters.h").read_text()
     slots = dict(re.findall(r"FEEDD_LINE_(\w+) = (\d+)", text))
-    wanted = {"FIRSTS": 32, "COPIES": 33, "LAG_SUM": 34, "LAG_COUNT": 35, "MISSED": 37}
-    assert {name: int(slots[name]) for name in wanted} == wanted
+    wanted = {name: SHARES_AT + i for i, name in enumerate(SHARE_FIELDS)}
+    in_header = {name: name.removesuffix("_ns").upper() for name in wanted}
+    assert {name: int(slots[in_header[name]]) for name in wanted} == wanted
 
 
-def test_up_is_the_state_up() -> None:
-    assert LINE_STATES[3] == "up"
+def test_the_states_are_those_of_a_session() -> None:
+    assert [state.value for state in State] == list(LINE_STATES)
 
 
 @pytest.mark.parametrize("ns", [0, 3, 511, 512, 513, 1_000, 1_024, 999_999, 10**9, 1 << 34, 10**12])

@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "capture": {"shm", "decode", "book", "venues", "pipeline"},
     "client": {"shm"},
     "reader": {"shm", "decode", "book", "venues", "pipeline"},
-    "metrics": {"shm", "reader"},
+    "metrics": {"shm"},
     "control": {"shm", "client"},
     "broadcaster": {"shm", "client", "reader", "venues"},
     "sim": set(),
