@@ -1,4 +1,5 @@
-"""Bounds of everything that can grow; each is enforced where it is imported."""
+"""Bounds that several parts must agree on, or that a user may ask for; each is enforced where it is
+imported. A bound of one module alone stands at its head."""
 
 from __future__ import annotations
 
@@ -7,13 +8,12 @@ __all__ = [
     "BOOK_DEPTH_DEFAULT",
     "BOOK_DEPTH_OPTION",
     "BOOK_LEVELS_MAX",
-    "COMMIT_SLOTS_MAX",
-    "JSON_DEPTH_MAX",
     "LINE_HELD_MESSAGES_MAX",
     "LINE_HOLD_NS",
     "MESSAGE_BYTES_MAX",
-    "RING_SLOTS_DEFAULT",
     "REQUESTS_MAX",
+    "REST_BODY_BYTES_MAX",
+    "RING_SLOTS_DEFAULT",
     "RING_SLOTS_MIN",
     "SYMBOLS_MAX",
     "TRADE_IDS_KEPT",
@@ -21,7 +21,6 @@ __all__ = [
 
 RING_SLOTS_MIN = 16_384
 RING_SLOTS_DEFAULT = 65_536
-COMMIT_SLOTS_MAX = 1_024
 
 BOOK_DEPTH_DEFAULT = 1_024
 BOOK_DEPTH_OPTION = 128
@@ -31,7 +30,9 @@ BOOK_BUFFER_LEVELS_MAX = 200_000
 """Levels buffered per instrument while a REST snapshot is awaited."""
 
 MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-JSON_DEPTH_MAX = 1_024
+"""What a venue file allows one message of its connections, unless it says otherwise."""
+REST_BODY_BYTES_MAX = 64 * 1024 * 1024
+"""An answer of a venue's REST interface, on its way to a reader too."""
 TRADE_IDS_KEPT = 4_096
 SYMBOLS_MAX = 200_000
 """Different symbols of one venue that a pipeline remembers, named or not."""

@@ -25,7 +25,7 @@ from feedd.broadcaster.access import Gate
 from feedd.broadcaster.keys import server_key
 from feedd.broadcaster.plan import BroadcasterPlan
 from feedd.broadcaster.publisher import Publisher
-from feedd.broadcaster.quotes import Dirty, quote_body, topic_tail, trade_body, trades_of
+from feedd.broadcaster.quotes import Dirty, quote_body, topic_of, trade_body, trades_of
 from feedd.client.feed import Feed
 from feedd.client.stream import Stream
 from feedd.clock import SECOND_NS, monotonic_ns
@@ -163,8 +163,7 @@ class BroadcasterProcess:
     def _trades(self, batch: Any) -> None:
         self._look_at_names()
         for name, record in trades_of(batch, self._names, self.publisher.interest):
-            topic = f"trade.{topic_tail(name).decode()}"
-            self.publisher.send(topic, trade_body(name, record), keep=False)
+            self.publisher.send(topic_of("trade", name), trade_body(name, record), keep=False)
 
     async def _quotes_forever(self) -> None:
         while True:
@@ -183,7 +182,7 @@ class BroadcasterProcess:
             body = quote_body(name, row)
             if body is None:
                 continue
-            self.publisher.send(f"quote.{topic_tail(name).decode()}", body)
+            self.publisher.send(topic_of("quote", name), body)
 
     def _refresh(self) -> None:
         """Repeat a part of the last values, all of them within ``REFRESH_S``."""
@@ -194,7 +193,7 @@ class BroadcasterProcess:
         self._refresh_at = now + int(REFRESH_S / REFRESH_PARTS * SECOND_NS)
         for number in self._wanted:
             if number % REFRESH_PARTS == part:
-                self.publisher.repeat(f"quote.{topic_tail(self._names[number]).decode()}")
+                self.publisher.repeat(topic_of("quote", self._names[number]))
 
     def _look_at_names(self) -> None:
         instruments = self.feed.instruments
@@ -205,7 +204,7 @@ class BroadcasterProcess:
             for number in range(len(self._names), len(table)):
                 name = bytes(table["name"][number]).decode()
                 self._names[number] = name
-                self._ids[b"quote." + topic_tail(name)] = number
+                self._ids[topic_of("quote", name).encode()] = number
             self._seen_changes = -1
 
     def _look_at_interest(self) -> None:
@@ -214,7 +213,7 @@ class BroadcasterProcess:
             self._seen_changes = interest.changes
             wanted = {n for topic, n in self._ids.items() if interest.wants(topic)}
             for number in self._wanted - wanted:  # nobody listens: the last value grows old
-                self.publisher.forget(f"quote.{topic_tail(self._names[number]).decode()}")
+                self.publisher.forget(topic_of("quote", self._names[number]))
             self._wanted = wanted
 
     def _subscribed(self, prefixes: list[bytes]) -> None:

@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from feedd.broadcaster.publisher import Interest
 from feedd.client.batch import Batch
-from feedd.records import BookState, Kind, Side
+from feedd.records import BookState, Kind, Side, TradeFlag
 
-__all__ = ["Dirty", "quote_body", "quote_of", "trade_body", "trades_of"]
+__all__ = ["Dirty", "quote_body", "quote_of", "topic_of", "trade_body", "trades_of"]
 
 _CHANGES = np.zeros(256, dtype=bool)
 _CHANGES[[Kind.QUOTE, Kind.BOOK, Kind.BOOK_CONTROL]] = True
@@ -88,14 +87,14 @@ def trades_of(batch: Batch, names: dict[int, str], interest: Interest) -> list[t
         ids: npt.NDArray[Any] = part["instrument"]
         for number in np.unique(ids).tolist():
             name = names.get(number)
-            if name is None or not interest.wants(b"trade." + topic_tail(name)):
+            if name is None or not interest.wants(topic_of("trade", name).encode()):
                 continue
             found += [(name, record) for record in part[ids == number]]
     return found
 
 
 def trade_body(name: str, record: Any) -> dict[str, Any]:
-    side = int(record["side"])
+    side, kind, marks = int(record["side"]), record["kind"], int(record["trade_flags"])
     text = bytes(record["trade_id_text"]).rstrip(b"\0").decode("utf-8", "replace")
     return {
         "instrument": name,
@@ -103,17 +102,13 @@ def trade_body(name: str, record: Any) -> dict[str, Any]:
         "size": float(record["size"]),
         "side": Side(side).name.lower() if side in set(Side) else "unknown",
         "trade_id": text,
-        "liquidation": bool(record["kind"] == Kind.LIQUIDATION or record["trade_flags"] & 1),
+        "liquidation": bool(kind == Kind.LIQUIDATION or marks & TradeFlag.LIQUIDATION),
         "flags": int(record["flags"]),
         "ts_event": int(record["ts_event"]),
         "ts_recv": int(record["ts_recv"]),
     }
 
 
-def topic_tail(name: str) -> bytes:
-    """``deribit:BTC-PERPETUAL`` as ``deribit.BTC-PERPETUAL``."""
-    return name.replace(":", ".", 1).encode()
-
-
-def message(sequence: int, now: int, body: dict[str, Any]) -> bytes:
-    return orjson.dumps({"v": 1, "seq": sequence, "t": now, **body})
+def topic_of(kind: str, name: str) -> str:
+    """The topic of an instrument: ``deribit:BTC-PERPETUAL`` is ``quote.deribit.BTC-PERPETUAL``."""
+    return f"{kind}.{name.replace(':', '.', 1)}"

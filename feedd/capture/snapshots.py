@@ -15,7 +15,7 @@ from feedd.pipeline.core import Pipeline
 from feedd.records import NO_SEQUENCE
 from feedd.shm.ring import RingWriter
 from feedd.venues.schema import Venue
-from feedd.venues.session_schema import path_get
+from feedd.venues.templates import path_get
 
 __all__ = ["Snapshot", "collect_snapshots"]
 

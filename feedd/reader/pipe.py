@@ -13,11 +13,12 @@ from typing import Any
 
 import orjson
 
-__all__ = ["BODY_BYTES_MAX", "LINE_BYTES_MAX", "Pipe"]
+from feedd.limits import REST_BODY_BYTES_MAX
+
+__all__ = ["LINE_BYTES_MAX", "Pipe"]
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
 """A plan of thousands of instruments is one line."""
-BODY_BYTES_MAX = 64 * 1024 * 1024
 QUEUE_BYTES_MAX = 128 * 1024 * 1024
 
 
@@ -57,7 +58,7 @@ class Pipe:
                 return None
             message: dict[str, Any] = orjson.loads(line)
             size = message.get("bytes", 0)
-            if not 0 <= size <= BODY_BYTES_MAX:
+            if not 0 <= size <= REST_BODY_BYTES_MAX:
                 raise ValueError(f"a body of {size} bytes")
             return message, await self._reader.readexactly(size) if size else b""
         except (ConnectionError, asyncio.IncompleteReadError):

@@ -37,7 +37,7 @@ from feedd.shm.directory import default_directory
 from feedd.supervisor.select import Entry
 from feedd.toml_lint import Issue, parse
 from feedd.venues.schema import Venue
-from feedd.venues.templates import FACTS, holes
+from feedd.venues.templates import FACT_HOLES, holes
 
 __all__ = [
     "Capture",
@@ -54,7 +54,7 @@ __all__ = [
     "override_url",
 ]
 
-BUILT_IN = {"symbol", "symbol_lower", *FACTS}
+BUILT_IN = {"symbol", "symbol_lower", *FACT_HOLES}
 SOCKET_PATH_MAX = 107
 
 

@@ -20,13 +20,13 @@ import aiohttp
 
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import VenueError
+from feedd.limits import REST_BODY_BYTES_MAX
 from feedd.reader.net import retry_after_s, tls_context
 from feedd.supervisor.buckets import Bucket
 from feedd.venues.session_schema import RestLimits
 
 __all__ = ["Fetcher", "RefusedError", "Response", "fill_url"]
 
-BODY_BYTES_MAX = 64 * 1024 * 1024
 TIMEOUT_S = 10.0
 BAN_DEFAULT_S = {429: 10.0, 418: 120.0}
 """Binance: a ban (418) lasts from two minutes up."""
@@ -188,8 +188,8 @@ class Fetcher:
         size = 0
         async for chunk in answer.content.iter_chunked(1 << 16):
             size += len(chunk)
-            if size > BODY_BYTES_MAX:
-                raise aiohttp.ClientPayloadError(f"body larger than {BODY_BYTES_MAX} bytes")
+            if size > REST_BODY_BYTES_MAX:
+                raise aiohttp.ClientPayloadError(f"body larger than {REST_BODY_BYTES_MAX} bytes")
             chunks.append(chunk)
         return b"".join(chunks)
 

@@ -18,6 +18,7 @@ import msgspec
 
 from feedd.clock import SECOND_NS
 from feedd.errors import ConfigError
+from feedd.limits import BOOK_DEPTH_OPTION
 from feedd.reader.plan import (
     Instrument,
     Line,
@@ -177,7 +178,7 @@ class LivePlan:
         """A place for a symbol that a reader met and nobody planned."""
         there = self._readers[reader]
         row = there.take_row(now)
-        depth = there.plan.depths[row] if row >= 0 else 128
+        depth = there.plan.depths[row] if row >= 0 else BOOK_DEPTH_OPTION
         place = self.placed[name] = Place(reader, number, row, depth)
         return place
 

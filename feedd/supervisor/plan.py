@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from feedd.errors import ConfigError
+from feedd.limits import BOOK_DEPTH_OPTION
 from feedd.reader.plan import Instrument, Line, ReaderPlan, Stream, VenueSlice
 from feedd.shm.layout import CONNECTIONS
 from feedd.supervisor.config import Config, VenueConfig, override_url
@@ -275,7 +276,8 @@ def _reader_plan(
         lines += len(made)
         part = VenueSlice(name, mine.ca_file, tuple(instruments), tuple(made), mine.credentials)
         slices.append(part)
-    spare_depth = min((mine.option_depth for mine in config.venues.values()), default=128)
+    option_depths = (mine.option_depth for mine in config.venues.values())
+    spare_depth = min(option_depths, default=BOOK_DEPTH_OPTION)
     depths += [spare_depth] * max(spare, 1 if not depths else 0)
     return ReaderPlan(
         reader=reader,

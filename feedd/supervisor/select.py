@@ -24,10 +24,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from feedd.errors import ConfigError
+from feedd.venues.templates import FACTS
 
-__all__ = ["FACTS", "Entry", "Listed", "Selection"]
-
-FACTS = ("kind", "base", "quote", "settle", "underlying")
+__all__ = ["Entry", "Listed", "Selection"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ from feedd.venues.schema import (
     Venue,
 )
 from feedd.venues.session_lint import session_problems
-from feedd.venues.templates import FACTS
+from feedd.venues.templates import FACT_HOLES, FACTS
 from feedd.venues.templates import holes as topic_holes
 
 __all__ = ["lint", "parse_venue", "problems"]
@@ -139,23 +139,23 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
     path = ("channels", name, "subscribe")
     holes = topic_holes(channel.subscribe)
     for option in channel.options:
-        if option in (*_SYMBOL_HOLES, *FACTS):
+        if option in (*_SYMBOL_HOLES, *FACT_HOLES):
             yield ("channels", name, "options", option), "the name is taken by the instrument"
         elif option not in holes:
             yield ("channels", name, "options", option), 'not a placeholder of "subscribe"'
         default = channel.options[option]
-        if isinstance(default, dict) and (default.get("by") not in FACTS or len(default) < 2):
-            facts = ", ".join(fact for fact in FACTS if not fact.endswith("_lower"))
+        if isinstance(default, dict) and (default.get("by") not in FACT_HOLES or len(default) < 2):
+            facts = ", ".join(FACTS)
             yield (
                 ("channels", name, "options", option),
                 f'a table needs "by" (one of {facts}) and at least one value',
             )
     if channel.subscribe is None:
         return
-    known = [*_SYMBOL_HOLES, *FACTS, *channel.options]
+    known = [*_SYMBOL_HOLES, *FACT_HOLES, *channel.options]
     unknown = [hole for hole in holes if hole not in known]
     for hole in unknown:
-        names = ", ".join(f"{{{k}}}" for k in known if k not in FACTS)
+        names = ", ".join(f"{{{k}}}" for k in known if k not in FACT_HOLES)
         yield path, f"unknown placeholder {{{hole}}}; known are {names} (add it to options)"
     if not isinstance(channel.subscribe, str):
         return
@@ -168,7 +168,7 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
     )
     if unknown or not judged or any(_malformed(topic) for topic in channel.topics):
         return
-    values = {"symbol": "X", "symbol_lower": "x"} | dict.fromkeys(FACTS, "x")
+    values = {"symbol": "X", "symbol_lower": "x"} | dict.fromkeys(FACT_HOLES, "x")
     values |= {name: _any_of(default) for name, default in channel.options.items()}
     topic = _HOLE.sub(lambda match: values[match[1]], channel.subscribe)
     if not any(_matches(p, topic, decode.delimiters) for p in channel.topics):

@@ -14,13 +14,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
 
+from feedd.clock import SECOND_NS
 from feedd.errors import ConfigError, VenueError
-from feedd.shm.rows import Contract, InstrumentKind, InstrumentStatus, SizeUnit
+from feedd.shm.rows import INSTRUMENT, Contract, InstrumentKind, InstrumentStatus, SizeUnit
 from feedd.venues.reference_requests import match_url, requests_of
 from feedd.venues.reference_schema import Reference, Request, Sources, Time, Times
 from feedd.venues.reference_values import (
@@ -28,6 +28,7 @@ from feedd.venues.reference_values import (
     decimal_of,
     first,
     holds,
+    regex,
     source_text,
     text_of,
     values,
@@ -36,9 +37,7 @@ from feedd.venues.schema import Venue
 
 __all__ = ["InstrumentInfo", "Parsed", "json_of", "parse", "parse_answer", "parse_counted"]
 
-_UNIT_NS = {"s": 1_000_000_000, "ms": 1_000_000, "us": 1_000, "ns": 1}
-_SYMBOL_BYTES = 64
-_TEXT_BYTES = {"base": 16, "quote": 16, "settle": 16, "underlying": 32}
+_UNIT_NS = {"s": SECOND_NS, "ms": 1_000_000, "us": 1_000, "ns": 1}
 _DECIMALS_MAX = 100
 _INT64_MAX = 2**63 - 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -144,7 +143,7 @@ def _rfc3339_ns(text: str) -> int:
         return 0
     since = moment - _EPOCH
     seconds = since.days * 86_400 + since.seconds
-    return seconds * 1_000_000_000 + int((fraction or "").ljust(9, "0"))
+    return seconds * SECOND_NS + int((fraction or "").ljust(9, "0"))
 
 
 def _one_time(row: Row, time: Time) -> int:
@@ -169,7 +168,7 @@ def _time(row: Row, times: Times | None) -> int:
 def _column_text(row: Row, name: str, sources: Sources) -> str:
     text = source_text(row, sources)
     try:
-        return text if len(text.encode()) <= _TEXT_BYTES[name] else ""
+        return text if len(text.encode()) <= INSTRUMENT[name].itemsize else ""
     except UnicodeEncodeError:  # half of a pair of \u escapes
         return ""
 
@@ -181,7 +180,7 @@ def _symbol_problem(symbol: str) -> str | None:
         size = len(symbol.encode())
     except UnicodeEncodeError:
         return "symbol is not UTF-8"
-    if size > _SYMBOL_BYTES:
+    if size > INSTRUMENT["symbol"].itemsize:
         return "symbol is too long"
     if not symbol.isprintable() or " " in symbol:
         return "symbol has spaces or control characters"
@@ -233,11 +232,6 @@ def json_of(body: bytes | bytearray | memoryview | str, where: str) -> Any:
         raise VenueError(f"{where} is not JSON: {error}") from error
 
 
-@lru_cache(maxsize=256)
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
-
-
 def _symbol_of(row: Row, reference: Reference) -> str:
     for source in reference.symbol:
         if isinstance(source, str):
@@ -253,7 +247,7 @@ def _symbol_of(row: Row, reference: Reference) -> str:
 def _with_names(row: Row, symbol: str, reference: Reference) -> Row:
     groups: dict[str, str] = {}
     for pattern in reference.grammar:
-        found = _regex(pattern).fullmatch(symbol)
+        found = regex(pattern).fullmatch(symbol)
         if found is not None:
             groups = {name: text for name, text in found.groupdict().items() if text is not None}
             break

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from feedd.venues.reference_schema import Condition, Lookup, Source, Sources
 
-__all__ = ["Row", "decimal_of", "first", "holds", "source_text", "text_of", "values"]
+__all__ = ["Row", "decimal_of", "first", "holds", "regex", "source_text", "text_of", "values"]
 
 _PLACES_MAX = 100
 """A decimal point moves by at most this many places."""
@@ -140,10 +140,10 @@ def _source(row: Row, source: Source) -> str:
     if source.lookup is not None and text:
         text = _looked_up(row, source.lookup, text)
     if source.match is not None and text:
-        found = _regex(source.match).fullmatch(text)
+        found = regex(source.match).fullmatch(text)
         text = "" if found is None else (found[1] or "" if found.re.groups else text)
     for pattern, new in source.replace.items():
-        text = _regex(pattern).sub(lambda _, new=new: new, text)  # type: ignore[misc]
+        text = regex(pattern).sub(lambda _, new=new: new, text)  # type: ignore[misc]
     if source.map:
         text = source.map.get(text, "")
     if source.upper:
@@ -154,7 +154,8 @@ def _source(row: Row, source: Source) -> str:
 
 
 @lru_cache(maxsize=1024)
-def _regex(pattern: str) -> re.Pattern[str]:
+def regex(pattern: str) -> re.Pattern[str]:
+    """Compiled once, however many rows it is tried on."""
     return re.compile(pattern)
 
 

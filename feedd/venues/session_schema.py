@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from feedd.venues.templates import fill_template, path_get
+from feedd.limits import MESSAGE_BYTES_MAX
 
 __all__ = [
     "Ack",
@@ -27,8 +27,6 @@ __all__ = [
     "RestLimits",
     "Session",
     "Subscribe",
-    "fill_template",
-    "path_get",
 ]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -91,7 +89,7 @@ class Limits(_Base, frozen=True, kw_only=True):
     """The venue closes a connection that has not subscribed after this long; 0: it does not."""
     life_max_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     """The venue cuts a connection after this long; 0: it does not. feedd rotates before."""
-    message_bytes_max: Positive = 16 * 1024 * 1024
+    message_bytes_max: Positive = MESSAGE_BYTES_MAX
 
 
 class Subscribe(_Base, frozen=True, kw_only=True):

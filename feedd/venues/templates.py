@@ -17,6 +17,7 @@ from typing import Any
 
 __all__ = [
     "FACTS",
+    "FACT_HOLES",
     "SPREAD",
     "TRIGGER",
     "arg_key",
@@ -33,12 +34,10 @@ __all__ = [
 
 SPREAD = "*"
 TRIGGER = "trigger."
-FACTS = tuple(
-    name + case
-    for name in ("base", "quote", "settle", "underlying", "kind")
-    for case in ("", "_lower")
-)
-"""Holes of topics that the reference data of an instrument fills."""
+FACTS = ("kind", "base", "quote", "settle", "underlying")
+"""What the reference data says that an instrument is."""
+FACT_HOLES = tuple(name + case for name in FACTS for case in ("", "_lower"))
+"""Holes of topics that it fills."""
 _MISSING = object()
 _HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)(:int)?\}")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from feedd.broadcaster.publisher import Interest
-from feedd.broadcaster.quotes import Dirty, quote_of, topic_tail, trade_body, trades_of
+from feedd.broadcaster.quotes import Dirty, quote_of, topic_of, trade_body, trades_of
 from feedd.client.batch import Batch
 from feedd.records import RAW, TRADE, BookState, Kind
 from feedd.shm.rows import BOARD
@@ -72,6 +72,6 @@ def test_trades_that_somebody_wants() -> None:
     assert first["liquidation"] is False
 
 
-@pytest.mark.parametrize(("name", "tail"), [("deribit:A-B", b"deribit.A-B"), ("x:a:b", b"x.a:b")])
-def test_topics(name: str, tail: bytes) -> None:
-    assert topic_tail(name) == tail
+@pytest.mark.parametrize(("name", "tail"), [("deribit:A-B", "deribit.A-B"), ("x:a:b", "x.a:b")])
+def test_topics(name: str, tail: str) -> None:
+    assert topic_of("quote", name) == f"quote.{tail}"

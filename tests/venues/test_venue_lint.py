@@ -173,7 +173,7 @@ MISTAKES: list[tuple[str, str, str, str]] = [
     ('options = { rate = "100ms" }', 'options = { rate = { USD = "100ms" } }',
      "channels.depth.options.rate", 'a table needs "by"'),
     ('options = { rate = "100ms" }', 'options = { rate = { by = "color", USD = "100ms" } }',
-     "channels.depth.options.rate", "one of base, quote"),
+     "channels.depth.options.rate", "one of kind, base"),
     ('options = { rate = "100ms" }', 'options = { rate = "100ms", depth = "5" }',
      "channels.depth.options.depth", 'not a placeholder of "subscribe"'),
     ('options = { rate = "100ms" }', 'options = { rate = "100@ms" }',
