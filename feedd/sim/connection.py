@@ -1,13 +1,15 @@
-"""What all venues' WebSocket connections share: frames, timers, delays, ways to die."""
+"""What all venues' WebSocket connections share: frames, streams, timers, delays, ways to die."""
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import struct
 from collections import deque
 from typing import ClassVar
 
+import orjson
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from feedd.clock import monotonic_ns, now_ns
@@ -23,18 +25,29 @@ LINGER_NS = SECOND
 NOTHING_DUE = ',"events":[]}\n'
 
 
+def json_object(text: bytes | str) -> dict[str, object] | None:
+    """The JSON object that a client sent; None where it is none."""
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
 class Connection(WSListener):
     """One client. Subclasses speak a venue's protocol in ``on_text`` and ``on_timer``."""
 
-    venue = ""
     notices: ClassVar[frozenset[str]] = frozenset()
     """Events that ``announce`` knows, by the name that the control API takes."""
+    silence_s: ClassVar[float] = 0.0
+    """The venue closes a client that said nothing (ping frames count) for this long; 0: never."""
 
-    def __init__(self, hub: Hub, config: SimConfig, path: str) -> None:
+    def __init__(self, hub: Hub, config: SimConfig, path: str, venue: str) -> None:
         super().__init__()
         self.hub = hub
         self.config = config
         self.path = path
+        self.venue = venue
         self.number = 0
         self.subscriptions: dict[str, None] = {}
         self.closing = False
@@ -50,6 +63,9 @@ class Connection(WSListener):
         self._bytes_per_s = 0.0
         self._free_ns = 0
         self._linger_ns = 0
+        silence_s = (config.idle_s or self.silence_s) if self.silence_s else 0.0
+        self.silence_ns = int(silence_s * SECOND)
+        self._ending: tuple[int, str, str] | None = None
 
     # -- picows callbacks ------------------------------------------------------------------
 
@@ -100,6 +116,8 @@ class Connection(WSListener):
 
     def on_timer(self, now: int) -> None:
         """Called some twenty times a second with the monotonic time in ns."""
+        if self.silence_ns and now - self.heard_ns > self.silence_ns:
+            self.close("fin", "client silent")
 
     def frame(self, name: str, body: str) -> str:
         """The frame text of a stream's message on this connection; empty: not for this one."""
@@ -128,6 +146,31 @@ class Connection(WSListener):
                     self.close(rule.how, "fault")
                     return
         self._send_or_queue(frame, "")
+
+    def say(self, message: object) -> None:
+        """Send a control message as compact JSON."""
+        self.answer(json.dumps(message, separators=(",", ":")))
+
+    def join(self, *names: str, greeted: bool = True) -> None:
+        """Attach to streams and, where ``greeted``, send what each starts with."""
+        if not names or self.closing:
+            return
+        self.subscriptions.update(dict.fromkeys(names))
+        self.note_subscribed(list(names))
+        for name in names:
+            self.hub.subscribe(self, name)
+            if greeted:
+                self.hub.greet(self, name)
+
+    def leave(self, *names: str) -> list[str]:
+        """Detach from those of these streams that this client has; returns them."""
+        had = [name for name in dict.fromkeys(names) if name in self.subscriptions]
+        for name in had:
+            self.hub.unsubscribe(self, name)
+            del self.subscriptions[name]
+        if had:
+            self.note_unsubscribed(had)
+        return had
 
     def note_subscribed(self, names: list[str]) -> None:
         """Write the journal row of an ack."""
@@ -256,6 +299,9 @@ class Connection(WSListener):
             self._end("connection_too_slow")
             transport.disconnect(graceful=False)
             return
+        if self._ending is not None and now >= self._ending[0]:
+            self.close(*self._ending[1:])
+            return
         self.on_timer(now)
 
     @property
@@ -271,6 +317,15 @@ class Connection(WSListener):
         return len(self._queue)
 
     # -- ending ----------------------------------------------------------------------------
+
+    @property
+    def doomed(self) -> bool:
+        """Whether ``close_soon`` was called."""
+        return self._ending is not None
+
+    def close_soon(self, how: str, reason: str, wait_s: float) -> None:
+        """``close`` after ``wait_s`` seconds."""
+        self._ending = (monotonic_ns() + int(wait_s * SECOND), how, reason)
 
     def close(self, how: str, reason: str = "") -> None:
         """End the connection: ``fin``, ``rst``, ``half`` or a close code with ``reason``."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from urllib.parse import urlsplit
 
-import orjson
-
-from feedd.sim.connection import Connection
+from feedd.sim.connection import Connection, json_object
 from feedd.sim.exchange import Exchange, RestAnswer, RestRequest, World
 from feedd.sim.instruments import Spec
 from feedd.sim.market import Market, Timer
@@ -70,7 +68,7 @@ class HyperliquidExchange(Exchange):
     def rest(self, request: RestRequest) -> RestAnswer | None:
         if request.path != "/info":
             return None
-        asked = _object(request.body)
+        asked = json_object(request.body) or {}
         kind = str(asked.get("type"))
         if not self._weight.allow(LIGHT_WEIGHT if kind in LIGHT else HEAVY_WEIGHT):
             return RestAnswer("null", 429)
@@ -127,15 +125,7 @@ class HyperliquidExchange(Exchange):
         return RestAnswer(data, event=event, instrument=coin)
 
     def rest_symbol(self, request: RestRequest) -> str:
-        return str(_object(request.body).get("coin") or "")
+        return str((json_object(request.body) or {}).get("coin") or "")
 
     def rest_refusal(self, status: int) -> str:
         return "null"
-
-
-def _object(body: str) -> dict[str, object]:
-    try:
-        found = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}

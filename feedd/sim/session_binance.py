@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import ClassVar
 from urllib.parse import parse_qs, urlsplit
 
@@ -36,8 +35,7 @@ class BinanceConnection(Connection):
     def __init__(
         self, hub: Hub, config: SimConfig, path: str, source: Source | None, venue: str
     ) -> None:
-        super().__init__(hub, config, path)
-        self.venue = venue
+        super().__init__(hub, config, path, venue)
         parts = urlsplit(path)
         segments = [segment for segment in parts.path.split("/") if segment]
         self.route = segments.pop(0) if segments[0] in ("public", "market") else ""
@@ -105,12 +103,8 @@ class BinanceConnection(Connection):
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             self._fail(2, "Invalid request: params must be a list of strings", ident)
         elif method == "UNSUBSCRIBE":
-            gone = [name for name in names if name in self.subscriptions]
-            for name in gone:
-                self.hub.unsubscribe(self, name)
-                del self.subscriptions[name]
             self._reply(None, ident)
-            self.note_unsubscribed(gone)
+            self.leave(*names)
         elif len(self.subscriptions.keys() | set(names)) > MAX_STREAMS[self.venue]:
             most = MAX_STREAMS[self.venue]
             self._fail(2, f"Invalid request: more than {most} streams", ident)
@@ -148,10 +142,10 @@ class BinanceConnection(Connection):
             self._reply(None, ident)
 
     def _reply(self, result: object, ident: object) -> None:
-        self.answer(json.dumps({"result": result, "id": ident}, separators=(",", ":")))
+        self.say({"result": result, "id": ident})
 
     def _fail(self, code: int, message: str, ident: object) -> None:
-        self.answer(json.dumps({"code": code, "msg": message, "id": ident}, separators=(",", ":")))
+        self.say({"code": code, "msg": message, "id": ident})
 
     # -- time ------------------------------------------------------------------------------
 

@@ -8,14 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import orjson
-
 from feedd.clock import monotonic_ns, now_ns
 from feedd.sim.config import SimConfig
-from feedd.sim.connection import SECOND
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.hub import Hub
 from feedd.sim.market_bitfinex import LENGTHS, SPACING_MS
-from feedd.sim.session_streams import StreamConnection
 
 TIMESTAMP = 32_768
 SEQ_ALL = 65_536
@@ -33,7 +30,7 @@ NOTICES = {
 Request = dict[str, object]
 
 
-class BitfinexConnection(StreamConnection):
+class BitfinexConnection(Connection):
     """One client; its channel ids and its counter mean nothing elsewhere."""
 
     silence_s = 60.0
@@ -97,11 +94,8 @@ class BitfinexConnection(StreamConnection):
     # -- requests --------------------------------------------------------------------------
 
     def on_text(self, text: bytes) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            return
-        if not isinstance(request, dict):
+        request = json_object(text)
+        if request is None:
             return
         event = request.get("event")
         if event == "ping":
@@ -168,7 +162,7 @@ class BitfinexConnection(StreamConnection):
         if not names:
             self._fail(NOT_SUBSCRIBED, "unsubscribe: invalid", {"chanId": ident})
             return
-        self.leave(names)
+        self.leave(*names)
         del self._ids[names[0]], self._active[names[0]]
         self.say({"event": "unsubscribed", "status": "OK", "chanId": ident})
 
@@ -179,13 +173,12 @@ class BitfinexConnection(StreamConnection):
         code, words = NOTICES[event]
         self.say({"event": "info", "code": code, "msg": words})
         if event == "restart":
-            self.close_soon("1001", "restart", NOTICE_S)
+            self.close_soon("1001", "restart", self.config.notice_s or NOTICE_S)
 
     def on_timer(self, now: int) -> None:
         for name, heard in self._active.items():
             if now - heard >= self._heartbeat_ns:
                 self._active[name] = now
                 self.answer(f'[{self._ids[name]},"hb"{self._tail()}]')
-        if self._ids:
-            self.heard_ns = now  # only a socket without channels can be idle
-        super().on_timer(now)
+        if not self._ids:  # a socket with a channel is never idle
+            super().on_timer(now)

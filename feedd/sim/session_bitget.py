@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import orjson
-
 from feedd.clock import monotonic_ns
 from feedd.sim.config import SimConfig
+from feedd.sim.connection import Connection, json_object
 from feedd.sim.hub import Hub
 from feedd.sim.session_limits import Limit
-from feedd.sim.session_streams import StreamConnection
 
 FAMILIES = ("SPOT", "USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES")
 CHANNELS = ("books", "books1", "books5", "books15", "trade", "ticker")
@@ -21,7 +19,7 @@ TOO_MANY = 30006
 BAD_PARAM = 30016
 
 
-class BitgetConnection(StreamConnection):
+class BitgetConnection(Connection):
     """One client. ``families`` are the instrument types of this venue, by symbol."""
 
     silence_s = 120.0
@@ -43,7 +41,7 @@ class BitgetConnection(StreamConnection):
             self._pinged_ns = monotonic_ns()
             self.answer("pong")
             return
-        request = _object(text)
+        request = json_object(text) or {}
         operation, args = request.get("op"), request.get("args")
         good = operation in ("subscribe", "unsubscribe") and isinstance(args, list) and args
         if not good or not isinstance(args, list) or len(text) > REQUEST_BYTES_MAX:
@@ -70,7 +68,7 @@ class BitgetConnection(StreamConnection):
         if own != arg["instType"]:
             return  # a real symbol of another family: accepted, and silent for ever
         if operation == "unsubscribe":
-            self.leave([name])
+            self.leave(name)
         elif name in self.subscriptions:
             self.hub.greet(self, name)
         else:
@@ -86,12 +84,3 @@ class BitgetConnection(StreamConnection):
         """Only the text ``ping`` counts as a sign of life, whatever else the client sends."""
         if now - self._pinged_ns > self.silence_ns:
             self.close("fin", "no ping")
-
-
-def _object(text: bytes) -> dict[str, object]:
-    """The JSON object of a request; an empty one where it is none."""
-    try:
-        request = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        return {}
-    return request if isinstance(request, dict) else {}

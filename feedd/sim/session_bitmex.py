@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 from urllib.parse import parse_qs, urlsplit
 
-import orjson
-
 from feedd.clock import monotonic_ns, now_ns
 from feedd.sim.config import SimConfig
-from feedd.sim.connection import SECOND
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.hub import Hub
 from feedd.sim.session_limits import Limit
-from feedd.sim.session_streams import StreamConnection
 from feedd.sim.stamps import iso_ms
 
 TABLES = frozenset(
@@ -32,7 +29,7 @@ LATE_EVERY = 2
 LATE_NS = SECOND // 10
 
 
-class BitmexConnection(StreamConnection):
+class BitmexConnection(Connection):
     """One client. ``hourly`` counts the subscriptions of all."""
 
     notices = frozenset({"maintenance"})
@@ -83,11 +80,8 @@ class BitmexConnection(StreamConnection):
         if text == b"ping":
             self.answer("pong")
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        if not isinstance(request, dict):
+        request = json_object(text)
+        if request is None:
             self._fail(400, "Unrecognized request. See the docs.", None)
             return
         operation, args = request.get("op"), request.get("args")
@@ -110,7 +104,7 @@ class BitmexConnection(StreamConnection):
                 self._fail(400, f"Unknown table: {table}", request)
             elif operation == "unsubscribe":
                 self.say({"success": True, "unsubscribe": topic, "request": request})
-                self.leave(self._topics.pop(topic, []))
+                self.leave(*self._topics.pop(topic, []))
             elif known:
                 words = f"You are already subscribed to this topic: {topic}"
                 self._fail(400, words, request)
@@ -146,9 +140,7 @@ class BitmexConnection(StreamConnection):
     def _join_late(self, name: str) -> None:
         """Attach to a book whose partial comes in a moment."""
         self._late[name] = monotonic_ns() + LATE_NS
-        self.subscriptions[name] = None
-        self.note_subscribed([name])
-        self.hub.subscribe(self, name)
+        self.join(name, greeted=False)
 
     def on_timer(self, now: int) -> None:
         for name in [name for name, due in self._late.items() if now >= due]:
@@ -173,4 +165,4 @@ class BitmexConnection(StreamConnection):
                 "date": iso_ms(now_ns() // 1_000_000),
             }
             self.say({"table": "announcement", "action": "insert", "data": [row]})
-        self.close_soon("1001", "maintenance", NOTICE_S)
+        self.close_soon("1001", "maintenance", self.config.notice_s or NOTICE_S)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-import orjson
-
 from feedd.clock import now_ns
-from feedd.sim.connection import SECOND, Connection
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.exchange import Exchange, RestAnswer, RestRequest
 from feedd.sim.instruments import MONTHS, Spec, quarterly_expiry
 from feedd.sim.market import Market
@@ -27,8 +25,7 @@ class BybitConnection(Connection):
     """One client of one family."""
 
     def __init__(self, exchange: BybitExchange, path: str) -> None:
-        super().__init__(exchange.hub, exchange.config, path)
-        self.venue = exchange.name
+        super().__init__(exchange.hub, exchange.config, path, exchange.name)
         self.family = exchange.family
         self._idle_ns = int((self.config.idle_s or IDLE_S) * SECOND)
 
@@ -37,11 +34,8 @@ class BybitConnection(Connection):
         return f"ce3dpomvha7dha97tvp0-{self.number:x}"
 
     def on_text(self, text: bytes) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        if not isinstance(request, dict):
+        request = json_object(text)
+        if request is None:
             self._reply(False, "Invalid JSON", "", "")
             return
         op, ident = str(request.get("op", "")), str(request.get("req_id", ""))
@@ -80,9 +74,9 @@ class BybitConnection(Connection):
         else:
             self._reply(True, "", op, ident)
         if op == "unsubscribe":
-            self._remove(known)
+            self.leave(*known)
         else:
-            self._add([name for name in dict.fromkeys(known) if name not in self.subscriptions])
+            self.join(*[name for name in dict.fromkeys(known) if name not in self.subscriptions])
 
     def _too_much(self, op: str, args: list[str]) -> str:
         if op == "unsubscribe":
@@ -96,32 +90,14 @@ class BybitConnection(Connection):
             return f"error:args size >{OPTION_ARGS}"
         return ""
 
-    def _add(self, names: list[str]) -> None:
-        if not names:
-            return
-        for name in names:
-            self.subscriptions[name] = None
-        self.note_subscribed(names)
-        for name in names:
-            self.hub.subscribe(self, name)
-            self.hub.greet(self, name)
-
-    def _remove(self, names: list[str]) -> None:
-        gone = [name for name in names if name in self.subscriptions]
-        for name in gone:
-            self.hub.unsubscribe(self, name)
-            del self.subscriptions[name]
-        if gone:
-            self.note_unsubscribed(gone)
-
     def _command(self, failed: list[str], done: list[str]) -> None:
         data = {"failTopics": failed, "successTopics": done}
         row = {"success": not failed, "conn_id": self._ident, "data": data, "type": "COMMAND_RESP"}
-        self.answer(json.dumps(row, separators=(",", ":")))
+        self.say(row)
 
     def _reply(self, success: bool, message: str, op: str, ident: str) -> None:
         row = {"success": success, "ret_msg": message, "conn_id": self._ident}
-        self.answer(json.dumps({**row, "req_id": ident, "op": op}, separators=(",", ":")))
+        self.say({**row, "req_id": ident, "op": op})
 
     def on_timer(self, now: int) -> None:
         if now - max(self.heard_ns, self.sent_ns) > self._idle_ns:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import orjson
-
 from feedd.clock import monotonic_ns, now_ns
-from feedd.sim.connection import SECOND, Connection
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.exchange import Exchange, RestAnswer, RestRequest, World
 from feedd.sim.instruments import Spec, quarterly_expiry
 from feedd.sim.market import Market
@@ -29,10 +27,8 @@ MESSAGES_PER_S = 8
 class AdvancedConnection(Connection):
     """One client. ``sequence_num`` counts every frame that has a channel."""
 
-    venue = ADVANCED
-
     def __init__(self, exchange: CoinbaseExchange, path: str) -> None:
-        super().__init__(exchange.hub, exchange.config, path)
+        super().__init__(exchange.hub, exchange.config, path, exchange.name)
         self._exchange = exchange
         self._next = 0
         self._beats = 0
@@ -64,7 +60,7 @@ class AdvancedConnection(Connection):
         )
 
     def _fail(self, message: str) -> None:
-        self.answer(json.dumps({"type": "error", "message": message}, separators=(",", ":")))
+        self.say({"type": "error", "message": message})
 
     # -- requests --------------------------------------------------------------------------
 
@@ -72,11 +68,8 @@ class AdvancedConnection(Connection):
         if not self._messages.allow():
             self._fail("rate limit exceeded")
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        if not isinstance(request, dict):
+        request = json_object(text)
+        if request is None:
             self._fail("failed to parse message")
             return
         kind, channel = request.get("type"), str(request.get("channel", ""))
@@ -97,7 +90,7 @@ class AdvancedConnection(Connection):
         if channel == STATUS:
             names = [STATUS]
         if kind == "unsubscribe":
-            self._remove(names)
+            self.leave(*names)
         else:
             books = {name for name in self.subscriptions if name.startswith("level2:")}
             books.update(name for name in names if channel == "level2")
@@ -105,33 +98,16 @@ class AdvancedConnection(Connection):
                 self._fail("too many L2 streams requested in a single session")
                 return
             self._asked = True
-            self._add(names)
+            # Unknown products are left out of the set in the ack; the first data come before it.
+            self.join(
+                *[
+                    name
+                    for name in dict.fromkeys(names)
+                    if name not in self.subscriptions
+                    and (name == HEARTBEATS or self.hub.find(ADVANCED, name) is not None)
+                ]
+            )
         self._ack()
-
-    def _add(self, names: list[str]) -> None:
-        """Subscribe to what there is; unknown products are left out of the set in the ack."""
-        fresh = [
-            name
-            for name in dict.fromkeys(names)
-            if name not in self.subscriptions
-            and (name == HEARTBEATS or self.hub.find(ADVANCED, name) is not None)
-        ]
-        for name in fresh:
-            self.subscriptions[name] = None
-        if fresh:
-            self.note_subscribed(fresh)
-        for name in fresh:
-            # The first data come before the ack.
-            self.hub.subscribe(self, name)
-            self.hub.greet(self, name)
-
-    def _remove(self, names: list[str]) -> None:
-        gone = [name for name in names if name in self.subscriptions]
-        for name in gone:
-            self.hub.unsubscribe(self, name)
-            del self.subscriptions[name]
-        if gone:
-            self.note_unsubscribed(gone)
 
     def _ack(self) -> None:
         """The whole set of subscriptions."""

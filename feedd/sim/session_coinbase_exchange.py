@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 
-import orjson
-
 from feedd.clock import now_ns
-from feedd.sim.connection import SECOND, Connection
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.exchange import Exchange, RestAnswer, RestRequest, World
 from feedd.sim.instruments import Spec
 from feedd.sim.market import Market, Timer
@@ -28,10 +26,8 @@ _FAILED = "Failed to subscribe"
 class FeedConnection(Connection):
     """One client. A request is refused as a whole; an ack lists the whole set."""
 
-    venue = EXCHANGE
-
     def __init__(self, exchange: FeedExchange, path: str) -> None:
-        super().__init__(exchange.hub, exchange.config, path)
+        super().__init__(exchange.hub, exchange.config, path, exchange.name)
         self._asked = False
         self._messages = Limit(MESSAGES_PER_S, 1.0, self.config.limits)
 
@@ -39,11 +35,8 @@ class FeedConnection(Connection):
         if not self._messages.allow():
             self.close("1008", "rate limit exceeded")
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        if not isinstance(request, dict):
+        request = json_object(text)
+        if request is None:
             self._fail("Failed to parse message", "not a JSON object")
             return
         kind = request.get("type")
@@ -55,11 +48,14 @@ class FeedConnection(Connection):
             self._fail(_FAILED, reason)
             return
         if kind == "unsubscribe":
-            self._remove(names)
+            self.leave(*names)
             self._ack()
             return
         self._asked = True
-        self._add(names)
+        fresh = [name for name in dict.fromkeys(names) if name not in self.subscriptions]
+        self.subscriptions.update(dict.fromkeys(fresh))
+        self._ack()
+        self.join(*fresh)
 
     def _names(self, request: dict[str, object]) -> tuple[list[str], str]:
         """The streams of a request, or what is wrong with it."""
@@ -87,36 +83,16 @@ class FeedConnection(Connection):
                 names.append(f"{name}:{product}")
         return names, ""
 
-    def _add(self, names: list[str]) -> None:
-        fresh = [name for name in dict.fromkeys(names) if name not in self.subscriptions]
-        for name in fresh:
-            self.subscriptions[name] = None
-        self._ack()
-        if fresh:
-            self.note_subscribed(fresh)
-        for name in fresh:
-            self.hub.subscribe(self, name)
-            self.hub.greet(self, name)
-
-    def _remove(self, names: list[str]) -> None:
-        gone = [name for name in names if name in self.subscriptions]
-        for name in gone:
-            self.hub.unsubscribe(self, name)
-            del self.subscriptions[name]
-        if gone:
-            self.note_unsubscribed(gone)
-
     def _ack(self) -> None:
         shown: dict[str, list[str]] = {}
         for name in self.subscriptions:
             channel, colon, product = name.partition(":")
             shown.setdefault(channel, []).extend([product] if colon else [])
         rows = [{"name": name, "product_ids": ids} for name, ids in shown.items()]
-        self.answer(json.dumps({"type": "subscriptions", "channels": rows}, separators=(",", ":")))
+        self.say({"type": "subscriptions", "channels": rows})
 
     def _fail(self, message: str, reason: str) -> None:
-        row = {"type": "error", "message": message, "reason": reason}
-        self.answer(json.dumps(row, separators=(",", ":")))
+        self.say({"type": "error", "message": message, "reason": reason})
 
     def on_timer(self, now: int) -> None:
         if not self._asked and now - self.opened_ns > SUBSCRIBE_WITHIN_S * SECOND:

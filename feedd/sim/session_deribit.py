@@ -6,11 +6,9 @@ import json
 import re
 from collections.abc import Callable
 
-import orjson
-
 from feedd.clock import monotonic_ns, now_ns
 from feedd.sim.config import SimConfig
-from feedd.sim.connection import SECOND, Connection
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.hub import Hub
 from feedd.sim.instruments import DERIBIT
 from feedd.sim.source import Params, RefusalError, Source
@@ -29,10 +27,8 @@ _TEST_REQUEST = '{"params":{"type":"test_request"},"method":"heartbeat","jsonrpc
 class DeribitConnection(Connection):
     """One Deribit client."""
 
-    venue = DERIBIT
-
     def __init__(self, hub: Hub, config: SimConfig, path: str, source: Source) -> None:
-        super().__init__(hub, config, path)
+        super().__init__(hub, config, path, DERIBIT)
         self._source = source
         self._heartbeat_ns = 0
         self._next_beat = 0
@@ -56,11 +52,8 @@ class DeribitConnection(Connection):
 
     def on_text(self, text: bytes) -> None:
         started = now_ns()
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        if not isinstance(request, dict):
+        request = json_object(text)
+        if request is None:
             self._error(None, RefusalError(11050, "bad_request"), started)
             return
         ident = request.get("id")
@@ -121,36 +114,21 @@ class DeribitConnection(Connection):
             raise RefusalError(13778, "raw_subscriptions_not_available_for_unauthorized")
         known = [name for name in channels if self.hub.find(self.venue, name) or _QUIET.match(name)]
         self._fresh = [name for name in known if name not in self.subscriptions]
-        for name in self._fresh:
-            self.subscriptions[name] = None
         return list(reversed(known))
 
     def _greet(self) -> None:
         """After an ack: attach the new channels and send what each starts with."""
         fresh, self._fresh = self._fresh, []
-        if fresh and not self.closing:
-            self.note_subscribed(fresh)
-        for name in fresh:
-            self.hub.subscribe(self, name)
-            self.hub.greet(self, name)
+        self.join(*fresh)
         if fresh:
             self._source.subscribed()
 
     def _unsubscribe(self, params: Params) -> object:
-        gone = [name for name in self._channels(params) if name in self.subscriptions]
-        return self._remove(gone)
+        return self.leave(*self._channels(params))
 
     def _unsubscribe_all(self, params: Params) -> object:
-        self._remove(list(self.subscriptions))
+        self.leave(*self.subscriptions)
         return "ok"
-
-    def _remove(self, names: list[str]) -> list[str]:
-        for name in names:
-            self.hub.unsubscribe(self, name)
-            del self.subscriptions[name]
-        if names:
-            self.note_unsubscribed(names)
-        return names
 
     def _set_heartbeat(self, params: Params) -> object:
         interval = params.get("interval")

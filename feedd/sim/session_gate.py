@@ -5,12 +5,10 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
-import orjson
-
 from feedd.clock import now_ns
 from feedd.sim.config import SimConfig
+from feedd.sim.connection import Connection, json_object
 from feedd.sim.hub import Hub
-from feedd.sim.session_streams import StreamConnection
 
 NOTICE_S = 30.0
 INVALID_BODY = 1
@@ -21,7 +19,7 @@ LATE_ACK_EVERY = 3
 """One subscription in this many is acknowledged after its first data, as happens on the wire."""
 
 
-class GateConnection(StreamConnection):
+class GateConnection(Connection):
     """One client; idle and without subscriptions it is closed after half a minute."""
 
     silence_s = 30.5
@@ -56,11 +54,8 @@ class GateConnection(StreamConnection):
         return body
 
     def on_text(self, text: bytes) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        if not isinstance(request, dict):
+        request = json_object(text)
+        if request is None:
             self._reply({"channel": "", "event": ""}, INVALID_BODY, "invalid request body")
             return
         channel, event = str(request.get("channel")), request.get("event")
@@ -89,7 +84,7 @@ class GateConnection(StreamConnection):
             self._reply(request, INVALID_ARGUMENT, wrong)
         elif event == "unsubscribe":
             self._reply(request)
-            self.leave(names)
+            self.leave(*names)
         else:
             self._subscribe(request, names)
 
@@ -155,12 +150,11 @@ class GateConnection(StreamConnection):
         result = {"type": "upgrade", "msg": "the connection will soon be closed for an upgrade"}
         head = {"channel": f"{self.prefix}.system", "event": "update"}
         self.say(self._times() | head | {"result": result})
-        self.close_soon("1001", "upgrade", NOTICE_S)
+        self.close_soon("1001", "upgrade", self.config.notice_s or NOTICE_S)
 
     def on_timer(self, now: int) -> None:
-        if self.subscriptions:
-            self.heard_ns = now  # a socket with a subscription is never idle
-        super().on_timer(now)
+        if not self.subscriptions:  # a socket with a subscription is never idle
+            super().on_timer(now)
 
 
 class GateSpotConnection(GateConnection):

@@ -8,39 +8,34 @@ from __future__ import annotations
 
 import json
 
-import orjson
-
-from feedd.clock import monotonic_ns
 from feedd.sim.config import SimConfig
-from feedd.sim.connection import SECOND
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.hub import Hub
 from feedd.sim.session_limits import Limit
-from feedd.sim.session_streams import StreamConnection
 
 CONNECTIONS_MAX = 10
 SUBSCRIPTIONS_MAX = 1_000
 MESSAGES_PER_MINUTE = 2_000
 SILENCE_S = 60.0
-DEATH_NS = SECOND // 10
+DEATH_S = 0.1
 """From a subscription to an unknown coin to the end of the connection."""
 PER_COIN = frozenset({"l2Book", "bbo", "trades", "activeAssetCtx"})
 FIGURES_FATAL = 6
 
 
-class HyperliquidConnection(StreamConnection):
+class HyperliquidConnection(Connection):
     """One client; ``messages`` counts those of all connections."""
 
     def __init__(self, hub: Hub, config: SimConfig, path: str, venue: str, messages: Limit) -> None:
         super().__init__(hub, config, path, venue)
         self._messages = messages
-        self._death_ns = 0
         self._patience_ns = int((config.idle_s or SILENCE_S) * SECOND)
 
     def on_open(self) -> None:
         if self.config.limits and len(self._all()) > CONNECTIONS_MAX:
             self.close("fin", "too many connections")
 
-    def _all(self) -> list[StreamConnection]:
+    def _all(self) -> list[Connection]:
         return [
             other
             for other in self.hub.connections.values()
@@ -51,14 +46,10 @@ class HyperliquidConnection(StreamConnection):
         if not self._messages.allow():
             self.close("fin", "too many messages")
             return
-        if self._death_ns:
+        if self.doomed:
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        method = request.get("method") if isinstance(request, dict) else None
-        wanted = request.get("subscription") if isinstance(request, dict) else None
+        request = json_object(text) or {}
+        method, wanted = request.get("method"), request.get("subscription")
         if method == "ping":
             self.say({"channel": "pong"})
         elif method in ("subscribe", "unsubscribe") and isinstance(wanted, dict):
@@ -101,7 +92,7 @@ class HyperliquidConnection(StreamConnection):
             self._error(f"Already unsubscribed: {json.dumps(shown)}")
         else:
             self._respond(method, shown)
-            self.leave([name])
+            self.leave(name)
 
     def _subscribe(self, name: str, shown: dict[str, object]) -> None:
         if name in self.subscriptions:
@@ -120,10 +111,8 @@ class HyperliquidConnection(StreamConnection):
 
     def _die(self) -> None:
         """The venue ends the connection in a moment, without a word."""
-        self._death_ns = monotonic_ns() + DEATH_NS
+        self.close_soon("fin", "unknown coin", DEATH_S)
 
     def on_timer(self, now: int) -> None:
-        if self._death_ns and now > self._death_ns:
-            self.close("fin", "unknown coin")
-        elif now - self.sent_ns > self._patience_ns:
+        if now - self.sent_ns > self._patience_ns:
             self.close("fin", "nothing sent")

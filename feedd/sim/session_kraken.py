@@ -5,10 +5,8 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-import orjson
-
 from feedd.clock import now_ns
-from feedd.sim.connection import SECOND, Connection
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.exchange import Exchange, RestAnswer, RestRequest, World
 from feedd.sim.instruments import Spec
 from feedd.sim.market import Market
@@ -25,11 +23,10 @@ REST_MAX_COUNT = 500
 class KrakenConnection(Connection):
     """One client. Each symbol of a request is answered on its own."""
 
-    venue = KRAKEN
     notices: ClassVar[frozenset[str]] = frozenset({"maintenance", "online"})
 
     def __init__(self, exchange: KrakenExchange, path: str) -> None:
-        super().__init__(exchange.hub, exchange.config, path)
+        super().__init__(exchange.hub, exchange.config, path, exchange.name)
         self._idle_ns = int((self.config.idle_s or IDLE_S) * SECOND)
 
     def on_open(self) -> None:
@@ -49,11 +46,8 @@ class KrakenConnection(Connection):
     # -- requests --------------------------------------------------------------------------
 
     def on_text(self, text: bytes) -> None:
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        if not isinstance(request, dict):
+        request = json_object(text)
+        if request is None:
             self._reply({"error": "Malformed request", "success": False})
             return
         method, ident = str(request.get("method")), request.get("req_id")
@@ -91,15 +85,9 @@ class KrakenConnection(Connection):
             result["snapshot"] = snapshot
         self._reply({"method": method, "result": result, "success": True, **tail})
         if method == "unsubscribe":
-            self.hub.unsubscribe(self, name)
-            del self.subscriptions[name]
-            self.note_unsubscribed([name])
-            return
-        self.subscriptions[name] = None
-        self.note_subscribed([name])
-        self.hub.subscribe(self, name)
-        if snapshot:
-            self.hub.greet(self, name)
+            self.leave(name)
+        else:
+            self.join(name, greeted=snapshot)
 
     def _name(
         self, channel: str, params: dict[str, object], symbol: str, result: dict[str, object]
@@ -132,8 +120,7 @@ class KrakenConnection(Connection):
     def _reply(self, row: dict[str, object]) -> None:
         now = now_ns() // 1_000
         moment = rfc3339(now // 1_000, now % 1_000)
-        row = {**row, "time_in": moment, "time_out": moment}
-        self.answer(json.dumps(row, separators=(",", ":")))
+        self.say({**row, "time_in": moment, "time_out": moment})
 
     def on_timer(self, now: int) -> None:
         if self.subscriptions:

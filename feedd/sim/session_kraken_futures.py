@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import orjson
-
 from feedd.sim.config import SimConfig
+from feedd.sim.connection import Connection, json_object
 from feedd.sim.hub import Hub
 from feedd.sim.session_limits import Limit
-from feedd.sim.session_streams import StreamConnection
 
 FEEDS = ("book", "trade", "ticker", "ticker_lite")
 HEARTBEAT = "heartbeat"
 REQUESTS_PER_S = 100
 
 
-class KrakenFuturesConnection(StreamConnection):
+class KrakenFuturesConnection(Connection):
     """One client; it must send something, if only a ping frame, at least every minute."""
 
     silence_s = 60.0
@@ -31,14 +29,8 @@ class KrakenFuturesConnection(StreamConnection):
         if not self._pace.allow():
             self.say({"event": "error", "message": "Rate limit exceeded"})
             return
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        if not isinstance(request, dict) or request.get("event") not in (
-            "subscribe",
-            "unsubscribe",
-        ):
+        request = json_object(text)
+        if request is None or request.get("event") not in ("subscribe", "unsubscribe"):
             self.say({"event": "alert", "message": "Bad request"})
             return
         feed, event = request.get("feed"), str(request["event"])
@@ -72,7 +64,7 @@ class KrakenFuturesConnection(StreamConnection):
             self.say(ack)
         names = [name for _, name in found]
         if event == "unsubscribe":
-            self.leave(names)
+            self.leave(*names)
             return
         for name in names:
             if name not in self.subscriptions:

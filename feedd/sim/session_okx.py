@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 from typing import ClassVar
 
-import orjson
-
-from feedd.clock import monotonic_ns, now_ns
+from feedd.clock import now_ns
 from feedd.sim import events
-from feedd.sim.connection import SECOND, Connection
+from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.exchange import Exchange, RestAnswer, RestRequest, World
 from feedd.sim.hub import Stream
 from feedd.sim.instruments import Spec, quarterly_expiry
@@ -35,15 +33,13 @@ _SELECTORS = ("instId", "instFamily", "uly", "instType")
 class OkxConnection(Connection):
     """One client; each argument of a request is acked or refused on its own."""
 
-    venue = OKX
     notices: ClassVar[frozenset[str]] = frozenset({"64008"})
 
     def __init__(self, exchange: OkxExchange, path: str, route: str) -> None:
-        super().__init__(exchange.hub, exchange.config, path)
+        super().__init__(exchange.hub, exchange.config, path, exchange.name)
         self.route = route
         self._ops = Limit(OPS_PER_HOUR, 3_600, self.config.limits)
         self._idle_ns = int((self.config.idle_s or IDLE_S) * SECOND)
-        self._close_ns = 0
 
     @property
     def _ident(self) -> str:
@@ -54,12 +50,9 @@ class OkxConnection(Connection):
             self.answer("pong")
             return
         shown = text.decode("utf-8", "replace")
-        try:
-            request = orjson.loads(text)
-        except orjson.JSONDecodeError:
-            request = None
-        args = request.get("args") if isinstance(request, dict) else None
-        if not isinstance(request, dict) or not isinstance(args, list):
+        request = json_object(text)
+        args = None if request is None else request.get("args")
+        if request is None or not isinstance(args, list):
             self._error("60012", f"Invalid request: {shown}", None)
             return
         op, ident = request.get("op"), request.get("id")
@@ -90,18 +83,11 @@ class OkxConnection(Connection):
             )
             self._error("60018", message, ident)
         elif op == "subscribe":
-            fresh = name not in self.subscriptions
-            self.subscriptions[name] = None
             self._ack(op, arg, ident)
-            if fresh:
-                self.note_subscribed([name])
-                self.hub.subscribe(self, name)
-                self.hub.greet(self, name)
+            if name not in self.subscriptions:
+                self.join(name)
         else:
-            if name in self.subscriptions:
-                self.hub.unsubscribe(self, name)
-                del self.subscriptions[name]
-                self.note_unsubscribed([name])
+            self.leave(name)
             self._ack(op, arg, ident)
 
     @staticmethod
@@ -121,19 +107,17 @@ class OkxConnection(Connection):
         self._reply(row | {"event": "error", "code": code, "msg": message})
 
     def _reply(self, row: dict[str, object]) -> None:
-        self.answer(json.dumps(row | {"connId": self._ident}, separators=(",", ":")))
+        self.say(row | {"connId": self._ident})
 
     def on_timer(self, now: int) -> None:
-        if self._close_ns and now >= self._close_ns:
-            self.close("1001", "service upgrade")
-        elif now - max(self.heard_ns, self.sent_ns) > self._idle_ns:
+        if now - max(self.heard_ns, self.sent_ns) > self._idle_ns:
             self.close("4004", "No data received in 30s.")
 
     def announce(self, event: str) -> None:
         """Notice 64008; the connection is closed a minute later."""
         message = "The connection will soon be closed for a service upgrade. Please reconnect."
         self._reply({"event": "notice", "code": event, "msg": message})
-        self._close_ns = monotonic_ns() + int((self.config.notice_s or NOTICE_S) * SECOND)
+        self.close_soon("1001", "service upgrade", self.config.notice_s or NOTICE_S)
 
 
 def _id_ok(ident: str) -> bool:
