@@ -62,6 +62,8 @@ class Exchange(ABC):
     """New connections allowed: so many in so many seconds; None for no limit."""
     events: ClassVar[frozenset[str]] = frozenset()
     """Events of its markets that ``event`` knows, by the name that the control API takes."""
+    symbol_key: ClassVar[str] = ""
+    """Parameter of a REST request that names the instrument, where it is one of the query."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -107,7 +109,7 @@ class Exchange(ABC):
 
     def rest_symbol(self, request: RestRequest) -> str:
         """The instrument that a request is about, for faults; empty where it has none."""
-        return ""
+        return request.query.get(self.symbol_key, "")
 
     def rest_refusal(self, status: int) -> str:
         """Body of an answer with an error status that a fault asked for."""

@@ -78,6 +78,7 @@ class CoinmExchange(UsdmExchange):
 
     name = COINM
     connects = (300, 300.0)
+    symbol_key = "symbol"
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -127,9 +128,6 @@ class CoinmExchange(UsdmExchange):
                         f'"p":"{market.price_text(middle)}"}}'
                     )
                     self.hub.publish(stream, body, "")
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get("symbol", "")
 
     def rest_refusal(self, status: int) -> str:
         return TOO_MANY

@@ -33,6 +33,7 @@ class OptionsExchange(Exchange):
     name = OPTIONS
     steady = 80.0
     connects = (300, 300.0)
+    symbol_key = "symbol"
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -87,21 +88,15 @@ class OptionsExchange(Exchange):
             timers.append((INTEREST_MS, partial(self._send_interest, name)))
         return timers
 
-    def _array(self, stream: Stream, rows: list[tuple[str, str]]) -> None:
-        body = "[" + ",".join([row for row, _ in rows]) + "]"
-        self.hub.publish(stream, body, ",".join([event for _, event in rows]))
-
     def _send_marks(self, name: str) -> None:
-        stream = self._marks[name]
-        stream.count += 1
-        if stream.subs:
-            self._array(stream, [market.mark() for market in self._series[name]])
+        markets = self._series[name]
+        self.hub.post(self._marks[name], lambda: _array([market.mark() for market in markets]))
 
     def _send_interest(self, name: str) -> None:
-        stream = self._interests[name]
-        stream.count += 1
-        if stream.subs:
-            self._array(stream, [market.interest() for market in self._series[name]])
+        markets = self._series[name]
+        self.hub.post(
+            self._interests[name], lambda: _array([market.interest() for market in markets])
+        )
 
     def _send_indices(self) -> None:
         rows = []
@@ -111,16 +106,10 @@ class OptionsExchange(Exchange):
             event = events.values("deriv", f"{OPTIONS}:{name}", now, {"index": price})
             rows.append((body, event))
             stream.count += 1
-            if stream.subs:
-                self.hub.publish(stream, body, event)
-        self._index_array.count += 1
-        if self._index_array.subs:
-            self._array(self._index_array, rows)
+            self.hub.publish(stream, body, event)
+        self.hub.post(self._index_array, partial(_array, rows))
 
     # -- REST ------------------------------------------------------------------------------
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get("symbol", "")
 
     def rest_refusal(self, status: int) -> str:
         return TOO_MANY
@@ -140,3 +129,8 @@ class OptionsExchange(Exchange):
         ]
         rows = [market.reference() for market in self.markets.values()]
         return {"optionContracts": contracts, "optionSymbols": rows}
+
+
+def _array(rows: list[tuple[str, str]]) -> tuple[str, str]:
+    """One message of several rows, each a body and its events."""
+    return "[" + ",".join([row for row, _ in rows]) + "]", ",".join([event for _, event in rows])

@@ -29,6 +29,7 @@ class BitgetExchange(Exchange):
 
     list_path: ClassVar[str]
     book_path: ClassVar[str]
+    symbol_key = "symbol"
 
     def market(self, spec: Spec) -> Market:
         return BitgetMarket(spec, self.hub, self.time, self.config.seed)
@@ -63,9 +64,6 @@ class BitgetExchange(Exchange):
         if not limit.isdigit() or not int(limit) >= 1:
             return self._refused("400172", "Parameter verification failed limit")
         return self._answer(market.order_book(min(int(limit), DEPTH_MAX)))
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get("symbol", "")
 
     def rest_refusal(self, status: int) -> str:
         code, words = ("429", "Too Many Requests") if status == 429 else ("40725", "service error")

@@ -23,6 +23,7 @@ class BitmexExchange(Exchange):
     name = BITMEX
     steady = 10.0
     connects = (60, 3_600.0)
+    symbol_key = "symbol"
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -57,9 +58,6 @@ class BitmexExchange(Exchange):
         if not isinstance(market, BitmexMarket):
             return RestAnswer("[]")
         return RestAnswer(market.order_book(int(depth) or None))
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get("symbol", "")
 
     def rest_refusal(self, status: int) -> str:
         if status == 503:

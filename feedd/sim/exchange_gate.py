@@ -28,7 +28,6 @@ class GateExchange(Exchange):
     """By settlement coin ("" for spot): path of the socket, and root of the REST paths."""
     session: ClassVar[type[GateConnection]]
     list_name: ClassVar[str]
-    symbol_key: ClassVar[str]
     limit_max: ClassVar[int]
     unknown: ClassVar[str]
     """Label of the refusal of an unknown instrument."""
@@ -68,9 +67,6 @@ class GateExchange(Exchange):
         with_id = request.query.get("with_id", "") == "true"
         body, event = market.order_book(int(limit), with_id)
         return RestAnswer(body, event=event, instrument=symbol)
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get(self.symbol_key, "")
 
     def rest_refusal(self, status: int) -> str:
         label = "TOO_MANY_REQUESTS" if status == 429 else "SERVER_ERROR"

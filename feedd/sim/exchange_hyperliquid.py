@@ -53,9 +53,7 @@ class HyperliquidExchange(Exchange):
         return {k: m for k, m in self.markets.items() if isinstance(m, HyperliquidMarket)}
 
     def _send_mids(self) -> None:
-        self._mids.count += 1
-        if self._mids.subs:
-            self.hub.publish(self._mids, *self._mids_message())
+        self.hub.post(self._mids, self._mids_message)
 
     def _mids_message(self) -> tuple[str, str]:
         return f'{{"channel":"allMids","data":{{"mids":{self._middles()}}}}}', ""

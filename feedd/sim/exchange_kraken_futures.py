@@ -15,7 +15,7 @@ from feedd.sim.market_kraken_futures import (
     kraken_futures_specs,
 )
 from feedd.sim.session_kraken_futures import HEARTBEAT, KrakenFuturesConnection
-from feedd.sim.stamps import iso_ms
+from feedd.sim.text import iso_ms
 
 HEARTBEAT_MS = 1_000
 REST = "/derivatives/api/v3"
@@ -26,6 +26,7 @@ class KrakenFuturesExchange(Exchange):
 
     name = KRAKEN_FUTURES
     steady = 4.0
+    symbol_key = "symbol"
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -64,9 +65,6 @@ class KrakenFuturesExchange(Exchange):
         return RestAnswer(
             f'{{"result":"success","orderBook":{market.order_book()},"serverTime":"{self._now()}"}}'
         )
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get("symbol", "")
 
     def rest_refusal(self, status: int) -> str:
         return self._error("apiLimitExceeded" if status == 429 else "Unavailable")

@@ -68,6 +68,12 @@ class Hub:
         for connection in stream.subs:
             self.deliver(connection, stream, body, events)
 
+    def post(self, stream: Stream, make: Callable[[], tuple[str, str]]) -> None:
+        """Publish a stream's next message; it is made only if somebody listens."""
+        stream.count += 1
+        if stream.subs:
+            self.publish(stream, *make())
+
     def greet(self, connection: Connection, name: str) -> None:
         """Send what a new subscriber of a stream gets first, where there is something."""
         stream = self.find(connection.venue, name)

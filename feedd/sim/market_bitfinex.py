@@ -14,7 +14,7 @@ from feedd.sim.instruments import Spec
 from feedd.sim.ladder import ASK, BID
 from feedd.sim.market import Timer, VenueTime
 from feedd.sim.market_streams import LIQUIDATION_EVERY, Message, StreamMarket, Trade
-from feedd.sim.text import CACHE_LIMIT, FixedText, trimmed
+from feedd.sim.text import FixedText, trimmed
 
 BITFINEX = "bitfinex"
 LENGTHS = ("1", "25", "100", "250")
@@ -61,11 +61,8 @@ def js_number(units: int, decimals: int) -> str:
 class JsText(FixedText):
     """Cache ``n -> js_number(n * multiple, decimals)``."""
 
-    def __missing__(self, n: int) -> str:
-        if len(self) >= CACHE_LIMIT:
-            self.clear()
-        text = self[n] = js_number(n * self.multiple, self.decimals)
-        return text
+    def write(self, units: int) -> str:
+        return js_number(units, self.decimals)
 
 
 class BitfinexMarket(StreamMarket):
@@ -124,7 +121,7 @@ class BitfinexMarket(StreamMarket):
             self._changed[stream.name] = self._changed.get(stream.name, False) or bool(changes)
             for side in (BID, ASK):
                 for level in changes.levels[side]:
-                    self.post(stream, partial(self._level_message, side, level))
+                    self.hub.post(stream, partial(self._level_message, side, level))
             if stream.subs:
                 self.note_final(feed)
 
@@ -160,7 +157,7 @@ class BitfinexMarket(StreamMarket):
         for books in self._books.values():
             for feed, stream in books:
                 if stream.subs and self._changed.pop(stream.name, False):
-                    self.post(stream, partial(self._checksum_message, feed))
+                    self.hub.post(stream, partial(self._checksum_message, feed))
 
     def _checksum_message(self, feed: BookFeed) -> Message:
         bids, asks = (feed.levels(side)[:CHECKED_DEPTH] for side in (BID, ASK))
@@ -176,7 +173,7 @@ class BitfinexMarket(StreamMarket):
 
     def on_fills(self, trades: list[Trade]) -> None:
         for trade in trades:
-            self.post(
+            self.hub.post(
                 self._trades,
                 partial(self._trade_message, "te", trade),
             )
@@ -198,7 +195,7 @@ class BitfinexMarket(StreamMarket):
     def _confirm(self) -> None:
         trades, self._unconfirmed = self._unconfirmed, []
         for trade in trades:
-            self.post(self._trades, partial(self._trade_message, "tu", trade))
+            self.hub.post(self._trades, partial(self._trade_message, "tu", trade))
 
     def _past_trades(self) -> Message:
         """Past trades, newest first."""
@@ -225,10 +222,10 @@ class BitfinexMarket(StreamMarket):
     # -- ticker and status -----------------------------------------------------------------
 
     def _tick(self) -> None:
-        self.post(self._ticker, self._ticker_message)
+        self.hub.post(self._ticker, self._ticker_message)
         if self.figures is not None:
             self.figures.update()
-            self.post(self._status, self._status_message)
+            self.hub.post(self._status, self._status_message)
 
     def _ticker_message(self) -> Message:
         top = bid, bid_size, ask, ask_size = self.ladder.top()

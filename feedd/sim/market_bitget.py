@@ -152,7 +152,7 @@ class BitgetMarket(StreamMarket):
 
     def _send_partials(self) -> None:
         for depth, stream in self._partials.items():
-            self.post(stream, partial(self._partial_message, depth))
+            self.hub.post(stream, partial(self._partial_message, depth))
 
     def _partial_message(self, depth: int) -> Message:
         bids, asks = self.best(depth)
@@ -164,7 +164,7 @@ class BitgetMarket(StreamMarket):
     def _flush_top(self) -> None:
         if self._top_feed.changes():
             self._top_sequence = self.sequence
-            self.post(self._top, self._top_message)
+            self.hub.post(self._top, self._top_message)
 
     def _top_message(self) -> Message:
         """Best bid and offer as of the last change that was told."""
@@ -187,7 +187,7 @@ class BitgetMarket(StreamMarket):
     # -- trades ----------------------------------------------------------------------------
 
     def on_fills(self, trades: list[Trade]) -> None:
-        self.post(
+        self.hub.post(
             self._trades,
             lambda: (
                 self._frame("update", "trade", ",".join(map(self._trade, trades))),
@@ -217,7 +217,7 @@ class BitgetMarket(StreamMarket):
     def _send_ticker(self) -> None:
         if self.figures is not None:
             self.figures.update()
-        self.post(self._ticker, self._ticker_message)
+        self.hub.post(self._ticker, self._ticker_message)
 
     def _ticker_message(self) -> Message:
         spec, figures, now = self.spec, self.figures, self.time.now_ms

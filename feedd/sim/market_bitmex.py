@@ -15,8 +15,7 @@ from feedd.sim.instruments import Spec
 from feedd.sim.ladder import ASK, BID
 from feedd.sim.market import Timer, VenueTime
 from feedd.sim.market_streams import LIQUIDATION_EVERY, Message, StreamMarket, Trade
-from feedd.sim.stamps import iso_ms
-from feedd.sim.text import trimmed
+from feedd.sim.text import iso_ms, trimmed
 
 BITMEX = "bitmex"
 OLD_FORM_EVERY = 3
@@ -148,7 +147,7 @@ class BitmexMarket(StreamMarket):
                 if keyed.stream.subs:
                     self._send_rows(table, keyed, action, rows)
         if self._top_feed.changes():
-            self.post(self._top, partial(self._top_message, "update"))
+            self.hub.post(self._top, partial(self._top_message, "update"))
 
     def _send_rows(self, table: str, keyed: _Keyed, action: str, rows: list[Row]) -> None:
         old = keyed.stream.count % OLD_FORM_EVERY == 0
@@ -194,7 +193,7 @@ class BitmexMarket(StreamMarket):
     # -- quotes and trades -----------------------------------------------------------------
 
     def on_top(self, top: tuple[int, int, int, int]) -> None:
-        self.post(self._quotes, partial(self._quote_message, "insert"))
+        self.hub.post(self._quotes, partial(self._quote_message, "insert"))
 
     def _quote_message(self, action: str) -> Message:
         top = bid, bid_size, ask, ask_size = self.ladder.top()
@@ -210,7 +209,7 @@ class BitmexMarket(StreamMarket):
         return str(uuid.UUID(int=self.rng.getrandbits(128), version=4))
 
     def on_fills(self, trades: list[Trade]) -> None:
-        self.post(
+        self.hub.post(
             self._trades,
             lambda: (
                 self.message("trade", "insert", map(self._trade, trades)),
@@ -304,7 +303,7 @@ class BitmexMarket(StreamMarket):
         state = self._state()
         changed = {key: text for key, text in state.items() if self._told.get(key) != text}
         self._told = state
-        self.post(self._instrument, partial(self._instrument_message, "update", changed))
+        self.hub.post(self._instrument, partial(self._instrument_message, "update", changed))
 
     def _instrument_message(self, action: str, fields: dict[str, str]) -> Message:
         now = self.time.now_ms
@@ -336,7 +335,7 @@ class BitmexMarket(StreamMarket):
         """Say that there was a funding when the next one is another than before."""
         due, self._funding_ms = self._funding_ms, next_ms
         if due != next_ms:
-            self.post(self._funding, partial(self._funding_message, "insert", due))
+            self.hub.post(self._funding, partial(self._funding_message, "insert", due))
 
     def _funding_partial(self) -> Message:
         if self.figures is None:

@@ -155,10 +155,8 @@ class BybitMarket(TextMarket):
         """A snapshot in mid-stream on every depth; numbered 1 after a restart of the service."""
         for each in self.depths:
             each.feed.changes()
-            each.stream.count += 1
             each.update = 1 if restarted else each.update + 1
-            if each.stream.subs:
-                self.hub.publish(each.stream, *self._snapshot(each))
+            self.hub.post(each.stream, partial(self._snapshot, each))
 
     def _flush_top(self) -> None:
         """Best bid and offer; an unchanged one again after three seconds, with the same number."""
@@ -324,10 +322,8 @@ class BybitMarket(TextMarket):
         self._told = fields
         if not changed and not whole:
             return
-        self.ticker.count += 1
-        if self.ticker.subs:
-            message = self._ticker_message(shown, "snapshot" if whole else "delta")
-            self.hub.publish(self.ticker, *message)
+        kind = "snapshot" if whole else "delta"
+        self.hub.post(self.ticker, partial(self._ticker_message, shown, kind))
 
     def _ticker_greeting(self) -> tuple[str, str]:
         return self._ticker_message(self._told or self._fields(), "snapshot")

@@ -129,10 +129,9 @@ class AdvancedMarket(CoinbaseMarket):
         changes = self.feed.changes()
         if not changes:
             return
-        self.book.count += 1
-        if self.book.subs:
-            message = self._book_message("update", *changes.levels, self.moment()[0])
-            self.hub.publish(self.book, *message)
+        self.hub.post(
+            self.book, lambda: self._book_message("update", *changes.levels, self.moment()[0])
+        )
 
     def _snapshot(self) -> tuple[str, str]:
         self.note_final(self.feed)
@@ -162,9 +161,7 @@ class AdvancedMarket(CoinbaseMarket):
         if not batch:
             return
         self._past.extend(batch)
-        self.trades.count += 1
-        if self.trades.subs:
-            self.hub.publish(self.trades, *self._trade_message("update", batch))
+        self.hub.post(self.trades, partial(self._trade_message, "update", batch))
 
     def _past_trades(self) -> tuple[str, str] | None:
         """The last trades, the newest first."""
@@ -176,9 +173,7 @@ class AdvancedMarket(CoinbaseMarket):
         return body, ",".join([event for _, event in rows])
 
     def _send_ticker(self, stream: Stream, whole: bool) -> None:
-        stream.count += 1
-        if stream.subs:
-            self.hub.publish(stream, *self._ticker_message("update", whole))
+        self.hub.post(stream, partial(self._ticker_message, "update", whole))
 
     def _ticker_message(self, kind: str, whole: bool) -> tuple[str, str]:
         """``whole`` is false for ``ticker_batch``, which leaves best bid and ask out."""
@@ -348,9 +343,7 @@ class ExchangeMarket(CoinbaseMarket):
         return body.replace('"type":"match"', '"type":"last_match"', 1), event
 
     def _send_ticker(self, stream: Stream) -> None:
-        stream.count += 1
-        if stream.subs:
-            self.hub.publish(stream, *self._ticker_message())
+        self.hub.post(stream, self._ticker_message)
 
     def _ticker_message(self) -> tuple[str, str]:
         bid, ask = self.tops()

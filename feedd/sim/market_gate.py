@@ -202,7 +202,7 @@ class GateMarket(StreamMarket):
 
     def _send_snapshots(self) -> None:
         for depth, stream in self._snapshots:
-            self.post(stream, partial(self.snapshot_message, depth))
+            self.hub.post(stream, partial(self.snapshot_message, depth))
 
     def top_size(self, lots: int) -> str:
         """A size of the best bid and offer, as JSON."""
@@ -210,7 +210,7 @@ class GateMarket(StreamMarket):
 
     def _flush_top(self) -> None:
         if self._top_feed.changes():
-            self.post(self._top, self._top_message)
+            self.hub.post(self._top, self._top_message)
 
     def _top_message(self) -> Message:
         top = bid, bid_size, ask, ask_size = self.ladder.top()
@@ -226,7 +226,7 @@ class GateMarket(StreamMarket):
 
     def _send_ticker(self) -> None:
         self.before_ticker()
-        self.post(self._ticker, self.ticker_message)
+        self.hub.post(self._ticker, self.ticker_message)
 
     def before_ticker(self) -> None:
         """A second has passed."""

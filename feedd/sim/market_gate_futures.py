@@ -69,7 +69,7 @@ class GateFuturesMarket(GateMarket):
     # -- trades and liquidations -----------------------------------------------------------
 
     def on_fills(self, trades: list[Trade]) -> None:
-        self.post(
+        self.hub.post(
             self._trades,
             lambda: (
                 self.frame_of("trades", "[" + ",".join(map(self._trade, trades)) + "]"),
@@ -77,7 +77,7 @@ class GateFuturesMarket(GateMarket):
             ),
         )
         if self.takers % LIQUIDATION_EVERY == 0:
-            self.post(self._liquidations, lambda: self._liquidation(trades[-1]))
+            self.hub.post(self._liquidations, lambda: self._liquidation(trades[-1]))
 
     def _signed(self, trade: Trade) -> str:
         return f"{'' if trade.buy else '-'}{self.sizes[trade.lots]}"

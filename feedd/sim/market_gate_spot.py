@@ -35,7 +35,7 @@ class GateSpotMarket(GateMarket):
 
     def on_fills(self, trades: list[Trade]) -> None:
         for trade in trades:
-            self.post(self._trades, lambda trade=trade: self._trade(trade))  # type: ignore[misc]
+            self.hub.post(self._trades, lambda trade=trade: self._trade(trade))  # type: ignore[misc]
 
     def _trade(self, trade: Trade) -> tuple[str, str]:
         part = trade.number * 7_919 % FRACTIONS

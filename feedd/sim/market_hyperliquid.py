@@ -81,7 +81,7 @@ class HyperliquidMarket(StreamMarket):
         feed, stream = self._books[end]
         feed.changes()
         self._stamps[end] = max(self.time.now_ms, self._stamps[end] + 1)
-        self.post(stream, partial(self._book_message, end))
+        self.hub.post(stream, partial(self._book_message, end))
 
     def _book_message(self, end: str) -> Message:
         """The book of the channel's interval: what was sent last is what a new client gets."""
@@ -106,10 +106,10 @@ class HyperliquidMarket(StreamMarket):
 
     def _block(self) -> None:
         if self._top_feed.changes():
-            self.post(self._top, self._top_message)
+            self.hub.post(self._top, self._top_message)
         batch, self._batch = self._batch, []
         if batch:
-            self.post(self._trades, partial(self._trades_message, batch))
+            self.hub.post(self._trades, partial(self._trades_message, batch))
 
     def _top_message(self) -> Message:
         top = bid, bid_size, ask, ask_size = self.ladder.top()
@@ -155,7 +155,7 @@ class HyperliquidMarket(StreamMarket):
 
     def _send_context(self) -> None:
         self.figures.update()
-        self.post(self._context, self._context_message)
+        self.hub.post(self._context, self._context_message)
 
     def middle(self) -> str:
         """The middle of the book."""

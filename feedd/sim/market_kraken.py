@@ -153,9 +153,7 @@ class KrakenMarket(TextMarket):
             rows.append((row, event))
         self._last = self.prices[fills[-1][0]]
         self._past.extend(rows)
-        self.trades.count += 1
-        if self.trades.subs:
-            self.hub.publish(self.trades, *self._trade_message("update", rows))
+        self.hub.post(self.trades, partial(self._trade_message, "update", rows))
         self._send_ticker(self.ticker)
 
     @staticmethod
@@ -174,9 +172,7 @@ class KrakenMarket(TextMarket):
             self._send_ticker(self.ticker_bbo)
 
     def _send_ticker(self, stream: Stream) -> None:
-        stream.count += 1
-        if stream.subs:
-            self.hub.publish(stream, *self._ticker_message("update"))
+        self.hub.post(stream, partial(self._ticker_message, "update"))
 
     def _ticker_message(self, kind: str) -> tuple[str, str]:
         bid, bid_lots, ask, ask_lots = self.ladder.top()

@@ -11,8 +11,7 @@ from feedd.sim.instruments import Spec, quarterly_expiry
 from feedd.sim.ladder import ASK, BID
 from feedd.sim.market import Timer, VenueTime
 from feedd.sim.market_streams import LIQUIDATION_EVERY, Message, StreamMarket, Trade
-from feedd.sim.stamps import iso_ms
-from feedd.sim.text import PlainText, TrimmedText, plain, short
+from feedd.sim.text import PlainText, TrimmedText, iso_ms, plain, short
 
 KRAKEN_FUTURES = "kraken_futures"
 BLOCK_EVERY = 97
@@ -153,8 +152,8 @@ class KrakenFuturesMarket(StreamMarket):
 
     def _tick(self) -> None:
         self.figures.update()
-        self.post(self._ticker, self._ticker_message)
-        self.post(self._lite, self._lite_message)
+        self.hub.post(self._ticker, self._ticker_message)
+        self.hub.post(self._lite, self._lite_message)
 
     def _common(self) -> str:
         spec = self.spec

@@ -153,9 +153,7 @@ class OkxMarket(TextMarket):
                 self.book_sent = sequence
                 self.hub.publish(self.books, self._data("books", row, "update"), event)
         if self.top5_feed.changes():
-            self.top5.count += 1
-            if self.top5.subs:
-                self.hub.publish(self.top5, *self._top5_message())
+            self.hub.post(self.top5, self._top5_message)
 
     def _greet_book(self) -> tuple[str, str]:
         levels = (self.feed.levels(BID), self.feed.levels(ASK))
@@ -181,9 +179,7 @@ class OkxMarket(TextMarket):
         if top == self._bbo_sent:
             return
         self._bbo_sent, self._bbo_sequence = top, self.sequence
-        self.bbo.count += 1
-        if self.bbo.subs:
-            self.hub.publish(self.bbo, *self._bbo_message())
+        self.hub.post(self.bbo, self._bbo_message)
 
     def _bbo_message(self) -> tuple[str, str]:
         bid, bid_lots, ask, ask_lots = self._bbo_sent

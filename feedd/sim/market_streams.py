@@ -55,12 +55,6 @@ class StreamMarket(TextMarket):
         stream.greet = greet
         return stream
 
-    def post(self, stream: Stream, make: Callable[[], Message]) -> None:
-        """Send a stream's next message; it is made only if somebody listens."""
-        stream.count += 1
-        if stream.subs:
-            self.hub.publish(stream, *make())
-
     def final_book(self) -> dict[str, object]:
         row = super().final_book()
         return row if self.numbered else row | {"sequence": None}

@@ -10,7 +10,7 @@ from feedd.sim.config import SimConfig
 from feedd.sim.connection import SECOND, Connection, json_object
 from feedd.sim.hub import Hub
 from feedd.sim.session_limits import Limit
-from feedd.sim.stamps import iso_ms
+from feedd.sim.text import iso_ms
 
 TABLES = frozenset(
     {

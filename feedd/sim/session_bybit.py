@@ -110,6 +110,7 @@ class BybitExchange(Exchange):
     family: ClassVar[str]
     steady = 60.0
     connects = (500, 300.0)
+    symbol_key = "symbol"
     events: ClassVar[frozenset[str]] = frozenset({"reset", "snapshot"})
 
     def market(self, spec: Spec) -> Market:
@@ -130,9 +131,6 @@ class BybitExchange(Exchange):
             return False
         market.send_snapshots(restarted=event == "reset")
         return True
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get("symbol", "")
 
     def rest_refusal(self, status: int) -> str:
         return _body(10_006, "Too many visits!", "{}")

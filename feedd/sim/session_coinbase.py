@@ -142,6 +142,7 @@ class CoinbaseExchange(Exchange):
     name = ADVANCED
     steady = 60.0
     connects = (8, 1.0)
+    symbol_key = "product_id"
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -193,9 +194,6 @@ class CoinbaseExchange(Exchange):
         ), ""
 
     # -- REST ------------------------------------------------------------------------------
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get("product_id", "")
 
     def rest_refusal(self, status: int) -> str:
         return '{"error":"RESOURCE_EXHAUSTED","message":"Too many requests"}'

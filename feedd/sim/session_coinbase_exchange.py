@@ -136,9 +136,7 @@ class FeedExchange(Exchange):
         return [(STATUS_MS, self._send_status)]
 
     def _send_status(self) -> None:
-        self._status.count += 1
-        if self._status.subs:
-            self.hub.publish(self._status, *self._status_message())
+        self.hub.post(self._status, self._status_message)
 
     def _status_message(self) -> tuple[str, str]:
         products = [market.reference() for market in self.markets.values()]

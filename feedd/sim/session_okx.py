@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import ClassVar
 
 from feedd.clock import now_ns
@@ -130,6 +131,7 @@ class OkxExchange(Exchange):
     name = OKX
     steady = 120.0
     connects = (3, 1.0)
+    symbol_key = "instId"
     events: ClassVar[frozenset[str]] = frozenset({"reset"})
 
     def __init__(self, world: World) -> None:
@@ -213,9 +215,7 @@ class OkxExchange(Exchange):
 
     def _send_summaries(self) -> None:
         for name, stream in self._summaries.items():
-            stream.count += 1
-            if stream.subs:
-                self.hub.publish(stream, *self._summary(name))
+            self.hub.post(stream, partial(self._summary, name))
 
     def _summary(self, name: str) -> tuple[str, str]:
         rows = [market.summary() for market in self._options[name]]
@@ -227,9 +227,7 @@ class OkxExchange(Exchange):
 
     def _send_indices(self) -> None:
         for name, stream in self._index_streams.items():
-            stream.count += 1
-            if stream.subs:
-                self.hub.publish(stream, *self._index(name))
+            self.hub.post(stream, partial(self._index, name))
 
     def _index(self, name: str) -> tuple[str, str]:
         index, now = self._indices[name].figures.index, self.time.now_ms
@@ -246,9 +244,6 @@ class OkxExchange(Exchange):
         return json.dumps({"arg": arg, "data": rows}, separators=(",", ":")), ""
 
     # -- REST ------------------------------------------------------------------------------
-
-    def rest_symbol(self, request: RestRequest) -> str:
-        return request.query.get("instId", "")
 
     def rest_refusal(self, status: int) -> str:
         return '{"code":"50011","msg":"Too Many Requests","data":[]}'

@@ -20,6 +20,11 @@ def rfc3339(ms: int, micros: int = 0, digits: int = 6) -> str:
     return f"{whole:%Y-%m-%dT%H:%M:%S}.{fraction}Z"
 
 
+def iso_ms(ms: int) -> str:
+    """``2026-05-27T12:56:40.500Z`` of Unix milliseconds."""
+    return rfc3339(ms, digits=3)
+
+
 def fixed(units: int, decimals: int) -> str:
     """Text with exactly ``decimals`` places: ``fixed(6180030, 2) == "61800.30"``."""
     if decimals == 0:
@@ -57,7 +62,7 @@ def short(units: int, decimals: int) -> str:
 
 
 class FixedText(dict[int, str]):
-    """Cache ``n -> fixed(n * multiple, decimals)``."""
+    """Cache ``n -> fixed(n * multiple, decimals)``; a subclass writes in another form."""
 
     def __init__(self, decimals: int, multiple: int = 1) -> None:
         super().__init__()
@@ -67,35 +72,30 @@ class FixedText(dict[int, str]):
     def __missing__(self, n: int) -> str:
         if len(self) >= CACHE_LIMIT:
             self.clear()
-        text = self[n] = fixed(n * self.multiple, self.decimals)
+        text = self[n] = self.write(n * self.multiple)
         return text
+
+    def write(self, units: int) -> str:
+        """The text of so many of the smallest units."""
+        return fixed(units, self.decimals)
 
 
 class PlainText(FixedText):
     """Cache ``n -> plain(n * multiple, decimals)``."""
 
-    def __missing__(self, n: int) -> str:
-        if len(self) >= CACHE_LIMIT:
-            self.clear()
-        text = self[n] = plain(n * self.multiple, self.decimals)
-        return text
+    def write(self, units: int) -> str:
+        return plain(units, self.decimals)
 
 
 class ShortText(FixedText):
     """Cache ``n -> short(n * multiple, decimals)``."""
 
-    def __missing__(self, n: int) -> str:
-        if len(self) >= CACHE_LIMIT:
-            self.clear()
-        text = self[n] = short(n * self.multiple, self.decimals)
-        return text
+    def write(self, units: int) -> str:
+        return short(units, self.decimals)
 
 
 class TrimmedText(FixedText):
     """Cache ``n -> trimmed(n * multiple, decimals)``."""
 
-    def __missing__(self, n: int) -> str:
-        if len(self) >= CACHE_LIMIT:
-            self.clear()
-        text = self[n] = trimmed(n * self.multiple, self.decimals)
-        return text
+    def write(self, units: int) -> str:
+        return trimmed(units, self.decimals)
