@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import NoReturn
 
 import click
 
@@ -58,8 +59,9 @@ def demo(
     real TLS), the daemon with two readers, and a consumer that shows what arrives.
 
     With --json (10 seconds unless --seconds says otherwise) the consumer's records are compared
-    with what the venue says it sent, field by field. The exit status is 0 when nothing is lost,
-    wrong or doubled, else 1; differences are explained on stderr.
+    with what the venue says it sent, field by field. The exit status is 1, and stderr says why,
+    when anything is lost, wrong or doubled, or when there was a gap and no --fault was asked for.
+    The screen ends with 1 after such a gap, or when this consumer lost records of a ring.
     """
     from feedd.demo import channels, run  # load the simulator's client: only when it is used
     from feedd.errors import StartError
@@ -71,8 +73,7 @@ def demo(
     options = run.Options(rate=rate, seed=seed, faults=faults, venues=chosen, lines=lines)
     try:
         if not as_json:
-            run.show(options, seconds)
-            return
+            _verdict(run.show(options, seconds))
         duration = 10.0 if seconds is None else seconds
         result = run.measure(duration, options)
     except KeyboardInterrupt:
@@ -81,4 +82,10 @@ def demo(
     for line in result.details:
         click.echo(line, err=True)
     click.echo(json.dumps(run.report(duration, result)))
-    sys.exit(0 if result.ok else 1)
+    _verdict(result.failed(faults=bool(faults)))
+
+
+def _verdict(failed: list[str]) -> NoReturn:
+    if failed:
+        click.echo(f"feedd demo failed: {', '.join(failed)}; expected none", err=True)
+    sys.exit(1 if failed else 0)

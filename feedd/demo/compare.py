@@ -43,10 +43,12 @@ class Result:
     def total(self) -> int:
         return sum(self.records.values())
 
-    @property
-    def ok(self) -> bool:
-        """Nothing that was due is missing or wrong."""
-        return not (self.lost or self.wrong or self.duplicates)
+    def failed(self, *, faults: bool) -> list[str]:
+        """Which counts must be 0 and are not: gaps too, unless ``faults`` were asked for."""
+        counts = {"lost": self.lost, "wrong": self.wrong, "duplicates": self.duplicates}
+        if not faults:
+            counts["gaps"] = self.gaps
+        return [f"{name} {count}" for name, count in counts.items() if count]
 
     def note(self, text: str) -> None:
         if len(self.details) < _DETAILS_MAX:
@@ -73,7 +75,9 @@ def compare(
         if event.instrument in journal.unnumbered and event.kind in _DATA_KINDS:
             event.content, event.sequence = (*event.content[:-1], None), None
         if event.kind in ("gap", "status"):
-            result.gaps += event.kind == "gap"
+            if event.kind == "gap":
+                result.gaps += 1
+                result.note(f"gap: {event.instrument} {event.content[2]}")
             result.records["status"] = result.records.get("status", 0) + 1
         else:
             got[event.kind, event.instrument].append(event)

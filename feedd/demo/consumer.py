@@ -18,9 +18,12 @@ from feedd.demo.recording import Recorder
 from feedd.demo.screen import Screen
 from feedd.records import Kind
 
-__all__ = ["DRAIN_S", "main"]
+__all__ = ["DRAIN_S", "SCREEN_GAPS", "SCREEN_LOST", "main"]
 
 DRAIN_S = 2.0
+SCREEN_GAPS = 16
+SCREEN_LOST = 32
+"""Bits of the exit status of ``--screen``: gaps were declared, ring records were lost."""
 _ATTACH_S = 30.0
 _REDRAW_NS = clock.SECOND_NS // 2
 
@@ -74,10 +77,13 @@ def main(directory: str, record: Path | None, screen: bool) -> None:
     recorder = None if record is None else Recorder(record)
     sys.stdout.write("" if screen else "attached\n")
     sys.stdout.flush()
+    shown = Screen(feed, sys.stdout) if screen else None
     try:
-        consume(feed, recorder, Screen(feed, sys.stdout) if screen else None)
+        consume(feed, recorder, shown)
     except KeyboardInterrupt:
         return
+    if shown is not None:
+        sys.exit((SCREEN_GAPS if shown.gaps else 0) | (SCREEN_LOST if shown.lost else 0))
     if recorder is not None:
         recorder.finish(_names(feed), _books(feed))
     feed.close()

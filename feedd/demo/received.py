@@ -190,9 +190,13 @@ def _statuses(
     rows: Records, index: list[int], read_ns: list[int], names: dict[int, str]
 ) -> Iterator[Received]:
     instruments, _, sequences = _common(rows, names)
-    for i, code in enumerate(rows.view(STATUS)["code"].tolist()):
+    data = rows.view(STATUS)
+    for i, (code, text) in enumerate(
+        zip(data["code"].tolist(), data["text"].tolist(), strict=True)
+    ):
         kind = "gap" if code == Event.GAP else "status"
-        yield Received(kind, instruments[i], (kind, code), sequences[i], read_ns[i], index[i])
+        content: Content = (kind, code, text.decode(errors="replace"))
+        yield Received(kind, instruments[i], content, sequences[i], read_ns[i], index[i])
 
 
 _READERS = (

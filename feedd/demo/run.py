@@ -19,6 +19,7 @@ import numpy as np
 from feedd import clock
 from feedd.demo.channels import DEMO_CHANNELS
 from feedd.demo.compare import Result, compare
+from feedd.demo.consumer import SCREEN_GAPS, SCREEN_LOST
 from feedd.demo.journal import read_journal, read_rows
 from feedd.demo.processes import check, child, end
 from feedd.demo.recording import load
@@ -275,13 +276,21 @@ def report(seconds: float, result: Result) -> dict[str, Any]:
     }
 
 
-def show(options: Options, seconds: float | None) -> None:
-    """The live screen until Ctrl-C, or for ``seconds``."""
+def show(options: Options, seconds: float | None) -> list[str]:
+    """The live screen until Ctrl-C, or for ``seconds``; what the screen should not have shown."""
     with _running(options, ["--screen"], quiet=False, journal=False) as running:
         sim, daemon, consumer, places = running
         _resume(sim, options)
         deadline = None if seconds is None else clock.monotonic_ns() + int(seconds * 1e9)
-        while deadline is None or clock.monotonic_ns() < deadline:
-            check(daemon, "the daemon", places.log("daemon"))
+        with contextlib.suppress(KeyboardInterrupt):
+            while deadline is None or clock.monotonic_ns() < deadline:
+                check(daemon, "the daemon", places.log("daemon"))
+                check(consumer, "the consumer", places.log("consumer"))
+                clock.sleep(_POLL_S)
+        if consumer.stdin is not None:
+            consumer.stdin.close()
+        status = consumer.wait(_DRAIN_MAX_S)
+        if status & ~(SCREEN_GAPS | SCREEN_LOST):
             check(consumer, "the consumer", places.log("consumer"))
-            clock.sleep(_POLL_S)
+        failed = ["ring records lost"] if status & SCREEN_LOST else []
+        return [*failed, "gaps"] if status & SCREEN_GAPS and not options.faults else failed

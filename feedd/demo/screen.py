@@ -28,12 +28,12 @@ class Screen:
         self._shown = self._events.copy()
         self._shown_ns = clock.monotonic_ns()
         self._latency: deque[int] = deque(maxlen=_SAMPLES)
-        self._gaps = 0
-        self._lost = 0
+        self.gaps = 0
+        self.lost = 0
 
     def add(self, batch: feedd.Batch) -> None:
         """Take a batch into account."""
-        self._lost += batch.lost
+        self.lost += batch.lost
         if not len(batch):
             return
         records = batch.records
@@ -42,7 +42,7 @@ class Screen:
         received = records["ts_recv"][ends]
         self._latency.extend((batch.read_ns - received[received > 0][-64:]).tolist())
         if len(batch.status):
-            self._gaps += int((batch.status["code"] == Event.GAP).sum())
+            self.gaps += int((batch.status["code"] == Event.GAP).sum())
 
     def draw(self) -> None:
         """Redraw the whole screen."""
@@ -66,7 +66,7 @@ class Screen:
                 count = int(self._events[kind])
                 lines.append(f"{KIND_NAMES[kind]:<12}{rates[kind]:>12,.0f}{count:>14,}")
         lines.append(f"{'all':<12}{rates.sum():>12,.0f}{total:>14,}")
-        lines += ["", self._latency_line(), f"gaps {self._gaps}   ring records lost {self._lost}"]
+        lines += ["", self._latency_line(), f"gaps {self.gaps}   ring records lost {self.lost}"]
         return [*lines, "", *self._books()]
 
     def _latency_line(self) -> str:

@@ -84,7 +84,10 @@ def check(rows: list[dict[str, Any]], got: list[Received]) -> tuple[int, int, in
 def test_faultless_is_clean_and_measures_latency(rows: list[dict[str, Any]]) -> None:
     result = compare(read_journal(rows), deliver(rows))
     assert counts(result) == (0, 0, 0)
-    assert result.ok
+    assert result.failed(faults=False) == []
+    result.gaps, result.lost = 2, 3
+    assert result.failed(faults=True) == ["lost 3"]
+    assert result.failed(faults=False) == ["lost 3", "gaps 2"]
     assert result.records == {"trade": 10}
     assert result.latency_ns == [500] * 10
 

@@ -13,8 +13,14 @@ from typing import Any
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
+from feedd.demo.command import demo as command_of_demo
+from feedd.demo.compare import Result
+from feedd.demo.consumer import SCREEN_GAPS
 from feedd.demo.run import sweep
+from feedd.records import Event, Kind
+from tests.client.segments import Daemon, record
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 100
@@ -81,6 +87,38 @@ def test_one_fault_is_one_count(tmp_path: Path, fault: str, expected: tuple[int,
     assert counts(report) == expected, errors
     assert status == 1
     assert "BTC" in errors
+    assert "feedd demo failed: " in errors
+
+
+@pytest.mark.parametrize(
+    ("result", "faults", "status"),
+    [
+        (Result(gaps=2), [], 1),
+        (Result(gaps=2), ["--fault", "drop,nth=5"], 0),
+        (Result(lost=1, gaps=2), ["--fault", "drop,nth=5"], 1),
+        (Result(), [], 0),
+    ],
+)
+def test_gaps_are_a_failure_when_no_fault_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, result: Result, faults: list[str], status: int
+) -> None:
+    monkeypatch.setattr("feedd.demo.run.measure", lambda seconds, options: result)
+    monkeypatch.setattr("feedd.demo.run.show", lambda o, s: result.failed(faults=bool(o.faults)))
+    for mode in ["--json"], []:
+        done = CliRunner().invoke(command_of_demo, [*mode, *faults])
+        assert done.exit_code == status, done.output
+        assert ("feedd demo failed: " in done.stderr) == bool(status)
+
+
+@pytest.mark.parametrize(("code", "status"), [(Event.GAP, SCREEN_GAPS), (Event.LIVE, 0)])
+def test_the_screen_ends_with_what_it_showed(daemon: Daemon, code: Event, status: int) -> None:
+    row = record(Kind.STATUS, daemon.list("deribit", "BTC-PERPETUAL"))
+    row["payload"].view("<i4")[0, 1] = code
+    daemon.put(row)
+    consumer = [sys.executable, "-m", "feedd.demo.consumer", "--screen"]
+    consumer += ["--directory", str(daemon.directory)]
+    done = subprocess.run(consumer, stdin=subprocess.DEVNULL, capture_output=True, timeout=30)
+    assert done.returncode == status, done.stderr.decode()
 
 
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])

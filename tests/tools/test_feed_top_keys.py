@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from importlib.machinery import SourceFileLoader
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +13,7 @@ from feedd.shm import layout
 from feedd.shm.connections import CONNECTION_FIELDS, LINE_STATES, venue_code
 from tests.client.segments import Daemon
 from tests.tools.test_tools import TOOLS, run
+from tests.tools.tmux import Tmux
 
 
 @pytest.fixture(scope="module")
@@ -105,72 +100,32 @@ def test_keys(tool: Any) -> None:
     ]  # fmt: skip
 
 
-class Tmux:
-    def __init__(self, folder: Path, command: str) -> None:
-        self._base = ["tmux", "-S", str(folder / "tmux"), "-f", "/dev/null"]
-        start = [*self._base, "new-session", "-d", "-x", "150", "-y", "30", command]
-        subprocess.run(start, check=True, timeout=20)
-
-    def keys(self, *keys: str) -> None:
-        subprocess.run([*self._base, "send-keys", *keys], check=True, timeout=20)
-
-    def screen(self) -> str:
-        shown = [*self._base, "capture-pane", "-p"]
-        return subprocess.run(shown, capture_output=True, text=True, timeout=20).stdout
-
-    def until(self, what: Callable[[str], bool], seconds: float = 25.0) -> str:
-        end = time.monotonic() + seconds
-        while not what(text := self.screen()):
-            assert time.monotonic() < end, text
-            time.sleep(0.1)
-        return text
-
-    def alive(self) -> bool:
-        listed = [*self._base, "list-sessions"]
-        return subprocess.run(listed, capture_output=True, timeout=20).returncode == 0
-
-    def close(self) -> None:
-        subprocess.run([*self._base, "kill-server"], capture_output=True, timeout=20)
-
-
-@pytest.fixture
-def terminal(filled: Daemon, tmp_path: Path) -> Iterator[Tmux]:
-    if shutil.which("tmux") is None:
-        pytest.skip("tmux is not installed (Debian: apt install tmux)")
-    tool = f"{sys.executable} {TOOLS / 'feed-top'} --interval 0.3"
-    made = Tmux(tmp_path, f"{tool} --directory {filled.directory}")
-    yield made
-    made.close()
-
-
-def test_on_a_terminal(terminal: Tmux) -> None:
-    first = terminal.until(lambda text: "> deribit" in text and "okx" in text)
+def test_on_a_terminal(filled: Daemon, tmux: Tmux) -> None:
+    tmux.tool("feed-top", "--interval", "0.3", "--directory", str(filled.directory))
+    first = tmux.until(lambda text: "> deribit" in text and "okx" in text)
     assert "1 overview  2 instruments" in first
-    terminal.keys("Down", "Enter")
-    drilled = terminal.until(lambda text: "1 instruments of okx" in text)
+    tmux.keys("Down", "Enter")
+    drilled = tmux.until("1 instruments of okx")
     assert "okx:BTC-USDT" in drilled
     assert "deribit" not in drilled
-    terminal.keys("2")
-    terminal.until(lambda text: "3 instruments" in text and "instrument*" in text)
-    terminal.keys("s", "s", "s", "s", "s", "s")
-    by_gaps = terminal.until(lambda text: "gaps*" in text)
+    tmux.keys("2")
+    tmux.until(lambda text: "3 instruments" in text and "instrument*" in text)
+    tmux.keys("s", "s", "s", "s", "s", "s")
+    by_gaps = tmux.until("gaps*")
     assert by_gaps.index("okx:BTC-USDT") < by_gaps.index("deribit:ETH-PERPETUAL")
-    terminal.keys("r")
-    terminal.until(lambda t: t.index("deribit:ETH-PERPETUAL") < t.index("okx:BTC-USDT"))
-    terminal.keys("/", "e", "t", "h", "Enter")
-    only = terminal.until(lambda text: "1 instruments" in text)
+    tmux.keys("r")
+    tmux.until(lambda t: t.index("deribit:ETH-PERPETUAL") < t.index("okx:BTC-USDT"))
+    tmux.keys("/", "e", "t", "h", "Enter")
+    only = tmux.until("1 instruments")
     assert "okx" not in only
-    terminal.keys("3")
-    terminal.until(lambda text: "connections" in text.splitlines()[0])
-    terminal.keys("p")
-    terminal.until(lambda text: "PAUSED" in text)
-    terminal.keys("Escape")
-    terminal.until(lambda text: "> deribit" in text)
-    terminal.keys("q")
-    end = time.monotonic() + 10
-    while terminal.alive():
-        assert time.monotonic() < end
-        time.sleep(0.1)
+    tmux.keys("3")
+    tmux.until(lambda text: "connections" in text.splitlines()[0])
+    tmux.keys("p")
+    tmux.until("PAUSED")
+    tmux.keys("Escape")
+    tmux.until("> deribit")
+    tmux.keys("q")
+    tmux.until_ended()
 
 
 def connect(daemon: Daemon, venue: str, line: int, **slots: int) -> None:

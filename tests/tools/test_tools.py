@@ -6,11 +6,8 @@ import csv
 import io
 import json
 import os
-import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +16,8 @@ import pytest
 from feedd.records import Flag, Kind, Scope
 from feedd.shm.counters import COUNTERS
 from tests.client.segments import Daemon, book_records, record
+from tests.tools.tmux import TOOLS, Tmux
 
-TOOLS = Path(__file__).parents[2] / "tools"
 NAMES = ("ring-cat", "book-view", "feed-top")
 
 
@@ -177,56 +174,17 @@ class TestFeedTop:
         assert "DEAD" in dead.stdout
 
 
-class Terminal:
-    """A tmux server of our own with one window."""
-
-    def __init__(self, name: str) -> None:
-        self._tmux = ["tmux", "-L", name, "-f", "/dev/null"]
-
-    def start(self, *command: str) -> None:
-        size = ["-x", "150", "-y", "40"]
-        subprocess.run([*self._tmux, "new-session", "-d", *size, *command], check=True, timeout=20)
-
-    def wait_for(self, text: str, seconds: float = 20) -> str:
-        deadline = time.monotonic() + seconds
-        while True:
-            done = subprocess.run(
-                [*self._tmux, "capture-pane", "-p"], capture_output=True, text=True, timeout=20
-            )
-            if text in done.stdout:
-                return done.stdout
-            assert time.monotonic() < deadline, f"{text!r} never came:\n{done.stdout}"
-            time.sleep(0.1)
-
-    def keys(self, *keys: str) -> None:
-        subprocess.run([*self._tmux, "send-keys", *keys], check=True, timeout=20)
-
-    def close(self) -> None:
-        subprocess.run([*self._tmux, "kill-server"], capture_output=True, timeout=20)
-
-
-@pytest.fixture
-def terminal() -> Iterator[Terminal]:
-    if shutil.which("tmux") is None:
-        pytest.skip("tmux is not installed: the live screens are not tested")
-    made = Terminal(f"feedd-test-{os.getpid()}")
-    try:
-        yield made
-    finally:
-        made.close()
-
-
-def test_screens_are_live(full: Daemon, terminal: Terminal) -> None:
+def test_screens_are_live(full: Daemon, tmux: Tmux) -> None:
     where = ["--directory", str(full.directory), "--interval", "0.1"]
-    terminal.start(sys.executable, str(TOOLS / "feed-top"), *where)
-    assert "deribit" in terminal.wait_for("latency, us")
+    tmux.tool("feed-top", *where)
+    assert "deribit" in tmux.until("latency, us")
     full.share_board(0, 0, gaps=4321)
-    terminal.wait_for("4321")
-    terminal.keys("C-c")
-    view = [sys.executable, str(TOOLS / "book-view"), "deribit:BTC-PERPETUAL", *where]
-    terminal.start(*view)
-    ladder = terminal.wait_for("ask")
+    tmux.until("4321")
+    tmux.keys("C-c")
+    tmux.until_ended()
+    tmux.tool("book-view", "deribit:BTC-PERPETUAL", *where)
+    ladder = tmux.until("ask")
     assert ladder.index("100.0") < ladder.index("99.0")
     assert "Traceback" not in ladder
     full.share_book(0, 0, 0, [(55.5, 1.0)], [(60.0, 1.0)], ring_pos=10**6)
-    terminal.wait_for("55.5")
+    tmux.until("55.5")
