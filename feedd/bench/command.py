@@ -12,6 +12,7 @@ import orjson
 from feedd import venues
 from feedd.bench import decode as decode_race
 from feedd.bench.machine import describe
+from feedd.bench.more_commands import ring
 from feedd.errors import FeeddError
 
 __all__ = ["bench"]
@@ -20,6 +21,9 @@ __all__ = ["bench"]
 @click.group()
 def bench() -> None:
     """Measure feedd on this machine: medians over rounds, beside a floor of the same run."""
+
+
+bench.add_command(ring)
 
 
 @bench.command()

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from feedd.client.events import EventBuffer
+from feedd.client.flow import RingFlow
 from feedd.errors import ShmError
 from feedd.shm.directory import lock_held, lock_path, segment_path
 from feedd.shm.identity import boot_id
@@ -46,7 +47,7 @@ class Filter:
         return self.by_id
 
 
-class Cursor:
+class Cursor(RingFlow):
     """Reads one ring. A new file in the ring's place is followed; one thread."""
 
     def __init__(
@@ -59,46 +60,18 @@ class Cursor:
     ) -> None:
         self.directory = directory
         self.number = number
-        self.alive = True
-        self._select = select
+        self.select = select
         self._batch_max = batch_max
-        self._lost_with_file = 0
-        self._new_file = False
         self.reader = RingReader(directory, number, start=start)
         self.place = (number, ring_id(self.reader))
-        """(reader number, ring id)"""
-        self._buffer = self._new_buffer()
+        self.buffer = self._new_buffer()
 
     def _new_buffer(self) -> EventBuffer:
-        return EventBuffer(self._batch_max, kinds=self._select.kinds, wanted=self._select.by_id)
-
-    def poll(self) -> tuple[Any, int, bool, tuple[int, ...]] | None:
-        """(records, lost, restarted, broken snapshots), or None: nothing yet."""
-        while self._buffer.fill(self.reader):
-            taken = self._buffer.take()
-            while isinstance(taken, int):
-                self._buffer.want(self._select.renew(taken))
-                taken = self._buffer.take()
-            records, lost, restarted, broken = taken
-            lost += self._lost_with_file
-            restarted = restarted or self._new_file
-            if len(records) or lost or restarted:
-                self._lost_with_file, self._new_file = 0, False
-                return records, lost, restarted, broken
-        if self._new_file:
-            self._new_file = False
-            lost, self._lost_with_file = self._lost_with_file, 0
-            return self._buffer.take()[0], lost, True, ()  # type: ignore[index]
-        return None
+        return EventBuffer(self._batch_max, kinds=self.select.kinds, wanted=self.select.by_id)
 
     @property
     def ring_id(self) -> str:
         return self.place[1]
-
-    @property
-    def position(self) -> int:
-        """Sequence of the first record that was not handed out."""
-        return self._buffer.position(self.reader)
 
     def look(self) -> bool:
         """Check the ring's file and writer (call it when idle); True when ``alive`` changed.
@@ -124,12 +97,12 @@ class Cursor:
             fresh = RingReader(self.directory, self.number, start="oldest")
         except ShmError:
             return  # not finished yet, or not trusted: look again later
-        self._lost_with_file += self._buffer.held
+        self.lost_with_file += self.buffer.held
         self.reader.close()
         self.reader = fresh
         self.place = (self.number, ring_id(fresh))
-        self._buffer = self._new_buffer()
-        self._new_file = True
+        self.buffer = self._new_buffer()
+        self.new_file = True
 
     def close(self) -> None:
         self.reader.close()

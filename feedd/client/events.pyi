@@ -44,6 +44,3 @@ class EventBuffer:
     def held(self) -> int: ...
     def position(self, reader: RingReader) -> int:
         """Where another reader has to start to get what was not handed out yet."""
-
-def select(records: npt.NDArray[Any], kinds: int) -> npt.NDArray[Any]:
-    """The records whose kind has its bit in ``kinds``: a new array, or ``records`` when all do."""

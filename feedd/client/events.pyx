@@ -1,40 +1,24 @@
 """From ring slots to batches of whole events; events.pyi says what the class promises."""
 
 cimport cython
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
-import numpy as np
-
-from feedd.records import RAW
-
+from feedd.client.batch cimport Batch, Block, new_block
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_CONTROL, FEEDD_LAST, FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN,
-    FEEDD_REASON_SNAPSHOT_END, feedd_available, feedd_read_batch, feedd_record,
+    FEEDD_REASON_SNAPSHOT_END, feedd_available, feedd_read_batch, feedd_read_on,
+    feedd_record,
 )
 from feedd.shm.ring cimport RingReader
 
 cdef enum:
     EVENT_MAX = 1 << 18  # records; a longer event is handed out in pieces
+    FEW = 64             # records that are read without giving the GIL away
 
 
 @cython.final
 cdef class EventBuffer:
-    # records[start:end] are read but not handed out; records[start:cut] are whole events;
-    # everything before `scan` was looked at.
-    cdef object array
-    cdef unsigned char[::1] view
-    cdef feedd_record* records
-    cdef Py_ssize_t room, room_min, start, cut, scan, end
-    cdef uint64_t reader_lost
-    cdef uint64_t lost
-    cdef int epoch  # -1: no record seen yet
-    cdef bint restarted, after_hole, bracket
-    cdef uint32_t bracket_instrument
-    cdef list broken
-    cdef uint32_t kinds
-    cdef const unsigned char[::1] wanted  # by instrument id; None: every instrument
-
     def __cinit__(self, Py_ssize_t room=8192, *, kinds=None, wanted=None):
         if room < 16:
             raise ValueError("a batch needs room for at least 16 records")
@@ -56,14 +40,12 @@ cdef class EventBuffer:
     cdef _renew(self, Py_ssize_t room):
         """A new buffer that begins with what is still held: the old one may be handed out."""
         cdef Py_ssize_t held = self.end - self.start
-        array = np.empty(room, dtype=RAW)
-        cdef unsigned char[::1] view = array.view(np.uint8).reshape(-1)
+        cdef Block block = new_block(room)
         if held:
-            memcpy(&view[0], &self.records[self.start], held * sizeof(feedd_record))
+            memcpy(block.records, &self.records[self.start], held * sizeof(feedd_record))
         self._moved(held)
-        self.array = array
-        self.view = view
-        self.records = <feedd_record*>&view[0]
+        self.block = block
+        self.records = block.records
         self.room = room
 
     cdef void _moved(self, Py_ssize_t held) noexcept:
@@ -81,7 +63,13 @@ cdef class EventBuffer:
 
     def fill(self, RingReader reader not None) -> bool:
         """Read the ring once; True when there is a whole event, or something to tell."""
+        return self.look(reader, False)
+
+    cdef bint look(self, RingReader reader, bint single) except -1:
+        """``single``: the first event at once. To look for a second one would wait for the line
+        that the writer has just written, while the first grows older."""
         cdef size_t n
+        cdef size_t few
         cdef uint64_t lost
         reader._check()
         if self.scan < self.end:
@@ -93,14 +81,18 @@ cdef class EventBuffer:
                     self.cut = self.end
                     break
                 self._renew(2 * self.room)
-            with nogil:
-                n = feedd_read_batch(
-                    &reader.r, &self.records[self.end], <size_t>(self.room - self.end))
+            few = min(<size_t>(1 if single else FEW), <size_t>(self.room - self.end))
+            n = feedd_read_batch(&reader.r, &self.records[self.end], few)
+            if n == FEW:
+                with nogil:
+                    n += feedd_read_on(
+                        &reader.r, &self.records[self.end + n], <size_t>(self.room - self.end) - n)
             lost = reader.r.lost
             if lost != self.reader_lost:
                 self._hole(lost - self.reader_lost, n)
                 self.reader_lost = lost
             self.end += n
+            single = False
             self._scan()
         return self.cut > self.start or self.lost > 0 or self.restarted
 
@@ -158,32 +150,46 @@ cdef class EventBuffer:
 
         Whole events that pass the filter, as an array of its own.
         """
+        cdef Batch batch = Batch.__new__(Batch)
+        cdef int64_t unknown = self.give(batch)
+        if unknown >= 0:
+            return unknown
+        return batch.records, batch.lost, batch.restarted, batch.broken_snapshots
+
+    cdef int64_t give(self, Batch batch) except -2:
+        """The whole events that pass the filter; -1, or the highest unknown instrument id."""
         cdef Py_ssize_t n = self.cut - self.start
         cdef Py_ssize_t kept = n
         cdef bint all_kept = self.kinds == 0xffffffff and self.wanted is None
         if not all_kept:
             kept = self._count()
             if kept < 0:
-                return int(-1 - kept)
+                return -1 - kept
             all_kept = kept == n
+        batch.n = kept
         if not all_kept:
-            out = self._filtered(kept)
+            batch.block = self._filtered(kept)
             self.start = self.cut
         elif n * 4 >= self.room:
-            out = self.array[self.start:self.cut]
+            batch.block = self.block
+            batch.start = self.start
             self.start = self.cut
             self._renew(max(self.room_min, 2 * (self.end - self.start)))
         else:
-            out = self.array[self.start:self.cut].copy()
+            # a copy: a batch that is kept must not keep the whole buffer
+            batch.block = new_block(n)
+            memcpy(batch.block.records, &self.records[self.start], n * sizeof(feedd_record))
             self.start = self.cut
-        told = (out, self.lost, self.restarted, tuple(self.broken))
+        batch.lost = self.lost
+        batch.restarted = self.restarted
         self.lost = 0
         self.restarted = False
         if self.broken:
+            batch.broken_snapshots = tuple(self.broken)
             self.broken = []
-        return told
+        return -1
 
-    cdef inline bint _passes(self, const feedd_record* record) noexcept nogil:
+    cdef bint _passes(self, const feedd_record* record) noexcept nogil:
         return (self.kinds >> (record.kind & 31)) & 1 and (
             record.instrument == FEEDD_NO_INSTRUMENT or self.wanted[record.instrument]
         )
@@ -205,22 +211,16 @@ cdef class EventBuffer:
             kept += self._passes(record)
         return kept
 
-    cdef object _filtered(self, Py_ssize_t kept):
+    cdef Block _filtered(self, Py_ssize_t kept):
         cdef Py_ssize_t i
         cdef Py_ssize_t at = 0
         cdef bint every = self.wanted is None
-        cdef unsigned char[::1] view
-        cdef feedd_record* to
         cdef const feedd_record* record
-        out = np.empty(kept, dtype=RAW)
-        if not kept:
-            return out
-        view = out.view(np.uint8).reshape(-1)
-        to = <feedd_record*>&view[0]
+        cdef Block out = new_block(kept)
         for i in range(self.start, self.cut):
             record = &self.records[i]
             if ((self.kinds >> (record.kind & 31)) & 1) if every else self._passes(record):
-                to[at] = record[0]
+                out.records[at] = record[0]
                 at += 1
         return out
 
@@ -231,35 +231,9 @@ cdef class EventBuffer:
 
     def position(self, RingReader reader not None):
         """Where another reader has to start to get what was not handed out yet."""
+        return self.place(reader)
+
+    cdef uint64_t place(self, RingReader reader):
         if self.start < self.end:
             return self.records[self.start].ring_seq
         return reader.r.next
-
-
-def select(records, uint32_t kinds):
-    """The records whose kind has its bit in ``kinds``, as a new array (or ``records`` itself)."""
-    cdef const unsigned char[::1] view
-    cdef unsigned char[::1] target
-    cdef const feedd_record* source
-    cdef feedd_record* to
-    cdef Py_ssize_t i
-    cdef Py_ssize_t n = len(records)
-    cdef Py_ssize_t kept = 0
-    if n == 0:
-        return records
-    view = np.ascontiguousarray(records).view(np.uint8).reshape(-1)
-    source = <const feedd_record*>&view[0]
-    for i in range(n):
-        kept += (kinds >> (source[i].kind & 31)) & 1
-    if kept == n:
-        return records
-    out = np.empty(kept, dtype=RAW)
-    if kept:
-        target = out.view(np.uint8).reshape(-1)
-        to = <feedd_record*>&target[0]
-        kept = 0
-        for i in range(n):
-            if (kinds >> (source[i].kind & 31)) & 1:
-                to[kept] = source[i]
-                kept += 1
-    return out

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from feedd import clock
-from feedd.client.batch import Batch, Positions
+from feedd.client.batch import Batch
 from feedd.client.cursor import Cursor, Filter, reader_numbers
+from feedd.client.flow import LOOK_NS, WAITS, StreamFlow
 from feedd.client.instruments import Instrument, Instruments
-from feedd.errors import LappedError, ShmError
-from feedd.records import RAW, Kind
+from feedd.errors import ShmError
+from feedd.records import Kind
 from feedd.shm.ring import RingReader, wait_any
 
 if TYPE_CHECKING:
     from feedd.shm.waiting import AsyncWaiter
 
-__all__ = ["OnOverrun", "Start", "Stream", "Wait", "kind_codes"]
+__all__ = ["OnOverrun", "Positions", "Start", "Stream", "Wait", "kind_codes"]
 
 Wait = Literal["futex", "yield", "spin"]
 OnOverrun = Literal["count", "raise"]
+Positions = dict[str, list[Any]]
+"""Reader number (as text) -> [ring id, sequence]; JSON can store it."""
 Start = str | Positions | dict[int, Any]
 
-_LOOK_NS = clock.SECOND_NS // 4
-"""How often an idle stream looks for new files, new readers and dead writers."""
-_NOTHING = np.empty(0, dtype=RAW)
 _BOOK_KINDS = frozenset({Kind.BOOK, Kind.BOOK_CONTROL})
 
 
@@ -48,7 +45,7 @@ def kind_codes(kinds: Iterable[str | int] | None) -> frozenset[int] | None:
     return frozenset(codes)
 
 
-class Stream:
+class Stream(StreamFlow):
     """An endless iterator of ``Batch``; ``poll`` looks once without waiting. One thread.
 
     A consumer that falls behind loses records and is told how many (``batch.lost``, or
@@ -71,7 +68,7 @@ class Stream:
         batch_max: int = 8192,
         readers: Iterable[int] | None = None,
     ) -> None:
-        if wait not in ("futex", "yield", "spin"):
+        if wait not in WAITS:
             raise ValueError(f'wait is "futex", "yield" or "spin", not {wait!r}')
         if on_overrun not in ("count", "raise"):
             raise ValueError(f'on_overrun is "count" or "raise", not {on_overrun!r}')
@@ -81,16 +78,11 @@ class Stream:
         self._ids = None if chosen is None else instruments.ids(chosen)
         filtered = self._venues is not None or self._ids is not None
         self._filter = Filter(kind_codes(kinds), self._wanted if filtered else None)
-        self._wait = wait
-        self._raise = on_overrun == "raise"
+        self._raising = on_overrun == "raise"
+        self._pace(wait, timeout)
         self._timeout = timeout
         self._batch_max = batch_max
         self._only = None if readers is None else frozenset(readers)
-        self._cursors: list[Cursor] = []
-        self._turn = 0
-        self._closed = False
-        self._news: list[Batch] = []
-        self._looked_ns = clock.monotonic_ns()
         self._waiter: AsyncWaiter | None = None
         for number in self._numbers():
             self._cursors.append(self._cursor(number, start))
@@ -114,7 +106,7 @@ class Stream:
             cursor.reader.seek(sequence)
         elif saved is not None:
             # The ring was created anew since: what lies between cannot be counted.
-            self._news.append(self._batch(cursor, None, restarted=True))
+            self._news.append(self._notice(cursor, restarted=True))
         return cursor
 
     def _wanted(self, length: int) -> bytes:
@@ -131,66 +123,12 @@ class Stream:
         """Where each ring stands: what was handed out lies before."""
         return {str(c.number): [c.ring_id, c.position] for c in self._cursors}
 
-    def _places(self) -> tuple[tuple[tuple[int, str], ...], tuple[int, ...]]:
-        """The same as plain tuples: what each batch carries."""
-        return (
-            tuple([c.place for c in self._cursors]),
-            tuple([c.position for c in self._cursors]),
-        )
-
-    def _batch(
-        self,
-        cursor: Cursor,
-        taken: tuple[Any, int, bool, tuple[int, ...]] | None,
-        *,
-        restarted: bool = False,
-    ) -> Batch:
-        if taken is None:
-            taken = (_NOTHING, 0, restarted, ())
-        records, lost, again, broken = taken
-        return Batch(
-            records,
-            reader=cursor.number,
-            lost=lost,
-            restarted=again,
-            broken_snapshots=broken,
-            alive=cursor.alive,
-            places=self._places(),
-            read_ns=clock.now_ns(),
-        )
-
-    def poll(self) -> Batch | None:
-        """The next batch, or None at once when there is nothing.
-
-        Raises ``LappedError`` before a batch with loss when ``on_overrun="raise"``; the batch is
-        the next one.
-        """
-        if self._news:
-            return self._news.pop(0)
-        count = len(self._cursors)
-        for i in range(count):
-            cursor = self._cursors[(self._turn + i) % count]
-            taken = cursor.poll()
-            if taken is None:
-                continue
-            self._turn = (self._turn + i + 1) % count
-            batch = self._batch(cursor, taken)
-            if batch.lost and self._raise:
-                self._news.append(batch)
-                raise LappedError(batch.lost, cursor.position)
-            return batch
-        if clock.monotonic_ns() - self._looked_ns >= _LOOK_NS:
-            self._look()
-            if self._news:
-                return self._news.pop(0)
-        return None
-
     def _look(self) -> None:
         """Idle work: new files, new readers, writers that died or came back."""
         self._looked_ns = clock.monotonic_ns()
         for cursor in self._cursors:
             if cursor.look():
-                self._news.append(self._batch(cursor, None))
+                self._news.append(self._notice(cursor))
         known = {cursor.number for cursor in self._cursors}
         for number in self._numbers():
             if number not in known:
@@ -199,51 +137,13 @@ class Stream:
                 except ShmError:
                     continue  # it is being made: the next look will find it
 
-    def __iter__(self) -> Stream:
-        return self
-
-    def __next__(self) -> Batch:
-        deadline = self._deadline()
-        while not self._closed:
-            batch = self.poll()
-            if batch is not None:
-                return batch
-            left_ns = deadline - clock.monotonic_ns()
-            if left_ns <= 0:
-                return self._silence()
-            self._block(min(left_ns, _LOOK_NS))
-        raise StopIteration
-
     def _deadline(self) -> int:
         if self._timeout is None:
             return 2**63
         return clock.monotonic_ns() + int(self._timeout * clock.SECOND_NS)
 
-    def _silence(self) -> Batch:
-        """The empty batch that says that ``timeout`` is over."""
-        alive = all(cursor.alive for cursor in self._cursors)
-        return Batch(
-            _NOTHING, alive=alive, places=self._places(), read_ns=clock.now_ns(), silent=True
-        )
-
     def _readers(self) -> list[RingReader]:
         return [cursor.reader for cursor in self._cursors]
-
-    def _block(self, wait_ns: int) -> None:
-        readers = self._readers()
-        if not readers:
-            clock.sleep(min(wait_ns, 10_000_000) / clock.SECOND_NS)
-        elif len(readers) == 1:
-            readers[0].wait(wait_ns / clock.SECOND_NS, self._wait)
-        elif self._wait == "futex":
-            wait_any(readers, wait_ns / clock.SECOND_NS)
-        else:
-            deadline = clock.monotonic_ns() + wait_ns
-            while not any(reader.available() for reader in readers):
-                if clock.monotonic_ns() >= deadline:
-                    return
-                if self._wait == "yield":
-                    os.sched_yield()
 
     # ---- asyncio ----------------------------------------------------------------------------
 
@@ -264,7 +164,7 @@ class Stream:
             left_ns = deadline - clock.monotonic_ns()
             if left_ns <= 0:
                 return self._silence()
-            await self._waiter.wait(self._ready, min(left_ns, _LOOK_NS) / clock.SECOND_NS)
+            await self._waiter.wait(self._ready, min(left_ns, LOOK_NS) / clock.SECOND_NS)
         raise StopAsyncIteration
 
     def _ready(self) -> bool:

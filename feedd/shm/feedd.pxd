@@ -233,6 +233,7 @@ cdef extern from "feedd/feedd.h" nogil:
     int feedd_available(const feedd_reader* r)
     int feedd_read(feedd_reader* r, feedd_record* out)
     size_t feedd_read_batch(feedd_reader* r, feedd_record* out, size_t n)
+    size_t feedd_read_on(feedd_reader* r, feedd_record* out, size_t n)
 
     # seqlock.h
     uint64_t feedd_seq_begin(uint64_t* lock)
@@ -256,3 +257,6 @@ cdef extern from "feedd/feedd.h" nogil:
     int feedd_wait_any(
         const feedd_reader* const* readers, unsigned n, int64_t timeout_ns)
     int feedd_wait_spin(const feedd_reader* r, unsigned turns)
+
+    # order.h
+    void feedd_pause()

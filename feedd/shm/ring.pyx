@@ -17,6 +17,7 @@ from feedd.shm.directory import Lock, lock_held, lock_path, segment_path
 from feedd.shm.layout import SegmentKind, SegmentState
 from feedd.shm.segment import anonymous, create, dtype_json, open_segment
 
+from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -437,6 +438,7 @@ cdef class RingReader:
                 ready = _wait_slice(self, how, left)
             if ready:
                 return True
+            PyErr_CheckSignals()
 
     async def wait_async(self, timeout=None):
         """``wait`` for asyncio: one thread sleeps in the kernel, the event loop stays free."""
@@ -495,6 +497,7 @@ def wait_any(readers, timeout=None):
             return readers[found]
         if deadline >= 0 and left <= 0:
             return None
+        PyErr_CheckSignals()
 
 
 cdef int _wait_slice(RingReader reader, int how, int64_t left) noexcept nogil:

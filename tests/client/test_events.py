@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from feedd.client.events import EventBuffer, select
+from feedd.client.batch import select
+from feedd.client.events import EventBuffer
 from feedd.records import RAW, BookReason, Flag, Kind
 from feedd.shm.ring import RingReader, RingWriter
 from tests.client.segments import book_records, control, record

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 import threading
 import time
 from pathlib import Path
@@ -252,6 +254,17 @@ def test_waiting_without_the_right_to_be_woken_polls(shm_dir: Path) -> None:
         timer.start()
         assert reader.wait(10)
         timer.join()
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_signal_ends_a_wait_without_a_timeout(several: bool) -> None:
+    writer = RingWriter.private(64)
+    reader = RingReader(writer)
+    timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        wait_any([reader]) if several else reader.wait()
+    timer.join()
 
 
 def test_wait_any_finds_the_ring_that_has_something(shm_dir: Path) -> None:

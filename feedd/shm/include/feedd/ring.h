@@ -334,4 +334,16 @@ static inline size_t feedd_read_batch(feedd_reader *r, feedd_record *out, size_t
     return n;
 }
 
+/* Up to `max` records more, after one that was read: stops where nothing is yet, and where it was
+ * overtaken, which the next feedd_read or feedd_read_batch finds again. `lost` never grows here. */
+static inline size_t feedd_read_on(feedd_reader *r, feedd_record *out, size_t max)
+{
+    size_t n = 0;
+    while (n < max && !r->skipping && feedd_copy_slot(r, out + n) > 0) {
+        r->next++;
+        n++;
+    }
+    return n;
+}
+
 #endif

@@ -1,0 +1,46 @@
+"""``feedd bench ring``: the commands beside ``feedd bench decode``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+import orjson
+
+from feedd.bench.tables import ring_table
+from feedd.errors import FeeddError
+
+__all__ = ["ring"]
+
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="One JSON object instead of a table."
+)
+
+
+def say(
+    measure: Callable[[], dict[str, Any]], table: Callable[[dict[str, Any]], str], json: bool
+) -> None:
+    """Measure and print; what cannot be measured is a message and status 2."""
+    try:
+        result = measure()
+    except (FeeddError, OSError) as error:
+        click.echo(f"feedd bench: {error}", err=True)
+        sys.exit(2)
+    click.echo(orjson.dumps(result).decode() if json else table(result))
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True)
+@click.option("--messages", type=click.IntRange(20, 10**6), default=10_000, show_default=True)
+@click.option("--records", type=click.IntRange(1_000, 10**9), default=2_000_000, show_default=True)
+@as_json
+def ring(rounds: int, messages: int, records: int, as_json: bool) -> None:
+    """Writer to consumer through the ring, in Python and C, beside a minimal ring in C.
+
+    A round paces MESSAGES records and pours RECORDS, per consumer.
+    """
+    from feedd.bench import ring as bench
+
+    say(lambda: bench.run(rounds, messages, records), ring_table, as_json)

@@ -1,0 +1,56 @@
+"""Native loops of ``feedd bench ring``: a writer that keeps time, consumers in C, the floor."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from feedd.shm.ring import RingReader, RingWriter
+
+CONTROL_BYTES: int
+READY: int
+"""Word of the control page: the consumer is there."""
+POSITION: int
+"""Word of the control page: how many records the consumer has read."""
+
+class FloorRing:
+    """One side of a floor ring (``src/floor_ring.h``) in memory that both processes share."""
+
+    def __init__(self, slots: NDArray[np.uint64]) -> None:
+        """``slots``: 16 words each, a power of two of them, at a pair of cache lines."""
+
+def pace(writer: RingWriter | None, floor: FloorRing | None, n: int, every_ns: int) -> None:
+    """Publish ``n`` records, one each ``every_ns``, stamped in ``ts_recv`` just before."""
+
+def pour(
+    writer: RingWriter | None,
+    floor: FloorRing | None,
+    n: int,
+    batch: int,
+    control: NDArray[np.uint64],
+) -> None:
+    """Publish ``n`` records as fast as the consumer allows: never half a ring ahead of it.
+
+    Commits after every ``batch`` records. The consumer says in the control page how far it is.
+    """
+
+def publish(writer: RingWriter, n: int) -> int:
+    """Put and commit ``n`` single records, back to back; ns in all."""
+
+def read_paced(reader: RingReader | None, floor: FloorRing | None, ages: NDArray[np.int64]) -> None:
+    """Spin for each of ``len(ages)`` records and write down how old it was when it was copied."""
+
+def read_poured(
+    reader: RingReader | None, floor: FloorRing | None, n: int, control: NDArray[np.uint64]
+) -> int:
+    """Read ``n`` records as they come; ns from the first to the last.
+
+    Raises AssertionError when one is missing.
+    """
+
+def set_word(control: NDArray[np.uint64], at: int, value: int) -> None:
+    """Store a word of the control page (release)."""
+
+def wait_word(control: NDArray[np.uint64], at: int, value: int, seconds: float) -> bool:
+    """Spin until the word is at least ``value``; False when ``seconds`` are over."""
+
+def now_ns() -> int:
+    """CLOCK_MONOTONIC."""

@@ -1,0 +1,35 @@
+"""``feedd bench ring`` with tiny rounds: what it says, not how fast it is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import orjson
+
+
+def test_the_promised_keys_with_plausible_values() -> None:
+    command = [sys.executable, "-m", "feedd", "bench", "ring", "--rounds", "1", "--json"]
+    command += ["--messages", "60", "--records", "20000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    result = orjson.loads(done.stdout)
+    for side in ("python", "c", "floor"):
+        assert result[side]["records_per_s"] > 1_000
+        assert 0 < result[side]["one_way_ns"]["p50"] <= result[side]["one_way_ns"]["p99"]
+    assert set(result["ratio_to_floor"]) == {"python", "c"}
+    assert 0 < result["python"]["wake_ns"]["p50"] <= result["python"]["wake_ns"]["p99"]
+    assert 0 <= result["python"]["waiting_cpu"] < 1
+    cost = result["publish_ns_by_consumers"]
+    assert {"0", "16", "ratio"} <= set(cost)
+    assert min(cost.values()) >= 0
+    assert cost["0"] > 0
+    assert result["machine"]["cores"] >= 1
+
+
+def test_as_a_table() -> None:
+    command = [sys.executable, "-m", "feedd", "bench", "ring", "--rounds", "1"]
+    command += ["--messages", "20", "--records", "1000"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 0, done.stderr
+    assert "| floor" in done.stdout
