@@ -12,7 +12,7 @@ import orjson
 from feedd import venues
 from feedd.bench import decode as decode_race
 from feedd.bench.machine import describe
-from feedd.bench.more_commands import ring
+from feedd.bench.more_commands import ring, wire
 from feedd.errors import FeeddError
 
 __all__ = ["bench"]
@@ -24,6 +24,7 @@ def bench() -> None:
 
 
 bench.add_command(ring)
+bench.add_command(wire)
 
 
 @bench.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import os
 import shutil
@@ -34,8 +35,12 @@ def directory() -> Iterator[Path]:
         shutil.rmtree(path, ignore_errors=True)
 
 
+@functools.cache
 def cores() -> tuple[int, int]:
-    """The core of the writing side and the core of the reading side; the same where only one is."""
+    """The core of the writing side and the core of the reading side; the same where only one is.
+
+    Asked first before anything is pinned, and the same ever after.
+    """
     usable = sorted(os.sched_getaffinity(0))
     return usable[0], usable[min(1, len(usable) - 1)]
 

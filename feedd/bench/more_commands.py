@@ -1,4 +1,4 @@
-"""``feedd bench ring``: the commands beside ``feedd bench decode``."""
+"""``feedd bench ring`` and ``wire``: the commands beside ``feedd bench decode``."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import click
 import orjson
 
-from feedd.bench.tables import ring_table
+from feedd.bench.tables import ring_table, wire_table
 from feedd.errors import FeeddError
 
-__all__ = ["ring"]
+__all__ = ["ring", "wire"]
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object instead of a table."
@@ -44,3 +44,16 @@ def ring(rounds: int, messages: int, records: int, as_json: bool) -> None:
     from feedd.bench import ring as bench
 
     say(lambda: bench.run(rounds, messages, records), ring_table, as_json)
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option("--messages", type=click.IntRange(20, 10**6), default=10_000, show_default=True)
+@click.option("--burst", type=click.IntRange(100, 10**6), default=100_000, show_default=True)
+@click.option("--tls/--no-tls", default=True, help="Measure encrypted connections as well.")
+@as_json
+def wire(rounds: int, messages: int, burst: int, tls: bool, as_json: bool) -> None:
+    """From a venue's send to a consumer that has the record, beside bare picows listeners."""
+    from feedd.bench import wire as bench
+
+    say(lambda: bench.run(rounds, messages, burst, tls), wire_table, as_json)

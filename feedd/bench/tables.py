@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["machine_line", "markdown", "ring_table"]
+__all__ = ["machine_line", "markdown", "ring_table", "wire_table"]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -71,5 +71,37 @@ def ring_table(result: dict[str, Any]) -> str:
             f"a waiting consumer takes {python['waiting_cpu']:.2%} of a core.",
             f"Publishing a record: {cost['0']:.1f} ns without consumers, {cost['16']:.1f} ns "
             f"with 16 (8 stopped, 8 asleep); median of the pairs' ratios {cost['ratio']:.3f}.",
+        ]
+    )
+
+
+def wire_table(result: dict[str, Any]) -> str:
+    """Ages per mode beside the floor's, and the rate of a burst."""
+    names = {
+        "busy": "busy polling",
+        "epoll": "epoll",
+        "busy_tls": "busy polling, TLS",
+        "epoll_tls": "epoll, TLS",
+    }
+    rows = []
+    for mode, name in names.items():
+        if mode not in result:
+            continue
+        ratio = result["ratio_to_floor"][mode]
+        for side, what in (("", f"feedd, {name}"), ("floor_", f"floor, {name}")):
+            row = result[side + mode]
+            ages = [f"{row[p] / 1e3:.1f}" for p in ("p50_ns", "p99_ns", "p999_ns")]
+            ratios = ("", "") if side else (f"{ratio['p50']:.2f}", f"{ratio['p99']:.2f}")
+            rows.append((what, *ages, f"{row['spread']:.2f}", *ratios))
+    head = ("side", "p50 µs", "p99 µs", "p99.9 µs", "spread", "p50 / floor", "p99 / floor")
+    return "\n".join(
+        [
+            f"Medians of {result['rounds']} rounds on {machine_line(result['machine'])}; "
+            f"{result['message_bytes']} bytes on the wire, 10,000 messages a second.",
+            "",
+            markdown(head, rows),
+            "",
+            f"A burst: {result['burst_msgs_per_s']:,} messages a second into the ring, "
+            f"{result['floor_burst_msgs_per_s']:,} into the bare listener.",
         ]
     )

@@ -37,6 +37,10 @@ __all__ = ["Connection", "Host"]
 NEVER_NS = 1 << 62
 HEARD_PER_TICK = 10
 """A channel that nobody named must not cost time."""
+CALM_NS = SECOND_NS // 10
+"""How often a connection is looked at that has all it asked for: whatever can become due there is
+measured in seconds, and a look costs messages their time."""
+CALM_STEPS = 5
 
 log = logging.getLogger("feedd.reader")
 
@@ -85,6 +89,7 @@ class Connection:
         self._context = context
         self._limit = RateLimit()
         self._heard = 0
+        self._calm_until = 0
         self._up_at = 0  # wall time, as the pipeline's
         self._task: asyncio.Task[None] | None = None
         self._line: Line | None = None
@@ -153,6 +158,7 @@ class Connection:
         new = [stream for stream in add if stream.topic not in self.streams]
         self.streams |= {stream.topic: stream for stream in new}
         self._promised = None
+        self._calm_until = 0
         wanted = [stream.wanted for stream in new]
         quiet = self.venue.session.health.quiet_channels
         self.session.quiet = all(stream.channel in quiet for stream in self.streams.values())
@@ -171,7 +177,15 @@ class Connection:
         self._heard = 0
         if line is not None:
             line.tick()
+            if now < self._calm_until:
+                return
             self._do(self.session.tick(now, Activity(*line.activity)))
+            if self.complete:
+                # the first time is shorter for some, so that connections take turns
+                early = 0 if self._calm_until else self.number % CALM_STEPS
+                self._calm_until = now + CALM_NS - early * CALM_NS // CALM_STEPS
+            else:
+                self._calm_until = 0
         else:
             self._do(self.session.tick(now, Activity()))
 
@@ -204,6 +218,8 @@ class Connection:
     # -- carrying out --------------------------------------------------------------------------
 
     def _do(self, actions: list[Action]) -> None:
+        if actions:
+            self._calm_until = 0
         for action in actions:
             self._carry_out(action)
 

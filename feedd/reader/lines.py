@@ -104,19 +104,17 @@ class Lines:
         for slot in (*self._slots.values(), *self._ending):
             yield from slot.connections
 
-    def count(self) -> int:
-        """Write all counters; returns how many streams are active."""
-        active = stale = 0
-        for slot in self._slots.values():
-            for connection in slot.connections:
-                connection.count(row=connection is slot.current)
-            active += slot.current.session.active_topics
-            stale += slot.ladder.stale
-        self._host.counts.set("streams_stale", stale)
+    def count(self, turn: int | None = None, turns: int = 1) -> int:
+        """Write the counters of all lines, or of those whose turn it is: all at once would keep
+        messages waiting. Returns how many streams are active."""
+        for row, slot in self._slots.items():
+            if turn is None or row % turns == turn:
+                slot.count()
+        self._host.counts.set("streams_stale", sum(slot.stale for slot in self._slots.values()))
         for slot in self._ending:
             for connection in slot.connections:
                 connection.count(row=False)
-        return active
+        return sum(slot.active for slot in self._slots.values())
 
     # -- what others ask for -------------------------------------------------------------------
 

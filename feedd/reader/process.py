@@ -40,13 +40,13 @@ from feedd.shm.books import BooksWriter
 from feedd.shm.counters import CountersWriter
 from feedd.shm.ring import RingWriter
 
-__all__ = ["ReaderProcess", "main"]
+__all__ = ["BusyPoll", "ReaderProcess", "freeze_garbage", "main"]
 
 TICK_S = 0.02
 RESYNCS_MAX = 10
 RESYNCS_WINDOW_S = 60.0
 """A book that needs more resyncs than this within the window is left alone for a while."""
-COUNT_EVERY = 5  # ticks: counters of connections ten times a second
+COUNT_TURNS = 5  # ticks: counters of each connection ten times a second
 STOP_S = 0.5
 LAST_RESORT_S = 3
 GC_EVERY_NS = 60 * SECOND_NS
@@ -103,7 +103,7 @@ class ReaderProcess:
         self.lines.start()
         receiver = loop.create_task(self._receive())
         ticker = loop.create_task(self._tick_forever())
-        spin = _BusyPoll(loop) if self.plan.busy_poll else None
+        spin = BusyPoll(loop) if self.plan.busy_poll else None
         freeze_garbage()
         stopped = loop.create_task(self._wait_stop())
         done, _ = await asyncio.wait(
@@ -173,15 +173,16 @@ class ReaderProcess:
         self.pipeline.tick()
         self.pipeline.commit()
         self._ticks += 1
-        if self._ticks % COUNT_EVERY == 0:
-            self._count()
+        self._count(self._ticks % COUNT_TURNS)
         if now - self._collected_at > GC_EVERY_NS:
             self._collected_at = now
             gc.collect(1)
 
-    def _count(self) -> None:
+    def _count(self, turn: int | None = None) -> None:
+        active = self.lines.count(turn, COUNT_TURNS)
+        if turn:
+            return
         flush_suppressed()
-        active = self.lines.count()
         self.counts.set("streams_subscribed", active)
         if self.tap is not None:
             self.counts.set("captured", self.tap.raw.entries)
@@ -316,7 +317,7 @@ class ReaderProcess:
             log.info("snapshot of %s %s: %s, asking again", message["venue"], symbol, answer)
 
 
-class _BusyPoll:
+class BusyPoll:
     """Keeps the loop from sleeping in epoll: something is always ready to run."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

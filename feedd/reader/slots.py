@@ -67,6 +67,9 @@ class Slot:
         self._wanted = ""
         self._settled_at = 0
         self.ladder = Ladder()
+        self.active = 0
+        """Streams that were active when they were last counted."""
+        self.stale = 0
 
     @property
     def row(self) -> int:
@@ -80,6 +83,13 @@ class Slot:
         if self.successor is not None:
             yield self.successor
         yield from self._leaving
+
+    def count(self) -> None:
+        """Write the counters of all connections."""
+        for connection in self.connections:
+            connection.count(row=connection is self.current)
+        self.active = self.current.session.active_topics
+        self.stale = self.ladder.stale
 
     # -- what is carried -----------------------------------------------------------------------
 
