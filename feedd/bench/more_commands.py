@@ -1,4 +1,4 @@
-"""``feedd bench ring`` and ``wire``: the commands beside ``feedd bench decode``."""
+"""The commands beside ``feedd bench decode``: ring, wire, scale, start."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import click
 import orjson
 
-from feedd.bench.tables import ring_table, wire_table
+from feedd.bench.tables import ring_table, scale_table, start_table, wire_table
 from feedd.errors import FeeddError
 
-__all__ = ["ring", "wire"]
+__all__ = ["ring", "scale", "start", "wire"]
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object instead of a table."
@@ -57,3 +57,28 @@ def wire(rounds: int, messages: int, burst: int, tls: bool, as_json: bool) -> No
     from feedd.bench import wire as bench
 
     say(lambda: bench.run(rounds, messages, burst, tls), wire_table, as_json)
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option("--messages", type=click.IntRange(500, 10**6), default=20_000, show_default=True)
+@click.option(
+    "--instruments", type=click.IntRange(10, 100_000), default=4_000, help="The most of them."
+)
+@as_json
+def scale(rounds: int, messages: int, instruments: int, as_json: bool) -> None:
+    """Cost of a message in one reader by instruments, levels and connections, and its memory."""
+    from feedd.bench import scale as bench
+
+    sizes = [n for n in bench.INSTRUMENTS if n < instruments] + [instruments]
+    say(lambda: bench.run(rounds, messages, sizes), scale_table, as_json)
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1, 1000), default=7, show_default=True)
+@as_json
+def start(rounds: int, as_json: bool) -> None:
+    """Import time of a consumer; a daemon on the simulated exchange until it is ready."""
+    from feedd.bench import start as bench
+
+    say(lambda: bench.run(rounds), start_table, as_json)

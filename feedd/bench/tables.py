@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["machine_line", "markdown", "ring_table", "wire_table"]
+__all__ = ["machine_line", "markdown", "ring_table", "scale_table", "start_table", "wire_table"]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -103,5 +103,62 @@ def wire_table(result: dict[str, Any]) -> str:
             "",
             f"A burst: {result['burst_msgs_per_s']:,} messages a second into the ring, "
             f"{result['floor_burst_msgs_per_s']:,} into the bare listener.",
+        ]
+    )
+
+
+def scale_table(result: dict[str, Any]) -> str:
+    """Cost by instruments, levels and connections; two readers; memory."""
+    by_instruments = [
+        (f"{int(n):,}", round(row["few_ns_per_message"]), round(row["ns_per_message"]))
+        for n, row in result["instruments"].items()
+    ]
+    by_levels = [
+        (f"{n}", round(row["ns_per_message"]), f"{row['ns_per_message'] / int(n):.0f}")
+        for n, row in result["levels"].items()
+    ]
+    by_lines = [(n, round(row["ns_per_message"])) for n, row in result["connections"].items()]
+    readers, memory = result["readers"], result["memory"]
+    by_memory = [
+        (levels, row["plan_mb"], row["books_mb"], row["process_mb"], row["segments_mb"])
+        for levels, row in memory["by_levels"].items()
+    ]
+    return "\n\n".join(
+        [
+            f"Medians of {result['rounds']} rounds on {machine_line(result['machine'])}; "
+            "ns per message of five levels unless another number is said.",
+            markdown(("instruments", "ten of them busy", "all busy"), by_instruments),
+            markdown(("levels of a message", "ns per message", "ns per level"), by_levels),
+            markdown(("connections", "ns per message"), by_lines),
+            f"Two readers on two cores: {readers['2']:,} messages a second, one: "
+            f"{readers['1']:,}; ratio {readers['ratio']:.2f}.",
+            f"Memory of a reader of {memory['instruments']:,} instruments, MB, shared segments "
+            "apart:",
+            markdown(
+                ("levels a side of each book", "plan", "books", "whole process", "segments"),
+                by_memory,
+            ),
+        ]
+    )
+
+
+def start_table(result: dict[str, Any]) -> str:
+    """Imports and the daemon's start."""
+    names = {
+        "numpy": "`import numpy`",
+        "feedd": "`import feedd`",
+        "consumer": "`import feedd`, attach, Stream, Book",
+    }
+    rows = [
+        (name, result["import_cpu_ms"][key], result["import_wall_ms"][key])
+        for key, name in names.items()
+    ]
+    return "\n\n".join(
+        [
+            f"Medians of {result['rounds']} fresh processes on {machine_line(result['machine'])}.",
+            markdown(("import", "processor ms", "wall ms"), rows),
+            f"A consumer's import takes {result['import_ratio_to_numpy']:.2f} times NumPy's.",
+            f"`feedd run` on the simulated exchange, two readers, three venues: ready after "
+            f"{result['ready_ms']:.0f} ms (spread {result['ready_spread']:.2f}).",
         ]
     )

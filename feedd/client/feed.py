@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy.typing as npt
 
@@ -13,15 +13,16 @@ from feedd.client.book import TOP_LEVELS, Book, BookSnapshot
 from feedd.client.cursor import reader_numbers, ring_id
 from feedd.client.instruments import Instrument, Instruments
 from feedd.client.life import writes
-from feedd.client.reader_info import ReaderInfo
 from feedd.client.stream import OnOverrun, Start, Stream, Wait
 from feedd.errors import ShmError
 from feedd.shm.board import BoardReader
 from feedd.shm.books import BooksReader
-from feedd.shm.connections import venue_code
 from feedd.shm.counters import CountersReader
 from feedd.shm.directory import lock_held, lock_path
 from feedd.shm.ring import RingReader
+
+if TYPE_CHECKING:
+    from feedd.client.reader_info import ReaderInfo
 
 __all__ = ["Feed", "Join"]
 
@@ -60,6 +61,9 @@ class Feed:
     @property
     def readers(self) -> list[ReaderInfo]:
         """The daemon's reader processes: life, ring, counters, latencies, as of now."""
+        from feedd.client.reader_info import ReaderInfo  # for those who look at the daemon
+        from feedd.shm.connections import venue_code
+
         counters = self._counters_reader()
         names = {name.decode() for name in set(self.instruments.array["venue"].tolist())}
         venues = {venue_code(name): name for name in names}

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import json
 import mmap
 import os
 import stat
 import struct
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,8 +31,7 @@ _POPULATE = mmap.MAP_SHARED | mmap.MAP_POPULATE
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(NamedTuple):
     """The constant part of a header page, copied out of shared memory when it was checked."""
 
     kind: SegmentKind
@@ -134,6 +131,7 @@ class Segment:
 
 def dtype_json(dtype: np.dtype[Any]) -> str:
     """A dtype as compact JSON: [name, format, offset] per field, nested dtypes in place."""
+    import json  # consumers, who never make a segment, need not load it
 
     def describe(part: np.dtype[Any]) -> Any:
         if part.names is None or part.fields is None:

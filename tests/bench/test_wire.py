@@ -18,7 +18,7 @@ def test_the_promised_keys_with_plausible_values() -> None:
         for side in ("", "floor_"):
             ages = result[side + mode]
             assert 1_000 < ages["p50_ns"] <= ages["p99_ns"] <= ages["p999_ns"]
-        assert result["ratio_to_floor"][mode]["p50"] > 0
+        assert set(result["ratio_to_floor"][mode]) == {"p50", "p99", "p999"}
     assert result["burst_msgs_per_s"] > 100
     assert result["floor_burst_msgs_per_s"] > 100
     assert result["machine"]["cores"] >= 1

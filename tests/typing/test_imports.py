@@ -41,7 +41,7 @@ ALLOWED: dict[str, set[str]] = {
     "demo": {"shm", "client", "sim", "supervisor"},
     "toml_lint": {"toml_lines"},
     "toml_lines": set(),
-    "bench": {"shm", "client", "decode", "venues", "pipeline", "capture", "reader", "supervisor"},
+    "bench": {"shm", "client", "decode", "venues", "pipeline", "capture", "reader", "sim"},
     "cli": {"bench", "capture", "control", "demo", "export", "sim", "supervisor", "venues"},
     "export": {"shm", "pipeline", "venues", "capture", "client"},
     "__init__": {"client"},
