@@ -44,8 +44,8 @@ docs: $(STAMP) ## the reference pages that are made from the code
 wheel: $(STAMP) ## a wheel in dist/
 	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
-bench: $(STAMP) ## speed against the peers that are installed
-	@$(BIN)/python bench/decode_vs_cryptofeed.py $(ARGS)
+bench: $(STAMP) ## speed beside floors and peers: writes the tables of docs/performance.md
+	@$(BIN)/python bench/performance.py $(ARGS)
 
 model: $(STAMP) ## the ring protocol under a weak memory model, with mutants that must fail
 	@$(BIN)/python tests/stress/model.py

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import resource
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -193,10 +194,11 @@ class _Bench:
     def idle_cpu(self, seconds: float) -> float:
         """The share of a core that a consumer takes while it waits for nothing."""
         with attach(self.path).stream(timeout=seconds) as stream:
-            before = os.times()
+            before = resource.getrusage(resource.RUSAGE_SELF)
             next(stream)
-            after = os.times()
-        return (after.user + after.system - before.user - before.system) / seconds
+            after = resource.getrusage(resource.RUSAGE_SELF)
+        taken = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        return max(0.0, taken) / seconds
 
     # -- what consumers cost the writer ----------------------------------------------------------
 

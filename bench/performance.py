@@ -1,0 +1,205 @@
+"""Run every bench and write the tables of docs/performance.md: what ``make bench`` does.
+
+    python bench/performance.py [--quick] [--only SECTION]... [--dry]
+
+Each section of the page has its numbers between two marks; what stands around them is written by
+hand. A peer that is not installed is named as absent. The results as JSON go to .work/bench/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))  # the checkout, wherever the script is started
+
+from feedd.bench import tables  # noqa: E402
+from feedd.sim.testing import start_sim  # noqa: E402
+
+PAGE = ROOT / "docs" / "performance.md"
+RESULTS = ROOT / ".work" / "bench"
+CAPTURES = ROOT.parent / "shared" / "captures"
+PEER = ROOT / "bench" / "decode_vs_cryptofeed.py"
+RECORD_S = 5.0
+TIMEOUT_S = 420
+Result = dict[str, Any]
+
+RECORDED = (  # (venue, the captures of a session, first to last)
+    ("binance_usdm", ("hft_20240808_btcusdt.jsonl.gz",)),
+    ("binance_usdm", ("cf_20210722.jsonl.gz", "rest_cf_20210722.json")),
+    ("deribit", ("cf_20210722_options.jsonl.gz",)),
+)
+ROUNDS = {  # (whole, quick)
+    "decode": (11, 3),
+    "ring": (7, 2),
+    "wire": (5, 1),
+    "scale": (3, 1),
+    "start": (7, 3),
+}
+
+
+def bench(*arguments: str) -> Result:
+    """``feedd bench`` as JSON; its own words when it fails."""
+    command = [sys.executable, "-m", "feedd", "bench", *arguments, "--json"]
+    environ = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=environ, timeout=TIMEOUT_S
+    )
+    if done.returncode:
+        raise SystemExit(f"{' '.join(arguments)}: {done.stderr.strip()}")
+    return dict(json.loads(done.stdout))
+
+
+def simulated(directory: Path) -> list[tuple[str, list[Path]]]:
+    """Record the simulated exchange: there are no recordings of a real one here."""
+    with start_sim(directory, rate=2_000, seed=1) as sim:
+        channels = {"deribit": ["book", "trades", "ticker", "quote"]}
+        channels["binance_usdm"] = ["depth", "bookTicker", "aggTrade"]
+        lines = ["[instance]", f'directory = "{directory / "instance"}"']
+        lines += [f'state_directory = "{directory / "state"}"', "[readers]", "count = 1"]
+        for venue, names in channels.items():
+            lines += [
+                f"[venues.{venue}]",
+                f"instruments = {json.dumps(sim.instruments[venue])}",
+                f"channels = {json.dumps(names)}",
+                f'endpoint = "{sim.endpoints[venue]["ws"]}"',
+                f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
+                f'ca_file = "{sim.ca}"',
+            ]
+        config = directory / "feedd.toml"
+        config.write_text("\n".join(lines) + "\n")
+        command = [sys.executable, "-m", "feedd", "record", "-c", str(config)]
+        daemon = subprocess.Popen(
+            [*command, "--to", str(directory / "captures")],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )
+        time.sleep(RECORD_S)
+        daemon.terminate()
+        said = daemon.communicate(timeout=30)[1]
+    found = sorted((directory / "captures").rglob("*.zst"))
+    by_venue = [(v, [p for p in found if v in str(p.relative_to(directory))]) for v in channels]
+    if not all(paths for _, paths in by_venue):
+        raise SystemExit(f"the simulated exchange could not be recorded: {said.strip()[-500:]}")
+    return by_venue
+
+
+def decode(rounds: int) -> tuple[Result, str]:
+    """Recorded sessions where they are at hand, simulated ones elsewhere."""
+    with tempfile.TemporaryDirectory(prefix="feedd-bench-") as name:
+        sessions = [
+            (venue, [CAPTURES / venue / file for file in files]) for venue, files in RECORDED
+        ]
+        sessions = [s for s in sessions if all(path.exists() for path in s[1])]
+        source = "Recorded sessions"
+        if not sessions:
+            sessions = simulated(Path(name))
+            source = "Sessions recorded from the simulated exchange (no recordings of venues here)"
+        results = []
+        for venue, paths in sessions:
+            result = bench("decode", "--venue", venue, "--rounds", str(rounds), *map(str, paths))
+            results.append(result | {"capture": paths[0].name})
+    rows = [
+        (
+            f"{r['venue']}, {kind}",
+            row["frames"],
+            round(row["bytes"]),
+            round(row["decode_ns"]),
+            round(row["full_ns"]),
+            *(
+                ("", "")
+                if not row.get("floor_ns")
+                else (round(row["floor_ns"]), f"{row['full_ns'] / row['floor_ns']:.2f}")
+            ),
+            round(row["p99_full_ns"]),
+        )
+        for r in results
+        for kind, row in r["kinds"].items()
+    ]
+    head = ("venue, kind", "frames", "bytes", "decode ns", "full ns", "floor ns", "full / floor")
+    text = [
+        f"{source}; medians of {rounds} rounds on {tables.machine_line(results[0]['machine'])}.",
+        "",
+        tables.markdown((*head, "p99 ns"), rows),
+        "",
+        peer(),
+    ]
+    return {"sessions": results}, "\n".join(text)
+
+
+def peer() -> str:
+    """cryptofeed on the same frames, or a sentence that says why not."""
+    if not CAPTURES.exists():
+        return "cryptofeed: not raced, the recordings that it takes are not here."
+    done = subprocess.run(
+        [sys.executable, str(PEER), "--json", "--rounds", "3"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    if done.returncode:
+        first = (done.stderr.strip().splitlines() or ["it said nothing"])[0]
+        return f"cryptofeed: absent ({first.replace(str(ROOT), '.')})."
+    result = json.loads(done.stdout)
+    races = ", ".join(f"{race['ratio']} times on {race['capture']}" for race in result["races"])
+    return f"cryptofeed {result['races'][0]['cryptofeed']} takes {races} the time of the full path."
+
+
+def _plain(name: str, table: Callable[[Result], str]) -> Callable[[int], tuple[Result, str]]:
+    def measure(rounds: int) -> tuple[Result, str]:
+        result = bench(name, "--rounds", str(rounds))
+        return result, table(result)
+
+    return measure
+
+
+SECTIONS: dict[str, Callable[[int], tuple[Result, str]]] = {
+    "decode": decode,
+    "ring": _plain("ring", tables.ring_table),
+    "wire": _plain("wire", tables.wire_table),
+    "scale": _plain("scale", tables.scale_table),
+    "start": _plain("start", tables.start_table),
+}
+
+
+def put(page: str, section: str, text: str) -> str:
+    """The page with ``text`` between the marks of the section."""
+    begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
+    if begin not in page or end not in page:
+        raise SystemExit(f"{PAGE} has no marks for {section!r}")
+    before, _, rest = page.partition(begin)
+    return f"{before}{begin}\n{text}\n{end}{rest.partition(end)[2]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="few rounds: to try it")
+    parser.add_argument("--only", action="append", choices=list(SECTIONS), metavar="SECTION")
+    parser.add_argument("--dry", action="store_true", help="print, and leave the page alone")
+    options = parser.parse_args()
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    for section in options.only or SECTIONS:
+        start = time.monotonic()
+        result, text = SECTIONS[section](ROUNDS[section][options.quick])
+        (RESULTS / f"{section}.json").write_text(json.dumps(result, indent=1))
+        if not options.dry:
+            PAGE.write_text(put(PAGE.read_text(), section, text))
+        print(f"## {section} ({time.monotonic() - start:.0f} s)\n\n{text}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

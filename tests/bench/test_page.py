@@ -1,0 +1,37 @@
+"""``bench/performance.py`` puts its tables where docs/performance.md has the marks for them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[2] / "bench" / "performance.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("performance", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_section_has_its_place(script: ModuleType) -> None:
+    page = script.PAGE.read_text()
+    assert set(script.SECTIONS) == set(script.ROUNDS)
+    for section in script.SECTIONS:
+        changed = script.put(page, section, "| a | b |")
+        assert script.put(changed, section, "| a | b |") == changed
+        assert f"{section}: begin -->\n| a | b |\n<!-- {section}: end" in changed
+        outside = changed.replace("| a | b |", "")
+        assert len(outside) < len(page) + 10
+
+
+def test_a_page_without_marks_is_refused(script: ModuleType) -> None:
+    with pytest.raises(SystemExit, match="no marks for 'ring'"):
+        script.put("# Performance\n", "ring", "text")
