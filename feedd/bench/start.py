@@ -113,7 +113,7 @@ def run(rounds: int) -> dict[str, Any]:
     ready = []
     files = Path(tempfile.mkdtemp(prefix="feedd-bench-start-"))
     try:
-        with start_sim(files, rate=1000) as sim:
+        with start_sim(files, rate=100) as sim:
             for _ in range(rounds):
                 inside = Path(tempfile.mkdtemp(dir=files))  # nothing is remembered between starts
                 ready.append(_ready_ms(sim, inside))

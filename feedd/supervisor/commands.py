@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-import msgspec
-import orjson
 
-from feedd.client.attach import usual_directory
 from feedd.control.options import CONFIG, CONFIG_FILE, DIRECTORY
 from feedd.errors import ConfigError, Exit
-from feedd.supervisor.config import Config, Log, load_config
-from feedd.supervisor.run import run_daemon
-from feedd.supervisor.status import collect, healthy, render
+from feedd.supervisor.early import EarlyReaders
+
+if TYPE_CHECKING:
+    from feedd.supervisor.config import Config
 
 __all__ = ["metrics", "record", "records", "run", "status"]
 
@@ -24,7 +23,11 @@ __all__ = ["metrics", "record", "records", "run", "status"]
 @CONFIG
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM."""
-    _run(load_config(path), path)
+    with EarlyReaders.of(path) as early:  # what follows takes long to import
+        from feedd.supervisor.config import load_config
+
+        result = _run(load_config(path), path, early)
+    sys.exit(result)
 
 
 @click.command()
@@ -42,16 +45,25 @@ def record(path: Path, target: Path) -> None:
     The same as `feedd run` with [capture] enabled = true and this directory. See `feedd replay`,
     `feedd export` and `feedd capture verify` for what can be done with the files.
     """
-    loaded = load_config(path)
-    capture = msgspec.structs.replace(
-        loaded.capture, enabled=True, directory=str(target.absolute())
-    )
-    _run(msgspec.structs.replace(loaded, capture=capture), None)
+    with EarlyReaders.of(path) as early:
+        import msgspec
+
+        from feedd.supervisor.config import load_config
+
+        loaded = load_config(path)
+        capture = msgspec.structs.replace(
+            loaded.capture, enabled=True, directory=str(target.absolute())
+        )
+        result = _run(msgspec.structs.replace(loaded, capture=capture), None, early)
+    sys.exit(result)
 
 
-def _run(config: Config, path: Path | None) -> None:
-    """Be the daemon, with the log level that the environment asks for."""
+def _run(config: Config, path: Path | None, early: EarlyReaders) -> int:
+    """Be the daemon, with the log level that the environment asks for; the exit status."""
+    import msgspec
+
     from feedd.logs import setup_logging
+    from feedd.supervisor.config import Log
 
     level = os.environ.get("FEEDD_LOG_LEVEL", "").lower() or config.log.level
     try:
@@ -59,7 +71,9 @@ def _run(config: Config, path: Path | None) -> None:
     except msgspec.ValidationError as exc:
         raise ConfigError(f"FEEDD_LOG_LEVEL: {exc}") from exc
     setup_logging(log.level, log.format)
-    sys.exit(run_daemon(msgspec.structs.replace(config, log=log), path))
+    from feedd.supervisor.run import run_daemon
+
+    return run_daemon(msgspec.structs.replace(config, log=log), path, early)
 
 
 @click.command()
@@ -69,6 +83,12 @@ def _run(config: Config, path: Path | None) -> None:
 @click.option("--fail", is_flag=True, help="Exit with 1 unless all is well.")
 def status(path: Path | None, directory: Path | None, as_json: bool, fail: bool) -> None:
     """Health of a daemon, from its shared memory; asks no process."""
+    import orjson
+
+    from feedd.client.attach import usual_directory
+    from feedd.supervisor.config import load_config
+    from feedd.supervisor.status import collect, healthy, render
+
     found = collect(usual_directory(directory) if path is None else load_config(path).instance.path)
     text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode() if as_json else render(found)
     click.echo(text)

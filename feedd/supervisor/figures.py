@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psutil
+if TYPE_CHECKING:
+    import psutil
 
 __all__ = ["ProcessFigures"]
 
@@ -18,6 +19,8 @@ class ProcessFigures:
 
     def look(self, pids: Mapping[str, int]) -> dict[str, dict[str, Any]]:
         """``pids`` maps names to process ids (0: not running); the figures of those that live."""
+        import psutil  # not before somebody looks: it would make the daemon's start longer
+
         out: dict[str, dict[str, Any]] = {}
         for name, pid in pids.items():
             if pid:
@@ -30,6 +33,8 @@ class ProcessFigures:
         return out
 
     def _one(self, name: str, pid: int) -> dict[str, Any]:
+        import psutil
+
         process = self._known.get(name)
         if process is None or process.pid != pid:
             process = self._known[name] = psutil.Process(pid)

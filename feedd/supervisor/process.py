@@ -22,6 +22,7 @@ from feedd.errors import ShmError
 from feedd.reader.pipe import Pipe
 from feedd.reader.plan import ReaderPlan
 from feedd.shm.ring import RingReader
+from feedd.supervisor.early import Started
 from feedd.supervisor.notify import without_notify
 
 __all__ = [
@@ -98,7 +99,9 @@ class ProcessHandle:
         self._wake = asyncio.Event()
         self._again = False  # the coming end was asked for: start anew, at no cost to the budget
         self._reason = ""
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: asyncio.subprocess.Process | Started | None = None
+        self.early: Started | None = None
+        """A process for the first life that runs already."""
 
     def first_message(self) -> dict[str, Any]:
         """What a new process is told: its plan."""
@@ -185,24 +188,10 @@ class ProcessHandle:
 
     async def _one_life(self) -> None:
         self._set(ReaderState.STARTING)
-        ours, theirs = socket.socketpair()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                self.module,
-                str(theirs.fileno()),
-                str(os.getpid()),
-                pass_fds=(theirs.fileno(),),
-                stdin=asyncio.subprocess.DEVNULL,
-                env=without_notify(os.environ),
-            )
-        except OSError as exc:
-            ours.close()
-            self.last_exit = f"cannot be started: {exc}"
+        begun = await self._begin()
+        if begun is None:
             return
-        finally:
-            theirs.close()
+        process, ours = begun
         self._process, self.pid = process, process.pid
         pipe = await Pipe.over(ours)
         self._pipe = pipe
@@ -222,6 +211,31 @@ class ProcessHandle:
         self.pid = 0
         self.last_exit = self._reason or _exit_text(status)
         self._reason = ""
+
+    async def _begin(self) -> tuple[asyncio.subprocess.Process | Started, socket.socket] | None:
+        """A process without a plan and our end of its pipe; None when it cannot be started."""
+        if self.early is not None:
+            early, self.early = self.early, None
+            return early, early.sock
+        ours, theirs = socket.socketpair()
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                self.module,
+                str(theirs.fileno()),
+                str(os.getpid()),
+                pass_fds=(theirs.fileno(),),
+                stdin=asyncio.subprocess.DEVNULL,
+                env=without_notify(os.environ),
+            )
+        except OSError as exc:
+            ours.close()
+            self.last_exit = f"cannot be started: {exc}"
+            return None
+        finally:
+            theirs.close()
+        return process, ours
 
     async def _receive(self, pipe: Pipe) -> None:
         while True:

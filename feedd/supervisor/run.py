@@ -29,6 +29,7 @@ from feedd.supervisor.actions import with_log
 from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import Config
 from feedd.supervisor.cores import choose_cores
+from feedd.supervisor.early import UMASK, EarlyReaders
 from feedd.supervisor.fetch import Fetcher, fill_url
 from feedd.supervisor.follow import Follower
 from feedd.supervisor.keeper import PlanKeeper
@@ -60,14 +61,18 @@ log = logging.getLogger("feedd.supervisor")
 class Supervisor:
     """One daemon. ``run`` returns the exit status."""
 
-    def __init__(self, config: Config, path: Path | None = None) -> None:
-        """``path`` is the file that ``config`` came from, to be read again at a reload."""
+    def __init__(
+        self, config: Config, path: Path | None = None, early: EarlyReaders | None = None
+    ) -> None:
+        """``path`` is the file that ``config`` came from, to be read again at a reload; ``early``
+        are processes for the first readers."""
         self.config = config
         self.directory = config.instance.path
         self._stop = asyncio.Event()
         self._given_up = asyncio.Event()
         self._stop_count = 0
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._early = early
         self.venues: dict[str, Venue] = {name: venues.load(name) for name in config.venues}
         self.fetchers: dict[str, Fetcher] = {}
         self.readers: dict[int, ReaderHandle] = {}
@@ -172,6 +177,7 @@ class Supervisor:
         for plan in plans:
             handle = ReaderHandle(plan, self._on_message, self._on_change)
             handle.memory_max = config.readers.memory_max_mib << 20
+            handle.early = None if self._early is None else self._early.take()
             self.readers[plan.reader] = handle
         await self.operations.start(gid)
         log.info(
@@ -389,7 +395,7 @@ def _gid(group: str | None) -> int | None:
     return None if group is None else grp.getgrnam(group).gr_gid
 
 
-def run_daemon(config: Config, path: Path | None = None) -> int:
+def run_daemon(config: Config, path: Path | None = None, early: EarlyReaders | None = None) -> int:
     """Run until SIGTERM; returns the exit status. Raises ``FeeddError`` when it cannot start."""
-    os.umask(0o027)
-    return asyncio.run(Supervisor(config, path).run())
+    os.umask(UMASK)
+    return asyncio.run(Supervisor(config, path, early).run())

@@ -11,6 +11,7 @@ from feedd.errors import ConfigError
 from feedd.supervisor import commands
 from feedd.supervisor.config import Config, load_config, override_url
 from feedd.supervisor.config_command import config as config_command
+from feedd.supervisor.early import EarlyReaders
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD = """
@@ -204,11 +205,11 @@ def test_the_environment_overrules_the_log_level(
     )
     levels: list[str] = []
 
-    def run_daemon(config: Config, _: Path | None) -> int:
+    def run_daemon(config: Config, _: Path | None, early: EarlyReaders) -> int:
         levels.append(config.log.level)
         return 0
 
-    monkeypatch.setattr("feedd.supervisor.commands.run_daemon", run_daemon)
+    monkeypatch.setattr("feedd.supervisor.run.run_daemon", run_daemon)
     monkeypatch.setattr("feedd.logs.setup_logging", lambda *_: None)
     for given in ("", "error", "DEBUG"):
         monkeypatch.setenv("FEEDD_LOG_LEVEL", given)
