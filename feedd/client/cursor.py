@@ -7,6 +7,7 @@ from typing import Any
 
 from feedd.client.events import EventBuffer
 from feedd.client.flow import RingFlow
+from feedd.client.life import promised
 from feedd.errors import ShmError
 from feedd.shm.directory import lock_held, lock_path, segment_path
 from feedd.shm.identity import boot_id
@@ -80,7 +81,11 @@ class Cursor(RingFlow):
         """
         if self.reader.superseded and not self.reader.available():
             self._follow()
-        alive = self._retired() or lock_held(lock_path(self.directory, self.number))
+        alive = (
+            self._retired()
+            or lock_held(lock_path(self.directory, self.number))
+            or promised(self.reader)
+        )
         changed = alive != self.alive
         self.alive = alive
         return changed

@@ -5,11 +5,17 @@ from __future__ import annotations
 from feedd import clock
 from feedd.shm.ring import RingReader
 
-__all__ = ["SILENT_NS", "writes"]
+__all__ = ["SILENT_NS", "promised", "writes"]
 
 SILENT_NS = 2 * clock.SECOND_NS
 """A writer without a sign of life for so long counts as dead (its supervisor thinks the same)."""
 _FRESH_NS = clock.SECOND_NS // 10
+
+
+def promised(ring: RingReader) -> bool:
+    """True for the moment between a writer that handed over and the next one: it left a sign of
+    life that lies ahead."""
+    return bool(ring.heartbeat_ns > clock.monotonic_ns())
 
 
 def writes(ring: RingReader) -> bool:

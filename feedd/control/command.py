@@ -183,13 +183,30 @@ def unsubscribe(ctx: click.Context, instrument: str) -> None:
 
 
 @ctl.command()
-@click.argument("reader", type=click.IntRange(0))
+@click.argument("readers", type=click.IntRange(0), nargs=-1)
+@click.option("--all", "every", is_flag=True, help="Every reader, one after the other.")
+@click.option("--at-once", is_flag=True, help="Do not get the next process ready first.")
 @click.pass_context
-def restart(ctx: click.Context, reader: int) -> None:
-    """End the process of READER in order and wait until the next one runs."""
-    found = _ask(ctx, "restart", reader=reader)
-    if found is not None:
-        click.echo(f"reader {reader}: pid {found['pid']}")
+def restart(ctx: click.Context, readers: tuple[int, ...], every: bool, at_once: bool) -> None:
+    """Replace the processes of READERS, one after the other.
+
+    The next process gets ready beside the running one and goes on behind its last record: nothing
+    is lost. Where that is not possible (the answer says why) the running one ends first, and its
+    streams are interrupted.
+    """
+    if every == bool(readers):
+        raise click.UsageError("name readers, or say --all")
+    if every:
+        with ControlClient(usual_directory(ctx.obj[0])) as client:
+            readers = tuple(row["reader"] for row in client.ask("status")["readers"])
+    for reader in readers:
+        found = _ask(ctx, "restart", reader=reader, at_once=at_once)
+        if found is None:
+            continue
+        how = f"interrupted: {found['interrupted']}" if found["interrupted"] else "no interruption"
+        if not found["done"]:
+            how = "the next process is not ready yet: it takes over as soon as it is"
+        click.echo(f"reader {reader}: pid {found['pid']}, {how}")
 
 
 @ctl.command()

@@ -91,9 +91,11 @@ class Unsubscribe(Command, frozen=True, kw_only=True):
 
 
 class Restart(Command, frozen=True, kw_only=True):
-    """End one reader process in order and start it again; its streams are interrupted."""
+    """Replace one reader process by another that got ready beside it: no record is lost. Where
+    that is not possible, or ``at_once``, it ends first, and its streams are interrupted."""
 
     reader: _Reader
+    at_once: bool = False
 
 
 class Rotate(Command, frozen=True, kw_only=True):

@@ -46,6 +46,9 @@ __all__ = ["demo"]
     show_default=True,
     help="Connections that carry each stream.",
 )
+@click.option(
+    "--roll", is_flag=True, help="With --json: replace every reader process in the middle of it."
+)
 def demo(
     seconds: float | None,
     as_json: bool,
@@ -54,6 +57,7 @@ def demo(
     faults: tuple[str, ...],
     venues: str,
     lines: int,
+    roll: bool,
 ) -> None:
     """Run everything on this machine, without a network: simulated venues (real WebSocket,
     real TLS), the daemon with two readers, and a consumer that shows what arrives.
@@ -70,7 +74,11 @@ def demo(
         chosen = channels.known_venues(venues)
     except StartError as error:
         raise click.UsageError(str(error)) from None
-    options = run.Options(rate=rate, seed=seed, faults=faults, venues=chosen, lines=lines)
+    if roll and not as_json:
+        raise click.UsageError("--roll compares what arrived: it goes with --json")
+    options = run.Options(
+        rate=rate, seed=seed, faults=faults, venues=chosen, lines=lines, roll=roll
+    )
     try:
         if not as_json:
             _verdict(run.show(options, seconds))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from feedd import clock
+from feedd.control.client import ControlClient
 from feedd.demo.channels import DEMO_CHANNELS
 from feedd.demo.compare import Result, compare
 from feedd.demo.consumer import SCREEN_GAPS, SCREEN_LOST
@@ -45,6 +46,8 @@ class Options:
     venues: tuple[str, ...] = DEFAULT
     lines: int = 1
     """Connections that carry each stream."""
+    roll: bool = False
+    """Replace every reader process by another while the data flows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +232,25 @@ def _consumer(
             os.close(out)
 
 
+def _roll(directory: Path) -> None:
+    """``feedd ctl restart --all``. Raises ``StartError`` when a reader had to be interrupted."""
+    with ControlClient(directory) as client:
+        for reader in client.ask("status")["readers"]:
+            done = client.ask("restart", reader=reader["reader"])
+            if done["interrupted"] or not done["done"]:
+                raise StartError(f"reader {reader['reader']} was not replaced: {done}")
+
+
 def measure(seconds: float, options: Options) -> Result:
     """Run for ``seconds``, stop the venue, drain, and compare with the journal."""
     with _running(options, [], quiet=True, journal=True) as (sim, daemon, consumer, places):
         _resume(sim, options)
-        clock.sleep(seconds)
+        if options.roll:
+            clock.sleep(seconds / 2)
+            _roll(places.shm)
+            clock.sleep(seconds / 2)
+        else:
+            clock.sleep(seconds)
         sim.control("stop")
         check(daemon, "the daemon", places.log("daemon"))
         if consumer.stdin is not None:

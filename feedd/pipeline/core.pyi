@@ -100,6 +100,16 @@ class Pipeline:
     def resync(self, venue: int, symbol: str, ts_recv: int, reason: str = "operator") -> bool:
         """Start a book anew as if a message had been lost: one gap, then a fresh snapshot. False
         when there is no book yet. Needs ``commit``; KeyError for an unknown symbol."""
+    def take_over(
+        self,
+        ring: RingWriter,
+        board: BoardWriter,
+        books: BooksWriter,
+        counters: CountersWriter,
+        reader: int = 0,
+    ) -> None:
+        """Publish there from now on. Rows and books are shown as of the ring's newest record: put
+        into it what this pipeline published elsewhere and nobody has read yet, first."""
     def line_forget(self, line: int) -> None:
         """A connection of this number begins: its counter and its channel numbers start over."""
     def line_down(self, venue: int, line: int, ts_recv: int, reason: str = "connection") -> int:

@@ -24,15 +24,20 @@ from feedd.pipeline.message cimport (
 from feedd.pipeline.numbered cimport LINE_ROWS
 from feedd.pipeline.output cimport EVENT_STALE, stamp_t
 from feedd.pipeline.policies cimport needs_rest
+from feedd.pipeline.publish cimport wall_ns
 from feedd.pipeline.recent cimport recent_line_gone
 from feedd.pipeline.requests cimport (
     REQUEST_RECONNECT, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN,
 )
 from feedd.pipeline.rows cimport row_convert, row_t
+from feedd.shm.board cimport BoardWriter
+from feedd.shm.books cimport BooksWriter
+from feedd.shm.counters cimport CountersWriter
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_CONNECTIONS, FEEDD_NO_INSTRUMENT,
     feedd_board_reset, feedd_book, feedd_book_reset,
 )
+from feedd.shm.ring cimport RingWriter
 
 
 cdef extern from "feedd/counters.h" nogil:
@@ -131,6 +136,21 @@ cdef class Pipeline(Messages):
         # a REST book asks for its snapshot at the next delta, which it must have buffered first
         self.books.lost(x, p, &s, x.last, x.last, why, not needs_rest(p))
         return True
+
+    # ---- where it publishes --------------------------------------------------------------------
+
+    def take_over(self, RingWriter ring not None, BoardWriter board, BooksWriter books,
+                  CountersWriter counters not None, int reader=0):
+        cdef BoardWriter old_board = self.out.board
+        cdef BooksWriter old_books = self.out.books
+        cdef int v
+        cdef uint32_t i
+        self.publish(wall_ns())
+        self.out.move(ring, board, books, counters, reader)
+        self.c = self.books.c = self.out.c
+        for v in range(self.n_venues):
+            for i in range(self.venues[v].table.n):
+                self.out.carry_on(self.venues[v].table.items[i], old_board, old_books)
 
     # ---- connections and requests --------------------------------------------------------------
 

@@ -62,3 +62,8 @@ cdef class Output:
     cdef void book_shared(
         self, instrument_t* x, const stamp_t* s, const int64_t* changed) noexcept nogil
     cdef void deep(self, instrument_t* x) noexcept nogil
+    cdef move(
+        self, RingWriter ring, BoardWriter board, BooksWriter books, CountersWriter counters,
+        int reader)
+    cdef void carry_on(
+        self, instrument_t* x, BoardWriter board, BooksWriter books) noexcept nogil

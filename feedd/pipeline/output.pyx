@@ -34,6 +34,11 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_inexact
         FEEDD_C_deep_refreshes
         FEEDD_C_books_live
+        FEEDD_C_books_total
+
+cdef enum:
+    DERIV_FIELDS = 8     # words from ``mark`` on, one bit of ``deriv_mask`` each
+    LIQUIDATION_BYTES = 32
 
 
 cdef class Output:
@@ -301,6 +306,83 @@ cdef class Output:
         feedd_store_i64(&book.deep_ts_event, x.book_ts_event)
         feedd_store_i64(&book.deep_ts_recv, x.book_ts_recv)
         feedd_seq_end(&book.deep_lock, odd)
+
+    # ---- another place to publish --------------------------------------------------------------
+
+    cdef move(
+        self, RingWriter ring, BoardWriter board, BooksWriter books, CountersWriter counters,
+        int reader
+    ):
+        """Publish there from now on. Counts go on from what is there, gauges are ours."""
+        cdef uint64_t* c = counters.block(reader)
+        if c == NULL:
+            raise ValueError(f"there are no counters of reader {reader}")
+        c[FEEDD_C_books_live] = self.c[FEEDD_C_books_live]
+        c[FEEDD_C_books_total] = self.c[FEEDD_C_books_total]
+        self.ring, self.board, self.books, self.counters = ring, board, books, counters
+        self.w = &ring.w
+        self.c = c
+        self.histograms = c + FEEDD_AT_HISTOGRAMS
+        self.refreshed_at = self.w.next
+
+    cdef void carry_on(
+        self, instrument_t* x, BoardWriter board, BooksWriter books
+    ) noexcept nogil:
+        """Show the row and the book of ``x`` that were in ``board`` and ``books`` until now,
+        as of the newest record of the ring. What another writer left there of values that we have
+        not heard yet stays, its counts go on."""
+        cdef feedd_board_row* row = self.row(x)
+        cdef feedd_board_row mine
+        cdef feedd_book* book
+        cdef const feedd_book* own
+        cdef uint64_t odd
+        x.ring_pos = self.w.next - 1
+        if row != NULL and board is not None and <uint32_t>x.row < board.n_rows:
+            mine = board.rows[x.row]
+            mine.ring_pos = x.ring_pos
+            if row.instrument == mine.instrument:
+                _keep(&mine, row)
+                x.updates, x.gaps, x.resyncs = mine.updates, mine.gaps, mine.resyncs
+            odd = feedd_seq_begin(&row.lock)
+            feedd_copy_in(&row.ring_pos, &mine.ring_pos, sizeof(mine) - sizeof(mine.lock))
+            feedd_seq_end(&row.lock, odd)
+        if self.books is None or books is None or x.row < 0:
+            return
+        book, own = self.books.block(<uint32_t>x.row), books.block(<uint32_t>x.row)
+        if book == NULL or own == NULL:
+            return
+        odd = feedd_seq_begin(&book.lock)
+        feedd_store_u64(&book.ring_pos, x.ring_pos)
+        feedd_copy_in(&book.instrument, &own.instrument, BOOK_HEAD_BYTES - 16)
+        feedd_seq_end(&book.lock, odd)
+        self.deep(x)
+
+
+cdef enum:
+    BOOK_HEAD_BYTES = 0x480      # of a book block: all that ``lock`` guards
+
+
+cdef void _keep(feedd_board_row* mine, const feedd_board_row* old) noexcept nogil:
+    """Values of ``old`` that ``mine`` cannot have, and its counts: what we published until now went
+    to nobody."""
+    cdef int i
+    mine.updates, mine.gaps, mine.resyncs = old.updates, old.gaps, old.resyncs
+    if not mine.quote_ts_recv:
+        memcpy(&mine.bid_price, &old.bid_price, <char*>&mine.trade_price - <char*>&mine.bid_price)
+    if not mine.trade_ts_recv:
+        memcpy(&mine.trade_price, &old.trade_price, <char*>&mine.mark - <char*>&mine.trade_price)
+    for i in range(DERIV_FIELDS):
+        if old.deriv_mask & ~mine.deriv_mask & (1 << i):
+            memcpy(&mine.mark + i, &old.mark + i, 8)
+    mine.deriv_mask |= old.deriv_mask
+    if not mine.deriv_ts_recv:
+        mine.deriv_ts_event, mine.deriv_ts_recv = old.deriv_ts_event, old.deriv_ts_recv
+    if not mine.greeks_ts_recv:
+        memcpy(&mine.delta, &old.delta, <char*>&mine.book_bid_price - <char*>&mine.delta)
+    if not mine.liq_ts_event:
+        memcpy(&mine.liq_price, &old.liq_price, LIQUIDATION_BYTES)
+    if mine.last_data < old.last_data:
+        mine.last_data = old.last_data
 
 
 cdef inline uint32_t _least(uint32_t a, uint32_t b) noexcept nogil:

@@ -35,6 +35,7 @@ from feedd.venues.templates import holes
 __all__ = ["Connection", "Host"]
 
 NEVER_NS = 1 << 62
+NORMAL_CLOSE = 1000
 HEARD_PER_TICK = 10
 """A channel that nobody named must not cost time."""
 CALM_NS = SECOND_NS // 10
@@ -193,6 +194,11 @@ class Connection:
         self._do(self.session.stop(monotonic_ns()))
         if self._task is not None and self._line is None:
             self._task.cancel()
+
+    def cut(self) -> None:
+        """End before this call returns: the process does not live to see an answer."""
+        if self._line is not None:
+            self._line.close(NORMAL_CLOSE)
 
     # -- what the line calls -------------------------------------------------------------------
 

@@ -111,6 +111,18 @@ class Lines:
         for slot in (*self._slots.values(), *self._ending):
             yield from slot.connections
 
+    def missing(self) -> str:
+        """What is still to come before every planned line carries everything; empty: nothing."""
+        for slot in self._slots.values():
+            if not slot.current.complete:
+                return f"{slot.current.name} is not complete"
+        return ""
+
+    def cut(self) -> None:
+        """Close every connection; nothing that still comes reaches the pipeline."""
+        for connection in self.connections():
+            connection.cut()
+
     def count(self, turn: int | None = None, turns: int = 1) -> int:
         """Write the counters of all lines, or of those whose turn it is: all at once would keep
         messages waiting. Returns how many streams are active."""

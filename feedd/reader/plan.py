@@ -89,6 +89,8 @@ class ReaderPlan(msgspec.Struct, frozen=True):
     """A recorder reads along: the raw ring is there."""
     log_level: str = "info"
     log_format: str = "text"
+    standby: bool = False
+    """Another process of this reader runs: get ready beside it, then take its place."""
 
     @property
     def lines(self) -> list[tuple[VenueSlice, Line]]:

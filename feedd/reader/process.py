@@ -2,7 +2,8 @@
 
 Started by the supervisor with one end of a socket pair. The plan comes first; then the reader asks
 for connect permits, REST snapshots and ids of unknown symbols, and gets them. It ends at SIGTERM,
-when the pipe ends, or when the supervisor dies.
+when the pipe ends, or when the supervisor dies; or it hands over to a process that has got ready
+beside it (``standby``).
 """
 
 from __future__ import annotations
@@ -31,14 +32,11 @@ from feedd.reader.counts import ReaderCounts
 from feedd.reader.lines import Lines
 from feedd.reader.parent import die_with_parent
 from feedd.reader.pipe import Pipe
-from feedd.reader.plan import PlanChange, ReaderPlan
+from feedd.reader.plan import Instrument, PlanChange, ReaderPlan
 from feedd.reader.snapshots import STREAM_WAIT_S, SnapshotDesk, StreamDesk
+from feedd.reader.standby import Segments, Standby
 from feedd.reader.tap import Tap, make_pipeline
 from feedd.records import BookState, Event, Scope
-from feedd.shm.board import BoardWriter
-from feedd.shm.books import BooksWriter
-from feedd.shm.counters import CountersWriter
-from feedd.shm.ring import RingWriter
 
 __all__ = ["BusyPoll", "ReaderProcess", "freeze_garbage", "main"]
 
@@ -47,6 +45,10 @@ RESYNCS_MAX = 10
 RESYNCS_WINDOW_S = 60.0
 """A book that needs more resyncs than this within the window is left alone for a while."""
 COUNT_TURNS = 5  # ticks: counters of each connection ten times a second
+HANDOVER_NS = SECOND_NS
+"""For so long a consumer trusts that the next process comes."""
+WARM_EVERY_NS = SECOND_NS // 5
+BEHIND_EVERY_S = 0.002
 STOP_S = 0.5
 LAST_RESORT_S = 3
 GC_EVERY_NS = 60 * SECOND_NS
@@ -60,14 +62,12 @@ class ReaderProcess:
     def __init__(self, plan: ReaderPlan, pipe: Pipe) -> None:
         self.plan = plan
         self.pipe = pipe
-        self._ring = RingWriter.takeover(plan.directory, plan.reader)
-        self._board = BoardWriter.open(plan.directory, plan.reader)
-        self._books = BooksWriter.open(plan.directory, plan.reader)
-        self._counters = CountersWriter.open(plan.directory)
-        self.counts = ReaderCounts(self._counters, plan.reader)
+        to = Segments.private(plan) if plan.standby else Segments.shared(plan)
+        self._ring = to.ring
+        self.counts = ReaderCounts(to.counters, plan.reader)
         self.tap = Tap(plan.directory, plan.reader) if plan.capture else None
         self.pipeline = make_pipeline(
-            self.tap, self._ring, self._board, self._books, self._counters, plan.reader
+            self.tap, to.ring, to.board, to.books, to.counters, plan.reader
         )
         self.pipeline.set_quarantine(RESYNCS_MAX, RESYNCS_WINDOW_S)
         self._snapshots = SnapshotDesk()
@@ -78,18 +78,35 @@ class ReaderProcess:
         self._names: list[str] = []
         self.lines = Lines(self, plan)
         self._ticks = 0
+        self._warm_at = 0
+        self._taking_over = False
+        self._spin: BusyPoll | None = None
+        self._handover: asyncio.Task[None] | None = None
         self._collected_at = monotonic_ns()
-        self._build()
+        self._symbols: dict[int, tuple[int, str]] = {}
+        unnumbered = self._build()
+        self._standby: Standby | None = None
+        if plan.standby:
+            self._standby = Standby(plan, to, self.pipeline, self.lines, self._symbols, unnumbered)
 
-    def _build(self) -> None:
+    def _build(self) -> frozenset[int]:
+        """Returns ids of instruments whose sequence numbers are those of a connection."""
+        unnumbered: set[int] = set()
         for part in self.plan.venues:
             venue = venues.load(part.name)
             handle = self.pipeline.add_venue(compile_plan(venue))
+            if venue.decode.connection_sequence is not None:
+                unnumbered |= {item.id for item in part.instruments}
             self._handles[part.name] = handle
             self._names.append(part.name)
             for item in part.instruments:
-                self.pipeline.add_instrument(handle, item.symbol, item.id, item.row, item.depth)
+                self._add(handle, item)
             self.lines.add_venue(part, venue, handle)
+        return frozenset(unnumbered)
+
+    def _add(self, handle: int, item: Instrument) -> None:
+        self.pipeline.add_instrument(handle, item.symbol, item.id, item.row, item.depth)
+        self._symbols[item.id] = handle, item.symbol
 
     # -- life ----------------------------------------------------------------------------------
 
@@ -97,21 +114,22 @@ class ReaderProcess:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
-        self._announce(Event.READER_START)
-        self._ring.heartbeat(monotonic_ns())  # from "ready" on it is watched
-        self.pipe.send({"op": "ready", "pid": os.getpid(), "epoch": self._ring.epoch})
+        if self._standby is None:
+            self._announce(Event.READER_START)
+            self._ready()
         self.lines.start()
         receiver = loop.create_task(self._receive())
         ticker = loop.create_task(self._tick_forever())
-        spin = BusyPoll(loop) if self.plan.busy_poll else None
+        if self._standby is None:
+            self._own_core()
         freeze_garbage()
         stopped = loop.create_task(self._wait_stop())
         done, _ = await asyncio.wait(
             {receiver, ticker, stopped}, return_when=asyncio.FIRST_COMPLETED
         )
         signal.alarm(LAST_RESORT_S)  # whatever hangs from here on, the process ends
-        if spin is not None:
-            spin.stop()
+        if self._spin is not None:
+            self._spin.stop()
         self.lines.stop()
         deadline = monotonic_ns() + int(STOP_S * SECOND_NS)
         while monotonic_ns() < deadline and any(c.closing for c in self.lines.connections()):
@@ -123,14 +141,78 @@ class ReaderProcess:
             if task is ticker:
                 task.result()  # it never ends on its own: this is its error
 
+    def _own_core(self) -> None:
+        """As long as another process of this reader runs, the core is that one's."""
+        if self.plan.core is not None:
+            os.sched_setaffinity(0, {self.plan.core})
+        if self.plan.busy_poll:
+            self._spin = BusyPoll(asyncio.get_running_loop())
+
+    def _ready(self) -> None:
+        self._ring.heartbeat(monotonic_ns())  # from "ready" on it is watched
+        self.pipe.send({"op": "ready", "pid": os.getpid(), "epoch": self._ring.epoch})
+
     async def _wait_stop(self) -> None:
         await self._stop.wait()
 
     def _finish(self) -> None:
         self._count()
+        if self._standby is not None:
+            return
         self._announce(Event.READER_STOP)
         self.pipeline.flush()
         self._ring.mark_closed()
+
+    # -- one process after another -----------------------------------------------------------------
+
+    def _hand_over(self) -> None:
+        """Another process is warm: end here and now, between two messages."""
+        self.lines.cut()
+        self.pipeline.commit()
+        self._count()
+        self._ring.heartbeat(monotonic_ns() + HANDOVER_NS)
+        log.info("handed over")
+        os._exit(0)  # whatever would be tidied up must not publish any more
+
+    def _look_warm(self, now: int) -> None:
+        standby = self._standby
+        if standby is None or self._taking_over or now < self._warm_at:
+            return
+        self._warm_at = now + WARM_EVERY_NS
+        self.pipe.send({"op": "warm", "warm": standby.warm(now), "missing": standby.missing})
+
+    async def _take_over(self, *, orderly: bool) -> None:
+        """The process before this one has ended: go on behind its last record."""
+        standby = self._standby
+        if standby is None:
+            return
+        self._taking_over = True
+        try:
+            await self._go_on(standby, orderly=orderly)
+        except Exception:
+            log.exception("cannot take over: a process that starts from nothing has to")
+            self._stop.set()
+
+    async def _go_on(self, standby: Standby, *, orderly: bool) -> None:
+        standby.begin()
+        while (found := standby.new_records()) is None:
+            await asyncio.sleep(BEHIND_EVERY_S)
+        records, broken = found
+        to = Segments.shared(self.plan, carry_on=orderly)
+        to.ring.put(records)
+        to.ring.commit(now_ns())
+        self.pipeline.take_over(to.ring, to.board, to.books, to.counters, self.plan.reader)
+        self._ring = to.ring
+        self.counts = ReaderCounts(to.counters, self.plan.reader)
+        self._standby = None
+        self._ready()
+        self._own_core()
+        self._count()
+        standby.close()
+        log.info("took over: %d records were on the way", len(records))
+        for instrument in broken:
+            self.pipeline.resync(*self._symbols[instrument], now_ns(), "handed over")
+        self.pipeline.commit()
 
     def close(self) -> None:
         """Give locks and mappings back."""
@@ -154,6 +236,7 @@ class ReaderProcess:
     def tick(self, now: int) -> None:
         self._ring.heartbeat(now)
         self.lines.tick(now)
+        self._look_warm(now)
         for venue, symbol in self._snapshots.due(now):
             self.pipeline.request_again(venue, symbol)
         for venue, symbol, channel in self._resubscribed.due(now, self._waits):
@@ -272,17 +355,18 @@ class ReaderProcess:
         elif op == "snapshot":
             self._on_snapshot(message, body)
         elif op == "instrument":
-            self.pipeline.add_instrument(
-                self._handles[message["venue"]],
-                message["symbol"],
-                message["id"],
-                message["row"],
-                message["depth"],
-            )
+            item = Instrument(message["symbol"], message["id"], message["row"], message["depth"])
+            self._add(self._handles[message["venue"]], item)
         elif op == "resync":
             now = now_ns()
             self.pipeline.resync(self._handles[message["venue"]], message["symbol"], now)
             self.pipeline.commit()
+        elif op == "hand_over":
+            self._hand_over()
+        elif op == "take_over":
+            self._handover = asyncio.get_running_loop().create_task(
+                self._take_over(orderly=message["orderly"])
+            )
         elif op == "rotate":
             self.lines.rotate(message["line"], "an operator asked for it")
         elif op == "change":
@@ -299,7 +383,7 @@ class ReaderProcess:
         for symbol in change.gone:
             self.pipeline.drop_instrument(handle, symbol, now_ns())
         for item in change.instruments:
-            self.pipeline.add_instrument(handle, item.symbol, item.id, item.row, item.depth)
+            self._add(handle, item)
 
     def _on_snapshot(self, message: dict[str, Any], body: bytes) -> None:
         handle, symbol, now = self._handles[message["venue"]], message["symbol"], monotonic_ns()
@@ -347,7 +431,7 @@ async def _main(sock: socket.socket) -> None:
         return
     plan = msgspec.convert(received[0]["plan"], ReaderPlan)
     setup_logging(plan.log_level, plan.log_format, plan.reader)
-    if plan.core is not None:
+    if plan.core is not None and not plan.standby:  # before memory is touched
         os.sched_setaffinity(0, {plan.core})
     try:
         process = ReaderProcess(plan, pipe)

@@ -64,6 +64,7 @@ VIEWS = frozenset(
         "symbols_with_books",
         "take_alarms",
         "take_bad_frames",
+        "take_over",
         "take_requests",
         "tick",
     }

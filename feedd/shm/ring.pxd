@@ -12,7 +12,7 @@ cdef class RingWriter:
     cdef unsigned char[::1] _wake_base
     cdef void* _guarded
     cdef bint _closed
-    cdef _open(self, segment, uint32_t* need_wake)
+    cdef _open(self, segment, uint32_t* need_wake, bint carry_on)
     cdef _check(self)
 
 

@@ -109,10 +109,12 @@ cdef class RingWriter:
         return cls.takeover(directory, reader_n)
 
     @classmethod
-    def takeover(cls, directory, int reader_n):
+    def takeover(cls, directory, int reader_n, bint carry_on=False):
         """Become the writer of an existing ring: epoch + 1, sequences go on without a hole.
 
-        Raises ``LockedError`` while the previous writer lives.
+        ``carry_on``: the previous writer ended at the end of an event and has told us all that
+        it knew, so that what we write continues the same epoch. Raises ``LockedError`` while the
+        previous writer lives.
         """
         cdef RingWriter self = RingWriter.__new__(RingWriter)
         lock = Lock(lock_path(directory, reader_n))
@@ -128,7 +130,7 @@ cdef class RingWriter:
         self._wake_base = wake.line
         self._guarded = <void*>(<size_t>&self._wake_base[0] & ~<size_t>4095)
         feedd_guard_add(self._guarded)
-        self._open(segment, <uint32_t*>&self._wake_base[0])
+        self._open(segment, <uint32_t*>&self._wake_base[0], carry_on)
         return self
 
     @classmethod
@@ -149,16 +151,19 @@ cdef class RingWriter:
             name="private",
         )
         self._wake_base = bytearray(64)
-        self._open(segment, <uint32_t*>&self._wake_base[0])
+        self._open(segment, <uint32_t*>&self._wake_base[0], False)
         return self
 
-    cdef _open(self, segment, uint32_t* need_wake):
+    cdef _open(self, segment, uint32_t* need_wake, bint carry_on):
         _geometry(segment)
         self.segment = segment
         self._base = segment.buf
         cdef void* base = &self._base[0]
         cdef uint64_t next_seq = feedd_takeover(base)
-        segment.new_epoch()
+        if carry_on:
+            segment.sign()
+        else:
+            segment.new_epoch()
         feedd_writer_init(&self.w, base, need_wake, next_seq)
         feedd_writer_heartbeat(&self.w, _mono_ns())
         self._closed = False

@@ -102,12 +102,17 @@ class Segment:
         previous = self.epoch
         self._u64[Offset.PREV_EPOCH // 8] = previous
         self._u64[Offset.PREV_LAST_SEQ // 8] = max(self.u64(Offset.HEAD), 1) - 1
+        self.sign()
+        self._u64[Offset.EPOCH // 8] = previous + 1
+        return previous + 1
+
+    def sign(self) -> None:
+        """This process is the writer: of a new epoch, or it carries on the one of a predecessor
+        that handed everything over. Hold the lock."""
         self._u32[Offset.PID // 4] = os.getpid()
         self._u64[Offset.PID_STARTTIME // 8] = process_starttime(os.getpid())
         self.map[Offset.BOOT_ID : Offset.BOOT_ID + 16] = boot_id()
         self.set_state(SegmentState.RUN)
-        self._u64[Offset.EPOCH // 8] = previous + 1
-        return previous + 1
 
     def set_state(self, state: SegmentState) -> None:
         self._u32[Offset.STATE // 4] = state

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Actions"]
 
+REPLACE_S = 50.0
+"""How long a client waits for a reader to be replaced; less than it waits for any answer."""
+
 
 class NotPossibleError(FeeddError):
     """The daemon's state does not allow it; the message says what is missing."""
@@ -138,7 +141,16 @@ class Actions:
 
     async def restart(self, command: Command) -> dict[str, Any]:
         assert isinstance(command, protocol.Restart)  # noqa: S101 - the table says so
-        reader = self._reader(command.reader)
+        reader, handovers = self._reader(command.reader), self._supervisor.handovers
+        refusal = "it was asked for" if command.at_once else handovers.refusal(reader)
+        if refusal:
+            return {**await self._restart_at_once(reader), "interrupted": refusal}
+        task = self._supervisor.spawn(handovers.replace(reader))
+        await asyncio.wait({task}, timeout=REPLACE_S)  # it goes on whether or not we look
+        now = task.result() if task.done() else reader
+        return {"reader": now.number, "pid": now.pid, "done": task.done(), "interrupted": ""}
+
+    async def _restart_at_once(self, reader: ReaderHandle) -> dict[str, Any]:
         before = reader.pid
         reader.restart()
         while reader.pid == before or reader.state is not ReaderState.RUNNING:
@@ -147,7 +159,7 @@ class Actions:
                     f"reader {reader.number} is {reader.state}: {reader.last_exit}"
                 )
             await asyncio.sleep(0.02)
-        return {"reader": reader.number, "pid": reader.pid}
+        return {"reader": reader.number, "pid": reader.pid, "done": True}
 
     async def rotate(self, command: Command) -> dict[str, Any]:
         assert isinstance(command, protocol.Rotate)  # noqa: S101 - the table says so

@@ -80,7 +80,11 @@ def explain(key: str | None, as_markdown: bool) -> None:
         if entry.effect is None:
             click.echo(f"[{entry.name}]\n    {entry.text}")
         else:
-            reload = {"live": "taken over by a reload", "restart": "needs a restart"}[entry.effect]
+            reload = {
+                "live": "taken over by a reload",
+                "readers": "taken over by a reload, which replaces the readers",
+                "restart": "needs a restart",
+            }[entry.effect]
             click.echo(
                 f"{entry.name}\n    {_flow(entry.text)}\n"
                 f"    {entry.form}; default {entry.default}; {reload}"

@@ -131,7 +131,8 @@ works. `feedd config show` prints what is in force with all defaults, `feedd con
 reload would change.
 
 A reload (`feedd ctl reload`, SIGHUP, `systemctl reload feedd`) takes all of the new file or
-nothing: keys marked *live* are taken over without touching a stream; when any other key differs,
+nothing: keys marked *live* are taken over without touching a stream, for those marked *readers* the
+readers are replaced one after the other while their data flows; when any other key differs,
 the reload is refused, says which, and the daemon goes on as it was.
 """
 

@@ -201,10 +201,10 @@ class PlanKeeper:
                 name = f"{venue}:{one.symbol}"
                 self._show(name, live.placed[name])
         for number, change in changes.items():
-            reader = self._supervisor.readers[number]
             slices = live.plan(number).venues
-            reader.plan = msgspec.structs.replace(reader.plan, venues=slices)
-            reader.send({"op": "change", "change": msgspec.to_builtins(change)})
+            for reader in self._supervisor.handovers.both(number):
+                reader.plan = msgspec.structs.replace(reader.plan, venues=slices)
+                reader.send({"op": "change", "change": msgspec.to_builtins(change)})
         if changes:
             log.info("%s: %d instruments subscribed, %d left", venue, len(new), len(left))
         for problem in problems:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import os
 import signal
@@ -42,6 +43,8 @@ STOP_S = 3.0
 RESTARTS_MAX = 5
 RESTART_WINDOW_S = 60.0
 PAUSES_S = (0.0, 0.25, 0.5, 1.0, 2.0)
+
+_permit_keys = itertools.count()
 
 PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
@@ -171,6 +174,12 @@ class ProcessHandle:
                 self._set(ReaderState.WAITING)
             self._wake.set()
 
+    def give_way(self) -> None:
+        """Ask a reader to end at the end of an event; ``run`` returns when it has."""
+        self._stopping = True
+        self._wake.set()
+        self.send({"op": "hand_over"})
+
     def kill(self) -> None:
         self._stopping = True
         self._wake.set()
@@ -286,11 +295,20 @@ class ReaderHandle(ProcessHandle):
         self.plan = plan
         """What the next process of this reader will be told."""
         self.number = plan.reader
+        self.permit_key = next(_permit_keys)
+        """Whom connect permits are for: two processes of one reader may ask at a time."""
+        self.standby = False
+        """It gets ready beside the process that it is to replace."""
+        self.warm = False
+        self.missing = "it has not started yet"
+        self.life: asyncio.Task[None] | None = None
+        """``run``, as somebody spawned it."""
         self.heartbeat_ns = 0
         """The reader's own heartbeat (monotonic) as last seen in shared memory; 0: none yet."""
 
     def first_message(self) -> dict[str, Any]:
-        return {"op": "plan", "plan": msgspec.to_builtins(self.plan)}
+        plan = msgspec.structs.replace(self.plan, standby=self.standby)
+        return {"op": "plan", "plan": msgspec.to_builtins(plan)}
 
     async def watch(self) -> None:
         """SIGKILL when the heartbeat in shared memory stops."""
@@ -301,6 +319,9 @@ class ReaderHandle(ProcessHandle):
                 while True:
                     await asyncio.sleep(WATCH_S)
                     now = monotonic_ns()
+                    if self.standby:  # whoever waits for it has a deadline
+                        started = now
+                        continue
                     running = self.state is ReaderState.RUNNING
                     self.heartbeat_ns = int(ring.heartbeat_ns)
                     since = max(self.heartbeat_ns, started) if running else started

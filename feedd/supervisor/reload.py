@@ -23,6 +23,7 @@ class Effect(StrEnum):
     """What a reload does with a changed key."""
 
     LIVE = "live"  # taken over at once, no stream is touched
+    READERS = "readers"  # readers are replaced for it, one after the other, while data flows
     RESTART = "restart"  # only a restart of the daemon takes it over; a reload is refused
 
 
@@ -31,6 +32,8 @@ EFFECTS: tuple[tuple[str, Effect], ...] = (
     ("control.operate_*", Effect.LIVE),
     ("metrics.*", Effect.LIVE),
     ("readers.memory_max_mib", Effect.LIVE),
+    ("readers.cores", Effect.READERS),
+    ("readers.busy_poll", Effect.READERS),
     ("venues.*.instruments", Effect.LIVE),
     *((f"zmq.{key}", Effect.LIVE) for key in ("data", "trades", "interval_ms", "tcp", "curve_*")),
     ("*", Effect.RESTART),

@@ -7,9 +7,12 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from feedd.errors import ConfigError
 from feedd.supervisor.config import Config, load_config
-from feedd.supervisor.reload import Change, changes, refusals
+from feedd.supervisor.cores import choose_cores
+from feedd.supervisor.reload import Change, Effect, changes, refusals
 
 if TYPE_CHECKING:
     from feedd.supervisor.run import Supervisor
@@ -87,6 +90,13 @@ class Reloader:
         supervisor.config = new
         for venue in _reselected(found):
             supervisor.keeper.reselect(venue)
+        if any(change.effect is Effect.READERS for change in found):
+            for number, core in enumerate(choose_cores(new)):
+                for reader in supervisor.handovers.both(number):
+                    reader.plan = msgspec.structs.replace(
+                        reader.plan, core=core, busy_poll=new.readers.busy_poll
+                    )
+            supervisor.spawn(supervisor.handovers.roll())
         self.generation += 1
 
     def _report(self, found: list[Change], *, applied: bool) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from feedd.broadcaster.publisher import Publisher
 from feedd.clock import monotonic_ns, now_ns
 from feedd.errors import Exit, FeeddError, StartError, VenueError
 from feedd.logs import flush_suppressed, setup_logging
+from feedd.reader.plan import ReaderPlan
 from feedd.shm.directory import Lock, create_directory, lock_path
 from feedd.supervisor.actions import with_log
 from feedd.supervisor.buckets import PermitDesk
@@ -32,6 +33,7 @@ from feedd.supervisor.cores import choose_cores
 from feedd.supervisor.early import UMASK, EarlyReaders
 from feedd.supervisor.fetch import Fetcher, fill_url
 from feedd.supervisor.follow import Follower
+from feedd.supervisor.handover import Handovers
 from feedd.supervisor.keeper import PlanKeeper
 from feedd.supervisor.operations import Operations, health_of
 from feedd.supervisor.orphans import end_orphans
@@ -77,6 +79,7 @@ class Supervisor:
         self.fetchers: dict[str, Fetcher] = {}
         self.readers: dict[int, ReaderHandle] = {}
         self.keeper = PlanKeeper(self)
+        self.handovers = Handovers(self)
         self.registry: Registry | None = None
         self.broadcast: Publisher | None = None
         self.permits: PermitDesk | None = None
@@ -175,10 +178,8 @@ class Supervisor:
         if config.zmq.enabled:
             self.broadcast = Publisher([config.zmq_address], config.zmq.send_hwm, "supervisor")
         for plan in plans:
-            handle = ReaderHandle(plan, self._on_message, self._on_change)
-            handle.memory_max = config.readers.memory_max_mib << 20
+            handle = self.readers[plan.reader] = self.make_reader(plan)
             handle.early = None if self._early is None else self._early.take()
-            self.readers[plan.reader] = handle
         await self.operations.start(gid)
         log.info(
             "%d instruments, %d connections, %d readers in %s",
@@ -188,6 +189,21 @@ class Supervisor:
             self.directory,
         )
 
+    def make_reader(self, plan: ReaderPlan) -> ReaderHandle:
+        handle = ReaderHandle(plan, self._on_message, self._on_change)
+        handle.memory_max = self.config.readers.memory_max_mib << 20
+        return handle
+
+    async def _life(self, number: int) -> None:
+        """All processes of a reader, one handle after the other."""
+        while True:
+            handle = self.readers[number]
+            if handle.life is None:
+                handle.life = self.spawn(handle.run())
+            await handle.life
+            if handle is self.readers[number]:
+                return
+
     def _follower(self, name: str, infos: list[InstrumentInfo]) -> Follower:
         assert self.registry is not None  # noqa: S101 - made before the lists
         base = rest_base(self.venues[name], self.config.venues[name].rest_endpoint)
@@ -195,7 +211,7 @@ class Supervisor:
         return Follower(venue, base, fetcher, self.registry, infos, self.keeper.on_listing)
 
     async def _serve(self) -> int:
-        lives = [self.spawn(reader.run()) for reader in self.readers.values()]
+        lives = [self.spawn(self._life(number)) for number in self.readers]
         self.spawn(self._grant_forever(), vital=True)
         self.spawn(self._health_forever(), vital=True)
         self.spawn(self.service.watch(), vital=True)
@@ -210,6 +226,7 @@ class Supervisor:
         stopped = self.spawn(self._wait_stop())
         given_up = self.spawn(self._given_up.wait())
         ended = asyncio.gather(*lives)
+        ended.add_done_callback(lambda done: done.cancelled() or done.exception())
         await asyncio.wait({stopped, given_up, ended}, return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.is_set():
             if ended.done():
@@ -218,6 +235,7 @@ class Supervisor:
         log.info("stopping")
         self.service.stopping()
         closing = self.spawn(self.operations.close_broadcaster())
+        self.handovers.end()
         for reader in self.readers.values():
             reader.stop()
         done, _ = await asyncio.wait({ended}, timeout=STOP_S)
@@ -234,6 +252,7 @@ class Supervisor:
         await self._stop.wait()
 
     async def _close(self) -> None:
+        self.handovers.end()
         for reader in self.readers.values():
             reader.kill()
         if self.recorder is not None:
@@ -276,7 +295,8 @@ class Supervisor:
         setup_logging(level, form)
         log = msgspec.structs.replace(self.config.log, level=level, format=form)
         self.config = msgspec.structs.replace(self.config, log=log)
-        handles = (*self.readers.values(), self.operations.broadcaster, self.recorder)
+        standbys = self.handovers.standbys.values()
+        handles = (*self.readers.values(), *standbys, self.operations.broadcaster, self.recorder)
         for handle in handles:
             if handle is not None:
                 with_log(handle, level, form)
@@ -286,13 +306,15 @@ class Supervisor:
     def _on_message(self, reader: ReaderHandle, message: dict[str, Any], body: bytes) -> None:
         op = message.get("op")
         if op == "permit" and self.permits is not None:
-            self.permits.ask(message["venue"], reader.number, message["line"])
+            self.permits.ask(message["venue"], reader.permit_key, message["line"])
         elif op == "snapshot":
             self.spawn(
                 self._snapshot(reader, message["venue"], message["symbol"], message["channel"])
             )
         elif op == "unknown":
             self.keeper.on_unknown(reader, message["venue"], message["symbol"])
+        elif op == "warm":
+            reader.warm, reader.missing = message["warm"], message["missing"]
         elif op == "failed":
             log.error("reader %d: %s", reader.number, message.get("error"))
 
@@ -332,7 +354,9 @@ class Supervisor:
 
     def _on_change(self, reader: ReaderHandle) -> None:
         if reader.state is not ReaderState.RUNNING and self.permits is not None:
-            self.permits.forget(reader.number)
+            self.permits.forget(reader.permit_key)
+        if self.readers.get(reader.number) is not reader:
+            return  # it gets ready beside the one that counts, or that one's place was taken
         if all(r.state is ReaderState.FAILED for r in self.readers.values()):
             self._given_up.set()
         self._health(reader)
@@ -342,8 +366,10 @@ class Supervisor:
     async def _grant_forever(self) -> None:
         assert self.permits is not None  # noqa: S101 - made before the readers
         while True:
-            for venue, number, line in self.permits.grants(monotonic_ns(), now_ns()):
-                self.readers[number].send({"op": "permit", "venue": venue, "line": line})
+            for venue, key, line in self.permits.grants(monotonic_ns(), now_ns()):
+                for reader in (*self.readers.values(), *self.handovers.standbys.values()):
+                    if reader.permit_key == key:
+                        reader.send({"op": "permit", "venue": venue, "line": line})
             await asyncio.sleep(PERMIT_S)
 
     async def _health_forever(self) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from feedd.client.life import promised
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import ShmError
 from feedd.records import NO_INSTRUMENT, BookState
@@ -52,7 +53,7 @@ def _reader(directory: Path, counters: CountersReader, number: int) -> dict[str,
             beat = ring.heartbeat_ns
             age_s = (monotonic_ns() - beat) / SECOND_NS if beat else None
             out |= {
-                "alive": lock_held(lock_path(directory, number)),
+                "alive": lock_held(lock_path(directory, number)) or promised(ring),
                 "state": ring.state.name.lower(),
                 "heartbeat_age_s": age_s,
                 "epoch": ring.epoch,

@@ -72,6 +72,14 @@ def test_faultless(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_readers_are_replaced_under_load(tmp_path: Path) -> None:
+    """Every record of a rolling restart, compared with what the venues sent."""
+    status, report, errors = demo(tmp_path, "--roll", "--seconds", "1", "--rate", "3000")
+    assert counts(report) == (0, 0, 0), errors
+    assert (status, report["gaps"]) == (0, 0)
+    assert report["total"] > 5_000
+
+
 # each on a stream where feedd itself cannot see it: no sequence, no identity of a message
 @pytest.mark.parametrize(
     ("fault", "expected"),

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from feedd import venues as venues_of_feedd
+from feedd.errors import FeeddError
 from feedd.sim.testing import SimHandle, start_sim
 from feedd.supervisor.status import collect
 
@@ -35,6 +37,12 @@ def until(what: Callable[[], Any], seconds: float = 15.0) -> Any:
         time.sleep(0.02)
 
 
+def books_of(venue: str, channels: list[str], symbols: list[str]) -> int:
+    """How many books a configuration means; patterns of symbols count once."""
+    described = venues_of_feedd.load(venue).channels
+    return len(symbols) if any(described[c].book is not None for c in channels) else 0
+
+
 class Daemon:
     """A ``feedd run`` of its own directory; ``status`` reads its shared memory."""
 
@@ -44,6 +52,7 @@ class Daemon:
         self.directory = Path(f"/dev/shm/feedd-test-{os.getpid()}-{number}")
         self.process: subprocess.Popen[bytes] | None = None
         self.log_path = files / "daemon.log"
+        self._readers = self._busy = self._books = 0
 
     def write_config(
         self,
@@ -62,8 +71,11 @@ class Daemon:
             f"count = {readers}",
             "ring_slots = 16384",
         ]
+        self._readers, self._busy, self._books = readers, 0, 0
         for venue, channels in (venues or CHANNELS).items():
             symbols = (instruments or self.sim.instruments)[venue]
+            self._busy = min(readers, self._busy + len(symbols))
+            self._books += books_of(venue, channels, symbols)
             table = {
                 "instruments": symbols,
                 "channels": channels,
@@ -95,26 +107,33 @@ class Daemon:
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
 
-    def live(self) -> bool:
-        """Every planned connection is up and complete, every book is live."""
+    def up(self) -> bool:
+        """Every reader lives, every planned connection is up and complete."""
         assert self.process is not None
         assert self.process.poll() is None, self.log()
-        with contextlib.suppress(Exception):
-            status = self.status()
-            lines = [line for r in status["readers"] for line in r["connections"]]
+        with contextlib.suppress(FeeddError):  # it has not begun yet
+            readers = self.status()["readers"]
+            lines = [line for r in readers for line in r["connections"]]
             return (
-                bool(lines)
+                len(readers) == self._readers
+                and sum(bool(r["connections"]) for r in readers) >= self._busy > 0
+                and all(r["alive"] for r in readers)
                 and all(
                     line["state"] == "up" and line["topics_active"] == line["topics"]
                     for line in lines
                 )
-                and all(
-                    r["alive"] and r["books"]["syncing"] == r["books"]["gap"] == 0
-                    for r in status["readers"]
-                )
-                and sum(r["books"]["live"] for r in status["readers"]) > 0
             )
         return False
+
+    def live(self) -> bool:
+        """It is up, and every book of the configuration is live."""
+        if not self.up():
+            return False
+        books = [r["books"] for r in self.status()["readers"]]
+        return (
+            all(one["syncing"] == one["gap"] == 0 for one in books)
+            and sum(one["live"] for one in books) >= self._books > 0
+        )
 
     def wait_live(self) -> Daemon:
         until(self.live, 25)
@@ -122,19 +141,7 @@ class Daemon:
 
     def wait_live_lines(self) -> Daemon:
         """Every connection is up and complete; for channels without books."""
-
-        def up() -> bool:
-            assert self.process is not None
-            assert self.process.poll() is None, self.log()
-            with contextlib.suppress(Exception):
-                lines = [line for r in self.status()["readers"] for line in r["connections"]]
-                return bool(lines) and all(
-                    line["state"] == "up" and line["topics_active"] == line["topics"]
-                    for line in lines
-                )
-            return False
-
-        until(up, 25)
+        until(self.up, 25)
         return self
 
     def pids(self) -> list[int]:

@@ -88,7 +88,7 @@ def test_an_operator_at_work(sim: SimHandle, make_daemon: Make) -> None:
 
     # restart one reader; the other stays, and it costs nothing of the budget
     first, second = (r["pid"] for r in status["readers"])
-    ctl(daemon, "restart", "0")
+    ctl(daemon, "restart", "0", "--at-once")
     after = json.loads(ctl(daemon, "--json", "status"))["readers"]
     assert after[0]["pid"] != first
     assert after[1]["pid"] == second
@@ -109,7 +109,7 @@ def test_an_operator_at_work(sim: SimHandle, make_daemon: Make) -> None:
     assert 'log.level: "error" -> "info"' in ctl(daemon, "reload")
     assert "nothing changed" in ctl(daemon, "reload")
     audit = [line for line in daemon.log().splitlines() if "feedd.audit" in line]
-    assert any("restart reader=0: done" in line for line in audit)
+    assert any("restart reader=0 at_once=True: done" in line for line in audit)
     assert all(f"uid={os.getuid()}" in line for line in audit)
     assert daemon.stop() == 0
     assert not (daemon.directory / "control").exists()

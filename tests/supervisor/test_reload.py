@@ -66,6 +66,7 @@ def test_every_pattern_of_effects_fits_a_key() -> None:
         assert any(effect_of(name) is effect for name in names), pattern
     assert effect_of("log.level") is Effect.LIVE
     assert effect_of("readers.count") is Effect.RESTART
+    assert effect_of("readers.cores") is Effect.READERS
 
 
 @pytest.mark.parametrize("name", ["feedd.toml", "minimal.toml", "deribit-options-desk.toml"])
@@ -119,7 +120,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 def test_explain() -> None:
     out = run("config", "explain", "readers.cores").stdout
     assert "One core per reader" in out
-    assert "default []; needs a restart" in out
+    assert "default []; taken over by a reload, which replaces the readers" in out
     assert "levels a side" in run("config", "explain", "venues.deribit.depth").stdout.lower()
     assert "[zmq]" in run("config", "explain", "zmq").stdout
     assert "[venues.<name>]" in run("config", "explain").stdout

@@ -38,7 +38,7 @@ ALLOWED: dict[str, set[str]] = {
         "toml_lint",
         "toml_lines",
     },
-    "demo": {"shm", "client", "sim", "supervisor"},
+    "demo": {"shm", "client", "control", "sim", "supervisor"},
     "toml_lint": {"toml_lines"},
     "toml_lines": set(),
     "bench": {"shm", "client", "decode", "venues", "pipeline", "capture", "reader", "sim"},
