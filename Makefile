@@ -7,7 +7,7 @@ SOURCES := $(shell find feedd \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \
 	setup.py pyproject.toml
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check build docs wheel bench model stress tsan autobahn fuzz asan clean
+.PHONY: help demo test check build docs wheel bench bars model stress tsan autobahn fuzz asan clean
 
 help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -46,6 +46,10 @@ wheel: $(STAMP) ## a wheel in dist/
 
 bench: $(STAMP) ## speed beside floors and peers: writes the tables of docs/performance.md
 	@$(BIN)/python bench/performance.py $(ARGS)
+
+bars: $(STAMP) ## what readers do not notice, and how fast the daemon is whole again, measured
+	@$(BIN)/python -m bench.undisturbed $(ARGS)
+	@$(BIN)/python -m bench.reactions $(ARGS)
 
 model: $(STAMP) ## the ring protocol under a weak memory model, with mutants that must fail
 	@$(BIN)/python tests/stress/model.py

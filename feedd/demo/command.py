@@ -47,6 +47,11 @@ __all__ = ["demo"]
     help="Connections that carry each stream.",
 )
 @click.option(
+    "--reload",
+    is_flag=True,
+    help="With --json: take one more instrument of each venue in, in the middle of it.",
+)
+@click.option(
     "--roll", is_flag=True, help="With --json: replace every reader process in the middle of it."
 )
 def demo(
@@ -57,6 +62,7 @@ def demo(
     faults: tuple[str, ...],
     venues: str,
     lines: int,
+    reload: bool,
     roll: bool,
 ) -> None:
     """Run everything on this machine, without a network: simulated venues (real WebSocket,
@@ -74,10 +80,16 @@ def demo(
         chosen = channels.known_venues(venues)
     except StartError as error:
         raise click.UsageError(str(error)) from None
-    if roll and not as_json:
-        raise click.UsageError("--roll compares what arrived: it goes with --json")
+    if (roll or reload) and not as_json:
+        raise click.UsageError("--reload and --roll compare what arrived: they go with --json")
     options = run.Options(
-        rate=rate, seed=seed, faults=faults, venues=chosen, lines=lines, roll=roll
+        rate=rate,
+        seed=seed,
+        faults=faults,
+        venues=chosen,
+        lines=lines,
+        reload=reload,
+        roll=roll,
     )
     try:
         if not as_json:

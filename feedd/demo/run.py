@@ -46,6 +46,8 @@ class Options:
     venues: tuple[str, ...] = DEFAULT
     lines: int = 1
     """Connections that carry each stream."""
+    reload: bool = False
+    """Begin without the last instrument of each venue, and take it in while the data flows."""
     roll: bool = False
     """Replace every reader process by another while the data flows."""
 
@@ -104,8 +106,9 @@ def _instruments(sim: SimHandle, venue: str) -> list[str]:
     return [symbol for symbol in sim.instruments[venue] if DEMO_CHANNELS[venue].suits(symbol)]
 
 
-def config_text(sim: SimHandle, places: _Places, options: Options) -> str:
-    """The daemon's configuration (TOML): all instruments of the simulated venues, two readers."""
+def config_text(sim: SimHandle, places: _Places, options: Options, *, every: bool = True) -> str:
+    """The daemon's configuration (TOML): all instruments of the simulated venues (of each venue
+    all but the last, unless ``every``), two readers."""
 
     def quoted(values: Sequence[str]) -> str:
         return "[" + ", ".join(f'"{value}"' for value in values) + "]"
@@ -121,10 +124,11 @@ def config_text(sim: SimHandle, places: _Places, options: Options) -> str:
     ]
     for venue in options.venues:
         wanted = DEMO_CHANNELS[venue]
+        symbols = _instruments(sim, venue)
         lines += [
             "",
             f"[venues.{venue}]",
-            f"instruments = {quoted(_instruments(sim, venue))}",
+            f"instruments = {quoted(symbols if every else symbols[:-1])}",
             f"channels = {quoted(wanted.channels)}",
             f'endpoint = "{sim.endpoints[venue]["ws"]}"',
             f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
@@ -202,7 +206,7 @@ def _running(
         )
         with sim as handle:
             config = places.files / "feedd.toml"
-            config.write_text(config_text(handle, places, options))
+            config.write_text(config_text(handle, places, options, every=not options.reload))
             arguments = ["feedd", "run", "-c", str(config)]
             with child(arguments, places.log("daemon")) as daemon:
                 # The consumer ends before the daemon: the screen never shows a dying feed.
@@ -245,12 +249,15 @@ def measure(seconds: float, options: Options) -> Result:
     """Run for ``seconds``, stop the venue, drain, and compare with the journal."""
     with _running(options, [], quiet=True, journal=True) as (sim, daemon, consumer, places):
         _resume(sim, options)
+        clock.sleep(seconds / 2)
+        if options.reload:
+            (places.files / "feedd.toml").write_text(config_text(sim, places, options))
+            with ControlClient(places.shm) as client:
+                client.ask("reload")
+            _wait_subscribed(daemon, places)
         if options.roll:
-            clock.sleep(seconds / 2)
             _roll(places.shm)
-            clock.sleep(seconds / 2)
-        else:
-            clock.sleep(seconds)
+        clock.sleep(seconds / 2)
         sim.control("stop")
         check(daemon, "the daemon", places.log("daemon"))
         if consumer.stdin is not None:

@@ -49,6 +49,11 @@ class MetricsServer:
         host, port = self._server.sockets[0].getsockname()[:2]
         return str(host), int(port)
 
+    @property
+    def busy(self) -> int:
+        """Clients that are connected now."""
+        return len(self._clients)
+
     async def start(self, host: str, port: int) -> None:
         try:
             self._server = await asyncio.start_server(

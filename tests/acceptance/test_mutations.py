@@ -31,6 +31,7 @@ from .mutate import (
     is_json,
 )
 
+pytestmark = pytest.mark.timeout(600)  # a recording by two decoders, on a loaded machine
 NUMBERED = (
     "deribit",
     "binance_spot",

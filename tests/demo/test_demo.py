@@ -72,9 +72,12 @@ def test_faultless(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_readers_are_replaced_under_load(tmp_path: Path) -> None:
-    """Every record of a rolling restart, compared with what the venues sent."""
-    status, report, errors = demo(tmp_path, "--roll", "--seconds", "1", "--rate", "3000")
+def test_reload_and_rolling_restart_under_load(tmp_path: Path) -> None:
+    """One more instrument of each venue, then another process for every reader: every record of
+    that, those of the new instruments too, compared with what the venues sent."""
+    status, report, errors = demo(
+        tmp_path, "--reload", "--roll", "--seconds", "1", "--rate", "3000"
+    )
     assert counts(report) == (0, 0, 0), errors
     assert (status, report["gaps"]) == (0, 0)
     assert report["total"] > 5_000

@@ -21,7 +21,8 @@ from feedd.sim.testing import SimHandle
 from tests.reference.session import Result, decode_rows
 
 Row = dict[str, Any]
-QUIET_S = 0.4
+QUIET_S = 0.15
+PING = b"everything before this"
 TIMEOUT_S = 10.0
 _VALUES = ("bid_price", "bid_size", "ask_price", "ask_size", "price", "size", "side", "trade_id")
 _TIMES = frozenset({"ts_event", "next_funding"})
@@ -36,6 +37,7 @@ class Tap:
         self.name = name
         self.rows: list[Row] = []
         self.texts: list[str] = []
+        self._drained = False
 
     async def send(self, message: Any) -> None:
         text = message if isinstance(message, str) else json.dumps(message)
@@ -45,6 +47,11 @@ class Tap:
     async def receive(self, timeout: float = TIMEOUT_S) -> Any:
         """The next message: parsed JSON, or the text where it is none; None at the end."""
         message = await self.ws.receive(timeout)
+        while message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+            if message.type is aiohttp.WSMsgType.PING:
+                await self.ws.pong(message.data)
+            self._drained = self._drained or message.data == PING
+            message = await self.ws.receive(timeout)
         if message.type is not aiohttp.WSMsgType.TEXT:
             return None
         self.rows.append({"t": None, "dir": "in", "conn": self.name, "raw": message.data})
@@ -69,10 +76,19 @@ class Tap:
         return await self.until(accept)
 
     async def drain(self, quiet: float = QUIET_S) -> None:
-        """Read until nothing came for ``quiet`` seconds."""
-        with contextlib.suppress(TimeoutError):
-            while await self.receive(quiet) is not None:
-                pass
+        """Read what was sent until now, however slow everything is, and until nothing came for
+        ``quiet`` seconds."""
+        self._drained = False
+        with contextlib.suppress(ConnectionError):  # it may be closed: what came is there to read
+            await self.ws.ping(PING)
+        async with asyncio.timeout(TIMEOUT_S):
+            while True:
+                try:
+                    if await self.receive(quiet) is None:
+                        return
+                except TimeoutError:
+                    if self._drained:
+                        return
 
     async def read_for(self, seconds: float) -> None:
         """Read for a time, however much comes."""
@@ -94,7 +110,9 @@ async def tap(sim: SimHandle, venue: str, path: str, name: str = "a", **more: An
     """Open a connection to a venue's own path."""
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(sim.endpoints[venue]["ws"] + path, max_msg_size=0, **more) as ws,
+        session.ws_connect(
+            sim.endpoints[venue]["ws"] + path, max_msg_size=0, autoping=False, **more
+        ) as ws,
     ):
         yield Tap(ws, name)
 
