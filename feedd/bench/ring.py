@@ -176,7 +176,9 @@ class _Bench:
 
         return self._beside(lambda: self.pour(ring, n), consume)
 
-    def native_ages(self, n: int, floor: bool) -> NDArray[np.int64]:
+    def native_ages(
+        self, n: int, floor: bool, every_ns: int = EVERY_NS, *, sleep: bool = False
+    ) -> NDArray[np.int64]:
         ring = self.floor() if floor else None
         mine = self.floor() if floor else None
         ages = np.zeros(n, np.int64)
@@ -185,10 +187,10 @@ class _Bench:
             with ExitStack() as stack:
                 reader = None if floor else stack.enter_context(RingReader(self.path))
                 self.ready()
-                ringloop.read_paced(reader, mine, ages)
+                ringloop.read_paced(reader, mine, ages, sleep)
             return 0.0
 
-        self._beside(lambda: self.pace(ring, n, EVERY_NS), consume)
+        self._beside(lambda: self.pace(ring, n, every_ns), consume)
         return ages
 
     def idle_cpu(self, seconds: float) -> float:
@@ -254,7 +256,8 @@ def run(rounds: int, messages: int, records: int) -> dict[str, Any]:
     """Medians over ``rounds`` rounds of ``messages`` paced and ``records`` poured records."""
     usable = os.sched_getaffinity(0)
     sides = ("python", "c", "floor")
-    ages: dict[str, list[list[float]]] = {side: [] for side in (*sides, "futex")}
+    ages: dict[str, list[list[float]]] = {s: [] for s in (*sides, "futex", "c_futex")}
+    few = messages // 20 or 1
     rates: dict[str, list[float]] = {side: [] for side in sides}
     idle = []
     try:
@@ -269,7 +272,8 @@ def run(rounds: int, messages: int, records: int) -> dict[str, Any]:
                     "python": bench.python_ages(messages, "spin", EVERY_NS),
                     "c": bench.native_ages(messages, floor=False),
                     "floor": bench.native_ages(messages, floor=True),
-                    "futex": bench.python_ages(messages // 20 or 1, "futex", FUTEX_EVERY_NS),
+                    "futex": bench.python_ages(few, "futex", FUTEX_EVERY_NS),
+                    "c_futex": bench.native_ages(few, False, FUTEX_EVERY_NS, sleep=True),
                 }
                 for side, values in taken.items():
                     ages[side].append(percentiles(values, 50, 99))
@@ -287,6 +291,7 @@ def run(rounds: int, messages: int, records: int) -> dict[str, Any]:
         for side in sides
     }
     result["python"]["wake_ns"] = _ages(ages["futex"])
+    result["c"]["wake_ns"] = _ages(ages["c_futex"])
     result["python"]["waiting_cpu"] = round(median(idle, 4), 4)
     result["ratio_to_floor"] = {
         side: {

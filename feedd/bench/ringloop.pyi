@@ -35,8 +35,16 @@ def pour(
 def publish(writer: RingWriter, n: int) -> int:
     """Put and commit ``n`` single records, back to back; ns in all."""
 
-def read_paced(reader: RingReader | None, floor: FloorRing | None, ages: NDArray[np.int64]) -> None:
-    """Spin for each of ``len(ages)`` records and write down how old it was when it was copied."""
+def read_paced(
+    reader: RingReader | None,
+    floor: FloorRing | None,
+    ages: NDArray[np.int64],
+    sleep: bool = False,
+) -> None:
+    """Wait for each of ``len(ages)`` records and write down how old it was when it was copied.
+
+    It spins, or sleeps in the kernel (not on a floor ring, which has no wake).
+    """
 
 def read_poured(
     reader: RingReader | None, floor: FloorRing | None, n: int, control: NDArray[np.uint64]

@@ -9,8 +9,9 @@ from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from feedd.shm.feedd cimport (
-    FEEDD_LAST, FEEDD_TRADE, feedd_commit, feedd_load_acquire, feedd_pause, feedd_put,
+    FEEDD_LAST, FEEDD_TRADE, FEEDD_WAIT_SLICE_NS, feedd_commit, feedd_load_acquire, feedd_pause, feedd_put,
     feedd_read, feedd_read_batch, feedd_record, feedd_store_release,
+    feedd_wait_futex,
 )
 from feedd.shm.ring cimport RingReader, RingWriter
 
@@ -130,8 +131,11 @@ def publish(RingWriter writer not None, uint64_t n):
     return start
 
 
-def read_paced(RingReader reader, FloorRing floor, int64_t[::1] ages not None):
-    """Spin for each of ``len(ages)`` records and write down how old it was when it was copied."""
+def read_paced(RingReader reader, FloorRing floor, int64_t[::1] ages not None, bint sleep=False):
+    """Wait for each of ``len(ages)`` records and write down how old it was when it was copied.
+
+    It spins, or sleeps in the kernel (not on a floor ring, which has no wake).
+    """
     cdef feedd_record record
     cdef size_t i = 0
     cdef size_t n = len(ages)
@@ -143,7 +147,10 @@ def read_paced(RingReader reader, FloorRing floor, int64_t[::1] ages not None):
             else:
                 got = feedd_floor_get(&floor.r, <uint64_t*>&record)
             if got <= 0:
-                feedd_pause()
+                if sleep and floor is None:
+                    feedd_wait_futex(&reader.r, FEEDD_WAIT_SLICE_NS)
+                else:
+                    feedd_pause()
                 continue
             ages[i] = _now() - record.ts_recv
             i += 1
