@@ -41,7 +41,7 @@ HEARD_PER_TICK = 10
 CALM_NS = SECOND_NS // 10
 """How often a connection is looked at that has all it asked for: whatever can become due there is
 measured in seconds, and a look costs messages their time."""
-CALM_STEPS = 5
+CALM_STEPS = 2
 
 log = logging.getLogger("feedd.reader")
 

@@ -40,11 +40,11 @@ from feedd.records import BookState, Event, Scope
 
 __all__ = ["BusyPoll", "ReaderProcess", "freeze_garbage", "main"]
 
-TICK_S = 0.02
+TICK_S = 0.05
 RESYNCS_MAX = 10
 RESYNCS_WINDOW_S = 60.0
 """A book that needs more resyncs than this within the window is left alone for a while."""
-COUNT_TURNS = 5  # ticks: counters of each connection ten times a second
+COUNT_TURNS = 2  # ticks: counters of each connection ten times a second
 HANDOVER_NS = SECOND_NS
 """For so long a consumer trusts that the next process comes."""
 WARM_EVERY_NS = SECOND_NS // 5
