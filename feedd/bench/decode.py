@@ -38,7 +38,7 @@ _COUNTERS = {
     "greeks": ("greeks",),
     "liquidation": ("liquidations",),
 }
-_DEPTH_FLOOR = ("binance_usdm", "binance_coinm", "binance_spot")
+_FLOOR = ("binance_usdm", "binance_coinm", "binance_spot")
 RING_SLOTS = 1 << 16
 INSTRUMENTS_MAX = 4096
 CLOCK_READS = 100_000
@@ -137,7 +137,7 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
     floor: list[list[float]] = [[] for _ in KINDS]
     tails: list[list[float]] = [[] for _ in KINDS]
     by_kind = [np.flatnonzero(np.array(kinds) == k) for k in range(len(KINDS))]
-    has_floor = venue.name in _DEPTH_FLOOR
+    has_floor = venue.name in _FLOOR
     spare = _start(venue, rows, list(symbols))
     for _ in range(rounds):
         totals, each = _round(venue, rows, frames, symbols, overhead)
@@ -149,7 +149,7 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
             spent = np.zeros(256, np.int64)
             frames.decode(spare.pipeline, spare.handle, spent, k)
             decoded[k].append(float(spent[k]) / n)
-            if has_floor and KINDS[k] == "book":
+            if has_floor:
                 spent = np.zeros(256, np.int64)
                 frames.floor(spent, k)
                 floor[k].append(float(spent[k]) / n)

@@ -29,13 +29,18 @@ cdef extern from "book.h" nogil:
         FB_FULL
         FB_MEMORY
 
+    ctypedef struct fb_pair:
+        double price, size
+
+    ctypedef struct fb_top:
+        fb_pair pair[32]
+        uint32_t n, valid
+
     ctypedef struct fb_book:
         fb_side side[2]
         int32_t decimals
         uint32_t levels_max
-
-    ctypedef struct fb_pair:
-        double price, size
+        fb_top top[2]
 
     int fb_book_init(fb_book* b, uint32_t levels_max)
     void fb_book_free(fb_book* b)
@@ -43,4 +48,10 @@ cdef extern from "book.h" nogil:
     double fb_price(const fb_book* b, int64_t key, int side)
     int fb_key(fb_book* b, fd_dec d, int side, int64_t* key)
     int fb_apply(fb_book* b, int side, const fd_level* levels, uint32_t n, int64_t* best)
-    uint32_t fb_best(const fb_book* b, int side, fb_pair* out, uint32_t n, int64_t* last)
+    uint32_t fb_best(const fb_book* b, int side, int64_t* keys, fb_pair* out, uint32_t n)
+
+
+cdef extern from "top.h" nogil:
+    void fb_top_update(
+        fb_book* b, int side, const fd_level* levels, uint32_t n, int64_t best,
+        uint32_t* start, uint32_t* end)

@@ -16,7 +16,7 @@ cdef extern from "texts.h" nogil:
         uint64_t price_m, size_m
         int32_t price_e
         int16_t size_e
-        uint8_t neg
+        uint8_t neg, n_text
 
     ctypedef struct fx_side:
         fx_level* level
@@ -35,7 +35,7 @@ cdef extern from "texts.h" nogil:
     int fx_set(fx_side* s, int ask, const fx_level* set, fx_level* old)
     fx_level fx_of(const fd_level* l)
     void fx_cut(fx_side* s, uint32_t depth)
-    uint32_t fx_checksum(const fx_texts* t, const fx_rule* r)
+    uint32_t fx_checksum(fx_texts* t, const fx_rule* r)
 
 
 cdef extern from "rowmap.h" nogil:

@@ -9,6 +9,7 @@ cdef extern from "decimal.h" nogil:
         int32_t e
         uint8_t neg, many
 
+    const double fd_pow10[23]
     int fd_decimal_init()
     const uint8_t* fd_scan_dec(const uint8_t* p, fd_dec* d)
     void fd_strip(fd_dec* d)
@@ -47,6 +48,9 @@ cdef extern from "engine.h" nogil:
         FD_OP_PAYLOAD
         FD_OP_TOPIC
         FD_OP_EACH
+        FD_PLAIN
+        FD_PORTABLE
+        FD_AVX2
         FD_OK
         FD_BAD_JSON
         FD_BAD_SHAPE
@@ -74,7 +78,8 @@ cdef extern from "engine.h" nogil:
 
     ctypedef struct fd_val:
         uint32_t off, len
-        uint8_t type, escaped
+        uint8_t type, escaped, plain, decimals
+        uint64_t m
 
     ctypedef struct fd_level:
         fd_dec price_dec
@@ -150,6 +155,13 @@ cdef extern from "engine.h" nogil:
     ctypedef struct fd_cached_topic:
         pass
 
+    ctypedef struct fd_templates:
+        int isa
+        uint64_t hits, learned, walked
+
+    fd_templates* fd_templates_new()
+    void fd_templates_free(fd_templates* t)
+
     ctypedef struct fd_plan:
         fd_node* nodes
         fd_channel* channels
@@ -162,6 +174,7 @@ cdef extern from "engine.h" nogil:
         uint8_t* arena
         uint32_t arena_n, arena_cap
         uint32_t n_env
+        fd_templates* templates
 
     ctypedef struct fd_msg:
         const uint8_t* base
@@ -190,3 +203,11 @@ cdef extern from "engine.h" nogil:
     int fd_decode(fd_msg* m, const uint8_t* base, size_t n)
     int fd_decode_as(fd_msg* m, const uint8_t* base, size_t n, int channel)
     const uint8_t* fd_copy(fd_msg* m, const uint8_t* p, size_t n)
+
+    ctypedef struct fd_outcome:
+        pass
+
+    int fd_outcome_of(fd_outcome* o, const fd_msg* m)
+    void fd_outcome_free(fd_outcome* o)
+    int fd_same_outcome(const fd_outcome* o, const fd_msg* m)
+    int fd_plain_holds(const fd_msg* m)

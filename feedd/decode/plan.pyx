@@ -9,7 +9,8 @@ from feedd.decode.engine cimport (
     FD_OP_NODE, FD_OP_PAYLOAD, FD_OP_SLOT, FD_OP_TOPIC, FD_PARENT_MAX, FD_PLAN_DEPTH_MAX,
     FD_POSITIONS, FD_PRICE, FD_SHAPE_OBJECT, FD_SHAPE_ROWS, FD_SHAPE_VALUE, FD_SIDE,
     FD_SIDE_TEXT_MAX, FD_SIZE, FD_TEXT_MAX, fd_cached_topic, fd_channel, fd_decimal_init,
-    fd_envelope, fd_key, fd_key_hash, fd_level_shape, fd_node, fd_text, fd_topic,
+    fd_envelope, fd_key, fd_key_hash, fd_level_shape, fd_node, fd_templates_free, fd_templates_new,
+    fd_text, fd_topic,
 )
 
 from feedd.decode import trees as key_trees
@@ -64,6 +65,7 @@ cdef class Plan:
         free(self.plan.envelopes)
         free(self.plan.cache)
         free(self.plan.arena)
+        fd_templates_free(self.plan.templates)
         free(self.programs)
 
     def __init__(self, venue):
@@ -138,8 +140,10 @@ cdef class Plan:
         self.plan.cache = <fd_cached_topic*>calloc(CACHE_SLOTS, sizeof(fd_cached_topic))
         self.plan.arena = <uint8_t*>calloc(CACHE_ARENA_BYTES, 1)
         self.programs = <program_t*>calloc(len(trees), sizeof(program_t))
+        self.plan.templates = fd_templates_new()
         if (self.plan.nodes == NULL or self.plan.channels == NULL or self.plan.envelopes == NULL
-                or self.plan.cache == NULL or self.plan.arena == NULL or self.programs == NULL):
+                or self.plan.cache == NULL or self.plan.arena == NULL or self.programs == NULL
+                or self.plan.templates == NULL):
             raise MemoryError
         self.plan.n_nodes = n_nodes
         self.plan.n_channels = len(trees)

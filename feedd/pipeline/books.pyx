@@ -113,7 +113,6 @@ cdef class Books(Checks):
                 free(x.book)
                 x.book = NULL
                 return False
-            x.top_key[0] = x.top_key[1] = INT64_MAX
             self.c[FEEDD_C_books_total] += 1
         if not self._prepare(x, p):
             return False
@@ -499,7 +498,7 @@ cdef class Books(Checks):
         if snapshot or m.n_bid or m.n_ask:
             self.out.book_event(
                 x, &u.stamp, m.bids, m.n_bid, m.asks, m.n_ask, snapshot)
-        self.out.book_shared(x, &u.stamp, changed)
+        self.out.book_shared(x, &u.stamp, m.bids, m.n_bid, m.asks, m.n_ask, changed)
         if snapshot:
             self.out.deep(x)
         if p.policy in (POLICY_TRUST, POLICY_KEYED_ROWS) and _is_crossed(x.book):

@@ -9,8 +9,9 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from feedd.decode.engine cimport (
-    FD_ABSENT, FD_FALSE, FD_NULL, FD_NUM, FD_PADDING, FD_STR, FD_TRUE, fd_dec, fd_msg, fd_scan_dec,
-    fd_is_one_of, fd_rfc3339, fd_text_u64, fd_to_double, fd_to_int, fd_to_u64, fd_unescape, fd_val,
+    FD_ABSENT, FD_FALSE, FD_NULL, FD_NUM, FD_PADDING, FD_STR, FD_TRUE, fd_dec, fd_is_one_of, fd_msg,
+    fd_pow10, fd_rfc3339, fd_scan_dec, fd_text_u64, fd_to_double, fd_to_int, fd_to_u64, fd_unescape,
+    fd_val,
 )
 from feedd.decode.plan cimport TIME_RFC3339, field_t, filter_t, side_rule_t, text_t, texts_t
 
@@ -34,6 +35,13 @@ cdef inline int decimal_of(
     uint8_t* scratch, size_t cap
 ) noexcept nogil:
     cdef const uint8_t* end
+    if v.plain:                  # read with the message, by a template
+        d.m = v.m
+        d.e = -<int32_t>v.decimals
+        d.neg = d.many = 0
+        text[0] = m.base + v.off
+        n[0] = v.len
+        return 1
     if v.type == FD_ABSENT or v.type == FD_NULL or (v.type == FD_STR and v.len == 0):
         return 0
     if v.type != FD_STR and v.type != FD_NUM:
@@ -51,13 +59,18 @@ cdef inline int number_of(
     cdef uint8_t scratch[256]
     cdef const uint8_t* text
     cdef uint32_t n
+    cdef const fd_val* v
     cdef fd_dec d
     cdef uint8_t cut = 0
     cdef double value
     cdef int found
     if f.slot < 0:
         return 0
-    found = decimal_of(m, &row[f.slot], &d, &text, &n, scratch, sizeof(scratch))
+    v = &row[f.slot]
+    if v.plain and -22 <= f.shift - v.decimals <= 0:     # at most 15 digits: one exact division
+        out[0] = <double><int64_t>v.m / fd_pow10[v.decimals - f.shift]
+        return 0 if f.zero_absent and v.m == 0 else 1
+    found = decimal_of(m, v, &d, &text, &n, scratch, sizeof(scratch))
     if found != 1:
         return found
     value = fd_to_double(d, f.shift, text, n, &cut)
@@ -91,6 +104,9 @@ cdef inline bint plain_of(
     const fd_msg* m, const fd_val* v, uint64_t* out
 ) noexcept nogil:
     """The common case: an integer of up to 20 digits, as a number or as text."""
+    if v.plain and v.decimals == 0:
+        out[0] = v.m
+        return True
     if v.type != FD_NUM and (v.type != FD_STR or v.escaped):
         return False
     if m.base[v.off] == c"0" and v.len > 1:

@@ -71,7 +71,6 @@ ctypedef struct instrument_t:
     uint64_t ring_pos         # of the last event applied to the book
     int64_t book_ts_event
     int64_t book_ts_recv
-    int64_t top_key[2]        # key of the last level in the shared top tier
     uint64_t deep_pos
     uint8_t deep_dirty
     uint8_t price_decimals

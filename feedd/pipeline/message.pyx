@@ -167,6 +167,8 @@ cdef class Messages(Publisher):
         if row < 0:
             return
         x.row = row
+        if x.book != NULL:
+            x.book.top[0].valid = x.book.top[1].valid = 0
         if self.out.row(x) != NULL:
             feedd_board_reset(self.out.row(x), instrument_id)
         if self.out.books is not None:

@@ -6,10 +6,12 @@ seqlock, and name the ring sequence that they include, so that a consumer joins 
 """
 
 from libc.math cimport NAN
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
-from feedd.book.book cimport fb_best, fb_iter, fb_iterate, fb_pair, fb_price
+from feedd.book.book cimport (
+    fb_best, fb_book, fb_iter, fb_iterate, fb_pair, fb_price, fb_top_update,
+)
 from feedd.decode.engine cimport fd_level
 from feedd.pipeline.instrument cimport instrument_t
 from feedd.shm.feedd cimport (
@@ -17,7 +19,7 @@ from feedd.shm.feedd cimport (
     FEEDD_BOOK_LEVELS_PER_SLOT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_HISTOGRAMS,
     FEEDD_HISTOGRAM_BUCKETS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
     FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN, FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT,
-    FEEDD_STATUS, FEEDD_TOP, feedd_board_identity, feedd_board_row, feedd_book,
+    FEEDD_STATUS, feedd_board_identity, feedd_board_row, feedd_book,
     feedd_book_deep_asks, feedd_book_deep_bids, feedd_book_identity, feedd_bucket, feedd_commit,
     feedd_copy_in, feedd_level, feedd_pack32, feedd_put, feedd_record, feedd_seq_begin,
     feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64,
@@ -156,7 +158,6 @@ cdef class Output:
         cdef uint32_t slots = (total + FEEDD_BOOK_LEVELS_PER_SLOT - 1) // FEEDD_BOOK_LEVELS_PER_SLOT
         cdef uint32_t done = 0
         cdef uint32_t k
-        cdef const fd_level* level
         cdef bint bracketed
         cdef uint8_t inexact = 0
         if slots == 0:
@@ -177,21 +178,26 @@ cdef class Output:
             r.flags |= FEEDD_INEXACT
             self.c[FEEDD_C_inexact] += 1
         while True:
-            r.n = 0
-            r.side_mask = 0
-            while r.n < FEEDD_BOOK_LEVELS_PER_SLOT and done < total:
-                if done < n_bid:
-                    level = &bids[done]
-                else:
-                    level = &asks[done - n_bid]
-                    r.side_mask |= <uint8_t>(1 << r.n)
-                r.p.levels[r.n].price = level.price
-                r.p.levels[r.n].size = level.size
-                r.n += 1
+            k = 0
+            while k < FEEDD_BOOK_LEVELS_PER_SLOT and done < n_bid:
+                r.p.levels[k].price = bids[done].price
+                r.p.levels[k].size = bids[done].size
+                k += 1
                 done += 1
-            for k in range(r.n, FEEDD_BOOK_LEVELS_PER_SLOT):
+            r.side_mask = 0
+            if done < total and k < FEEDD_BOOK_LEVELS_PER_SLOT:
+                r.side_mask = <uint8_t>(0xff << k)
+                while k < FEEDD_BOOK_LEVELS_PER_SLOT and done < total:
+                    r.p.levels[k].price = asks[done - n_bid].price
+                    r.p.levels[k].size = asks[done - n_bid].size
+                    k += 1
+                    done += 1
+                r.side_mask &= <uint8_t>((1 << k) - 1)
+            r.n = <uint8_t>k
+            while k < FEEDD_BOOK_LEVELS_PER_SLOT:
                 r.p.levels[k].price = 0
                 r.p.levels[k].size = 0
+                k += 1
             if done == total and not bracketed:
                 r.flags |= FEEDD_LAST
             feedd_put(self.w, &r)
@@ -207,22 +213,24 @@ cdef class Output:
             self.c[FEEDD_C_book_deltas] += 1
 
     cdef void book_shared(
-        self, instrument_t* x, const stamp_t* s, const int64_t* changed
+        self, instrument_t* x, const stamp_t* s, const fd_level* bids, uint32_t n_bid,
+        const fd_level* asks, uint32_t n_ask, const int64_t* changed
     ) noexcept nogil:
         """Bring the shared book's head and top tier, and the board row, to the private book.
 
-        ``changed``: the best key that changed on each side; a side whose changes are all behind
-        its top tier is left as it is.
+        The levels are those of the message; ``changed`` is the best key that changed on each side.
         """
         cdef feedd_board_row* row = self.row(x)
         cdef feedd_book* book = NULL
-        cdef fb_pair top[2][32]
-        cdef uint32_t n[2]
+        cdef fb_book* own = x.book
+        cdef fb_pair best[2]
+        cdef int64_t key
+        cdef uint32_t start[2]
+        cdef uint32_t end[2]
         cdef uint64_t odd
         cdef uint64_t pos = self.w.next - 1
+        cdef uint64_t levels = feedd_pack32(own.side[0].levels, own.side[1].levels)
         cdef int side
-        cdef bint fresh[2]
-        cdef int64_t last = INT64_MAX
         x.ring_pos = pos
         x.book_ts_event = s.ts_event
         x.book_ts_recv = s.ts_recv
@@ -230,30 +238,32 @@ cdef class Output:
         x.updates += 1
         if self.books is not None and x.row >= 0:
             book = self.books.block(<uint32_t>x.row)
-        for side in range(2):
-            fresh[side] = book != NULL and changed[side] <= x.top_key[side]
-            n[side] = fb_best(x.book, side, top[side], FEEDD_TOP if fresh[side] else 1, &last)
-            if fresh[side]:
-                # a side that does not fill the tier takes every change
-                x.top_key[side] = last if n[side] == FEEDD_TOP else INT64_MAX
-        if book != NULL:
+        best[0].price = best[0].size = best[1].price = best[1].size = NAN
+        if book == NULL:
+            for side in range(2):
+                own.top[side].valid = 0
+                fb_best(own, side, &key, &best[side], 1)
+        else:
+            fb_top_update(own, 0, bids, n_bid, changed[0], &start[0], &end[0])
+            fb_top_update(own, 1, asks, n_ask, changed[1], &start[1], &end[1])
+            for side in range(2):
+                if own.top[side].n:
+                    best[side] = own.top[side].pair[0]
             odd = feedd_seq_begin(&book.lock)
             feedd_store_u64(&book.ring_pos, pos)
             feedd_book_identity(
                 book, x.id, x.state,
-                x.book.side[0].levels > x.depth or x.book.side[1].levels > x.depth)
+                own.side[0].levels > x.depth or own.side[1].levels > x.depth)
+            feedd_store_u64(<uint64_t*>&book.levels_total_bid, levels)
             feedd_store_u64(
-                <uint64_t*>&book.levels_total_bid,
-                feedd_pack32(x.book.side[0].levels, x.book.side[1].levels))
-            feedd_store_u64(<uint64_t*>&book.n_bid, feedd_pack32(
-                _least(x.book.side[0].levels, FEEDD_TOP), _least(x.book.side[1].levels, FEEDD_TOP)))
+                <uint64_t*>&book.n_bid, feedd_pack32(own.top[0].n, own.top[1].n))
             feedd_store_u64(&book.sequence, s.sequence)
             feedd_store_i64(&book.ts_event, s.ts_event)
             feedd_store_i64(&book.ts_recv, s.ts_recv)
-            if fresh[0]:
-                feedd_copy_in(book.top_bid, top[0], n[0] * sizeof(feedd_level))
-            if fresh[1]:
-                feedd_copy_in(book.top_ask, top[1], n[1] * sizeof(feedd_level))
+            feedd_copy_in(&book.top_bid[start[0]], &own.top[0].pair[start[0]],
+                          (end[0] - start[0]) * sizeof(feedd_level))
+            feedd_copy_in(&book.top_ask[start[1]], &own.top[1].pair[start[1]],
+                          (end[1] - start[1]) * sizeof(feedd_level))
             feedd_seq_end(&book.lock, odd)
         if row != NULL:
             odd = feedd_seq_begin(&row.lock)
@@ -261,16 +271,14 @@ cdef class Output:
             feedd_board_identity(row, x.id, x.state, x.price_decimals, x.size_decimals)
             feedd_store_u64(&row.updates, x.updates)
             feedd_store_i64(&row.last_data, s.ts_recv)
-            feedd_store_f64(&row.book_bid_price, top[0][0].price if n[0] else NAN)
-            feedd_store_f64(&row.book_bid_size, top[0][0].size if n[0] else NAN)
-            feedd_store_f64(&row.book_ask_price, top[1][0].price if n[1] else NAN)
-            feedd_store_f64(&row.book_ask_size, top[1][0].size if n[1] else NAN)
+            feedd_store_f64(&row.book_bid_price, best[0].price)
+            feedd_store_f64(&row.book_bid_size, best[0].size)
+            feedd_store_f64(&row.book_ask_price, best[1].price)
+            feedd_store_f64(&row.book_ask_size, best[1].size)
             feedd_store_i64(&row.book_ts_event, s.ts_event)
             feedd_store_i64(&row.book_ts_recv, s.ts_recv)
             feedd_store_u64(&row.book_sequence, s.sequence)
-            feedd_store_u64(
-                <uint64_t*>&row.bid_levels,
-                feedd_pack32(x.book.side[0].levels, x.book.side[1].levels))
+            feedd_store_u64(<uint64_t*>&row.bid_levels, levels)
             feedd_seq_end(&row.lock, odd)
 
     cdef void deep(self, instrument_t* x) noexcept nogil:
@@ -383,7 +391,3 @@ cdef void _keep(feedd_board_row* mine, const feedd_board_row* old) noexcept nogi
         memcpy(&mine.liq_price, &old.liq_price, LIQUIDATION_BYTES)
     if mine.last_data < old.last_data:
         mine.last_data = old.last_data
-
-
-cdef inline uint32_t _least(uint32_t a, uint32_t b) noexcept nogil:
-    return a if a < b else b

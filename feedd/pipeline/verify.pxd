@@ -30,6 +30,6 @@ ctypedef struct rules_t:
 cdef rule_t* rule_of(rules_t* rules, int32_t venue, const program_t* p) noexcept nogil
 cdef void rules_free(rules_t* rules) noexcept
 # The venue's number for the texts as they are.
-cdef int64_t rule_checksum(const rule_t* rule, const fx_texts* texts) noexcept nogil
+cdef int64_t rule_checksum(const rule_t* rule, fx_texts* texts) noexcept nogil
 # Take note of one verification of instrument x (a name only): RULE_*.
 cdef int rule_note(rule_t* rule, const void* x, bint matched) noexcept nogil

@@ -56,7 +56,7 @@ cdef void rules_free(rules_t* rules) noexcept:
     rules.n = 0
 
 
-cdef int64_t rule_checksum(const rule_t* rule, const fx_texts* texts) noexcept nogil:
+cdef int64_t rule_checksum(const rule_t* rule, fx_texts* texts) noexcept nogil:
     cdef uint32_t crc = fx_checksum(texts, &rule.form)
     return <int64_t><int32_t>crc if rule.is_signed else <int64_t>crc
 

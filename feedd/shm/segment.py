@@ -217,7 +217,7 @@ def anonymous(
 ) -> Segment:
     """The same layout in private memory of this process: for decoding captures, and for tests."""
     header = _new_header(kind, capacity, slot_bytes, body_bytes, dtype, name)
-    mapping = mmap.mmap(-1, header.file_size)
+    mapping = mmap.mmap(-1, header.file_size, flags=_POPULATE)
     mapping[:HEADER_BYTES] = _header_page(header)
     return Segment(None, mapping, header, 0)
 

@@ -17,10 +17,23 @@
 
 enum { FB_OK = 0, FB_PRICE = 1, FB_FULL = 2, FB_MEMORY = 3 };
 
+#define FB_TOP 32      /* levels a side that top.h keeps */
+
+typedef struct { double price, size; } fb_pair;
+
+/* The best levels of a side as consumers see them (top.h). */
+typedef struct {
+    int64_t key[FB_TOP];
+    fb_pair pair[FB_TOP];
+    uint32_t n;
+    uint32_t valid; /* 0: must be found anew */
+} fb_top;
+
 typedef struct {
     fb_side side[2];
     int32_t decimals;
     uint32_t levels_max;
+    fb_top top[2];
 } fb_book;
 
 static inline int fb_book_init(fb_book *b, uint32_t levels_max) {
@@ -78,6 +91,16 @@ static int fb_rescale(fb_book *b, int32_t more) {
     return FB_OK;
 }
 
+/* The largest mantissa that 10^e more digits leave in range. */
+static const uint64_t fb_mantissa_max[19] = {
+    FB_KEY_MAX,         FB_KEY_MAX / 10ull,         FB_KEY_MAX / 100ull,
+    FB_KEY_MAX / 1000ull,          FB_KEY_MAX / 10000ull,          FB_KEY_MAX / 100000ull,
+    FB_KEY_MAX / 1000000ull,       FB_KEY_MAX / 10000000ull,       FB_KEY_MAX / 100000000ull,
+    FB_KEY_MAX / 1000000000ull,    FB_KEY_MAX / 10000000000ull,    FB_KEY_MAX / 100000000000ull,
+    FB_KEY_MAX / 1000000000000ull, FB_KEY_MAX / 10000000000000ull, FB_KEY_MAX / 100000000000000ull,
+    FB_KEY_MAX / 1000000000000000ull, FB_KEY_MAX / 10000000000000000ull,
+    FB_KEY_MAX / 100000000000000000ull, FB_KEY_MAX / 1000000000000000000ull};
+
 /* Key of a decimal price at the book's scale, which grows when it must. */
 static inline int fb_key(fb_book *b, fd_dec d, int side, int64_t *key) {
     int32_t e = d.e + b->decimals;
@@ -95,7 +118,7 @@ static inline int fb_key(fb_book *b, fd_dec d, int side, int64_t *key) {
         if (status != FB_OK) return status;
         e = 0;
     }
-    if (e > 18 || m > (uint64_t)FB_KEY_MAX / fd_ipow10[e]) return FB_PRICE;
+    if (e > 18 || m > fb_mantissa_max[e]) return FB_PRICE;
     int64_t k = (int64_t)(m * fd_ipow10[e]);
     if (d.neg) k = -k;
     *key = side == FB_BID ? -k : k;
@@ -107,22 +130,34 @@ static inline int fb_key(fb_book *b, fd_dec d, int side, int64_t *key) {
 static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, int64_t *best) {
     fb_side *s = &b->side[side];
     const int32_t decimals = b->decimals;
+    const int64_t flip = side == FB_BID ? -1 : 0;
+    int64_t least = *best;
     for (uint32_t i = 0; i < n; i++) {
+        const fd_dec *d = &levels[i].price_dec;
+        const int32_t drop = -(d->e + b->decimals);
+        uint64_t m = d->m;
         int64_t key;
-        int status = fb_key(b, levels[i].price_dec, side, &key);
-        if (status != FB_OK) return status;
+        /* the prices of a venue have as many decimals as the book needs, or a zero more */
+        int plain = drop == 0;
+        if (drop == 1) {
+            const uint64_t tenth = m / 10;
+            plain = tenth * 10 == m;
+            m = tenth;
+        }
+        if (__builtin_expect(plain && !d->neg && m <= (uint64_t)FB_KEY_MAX, 1)) {
+            key = ((int64_t)m ^ flip) - flip;
+        } else {
+            const int status = fb_key(b, *d, side, &key);
+            if (status != FB_OK) return status;
+        }
+        if (key < least) least = key;
         if (!fb_set(s, key, levels[i].size)) return FB_MEMORY;
-        if (key < *best) *best = key;
-        if (s->levels == 1 && !fb_maintain(s)) return FB_MEMORY;  /* first level: place the window */
+        if (__builtin_expect(s->levels == 1, 0) && !fb_maintain(s)) return FB_MEMORY;
     }
+    *best = b->decimals == decimals ? least : INT64_MIN;  /* else keys have another scale now */
     if (s->levels > b->levels_max) return FB_FULL;
-    if (b->decimals != decimals) *best = INT64_MIN;  /* keys have another scale now */
     return fb_maintain(s) ? FB_OK : FB_MEMORY;
 }
-
-/* Best n levels of a side into out, best first; *last becomes the key of the last one. Returns how
- * many there are. */
-typedef struct { double price, size; } fb_pair;
 
 /* The common case: no level of the tree is better than the last one taken from the window. */
 static uint32_t fb_best_window(const fb_side *s, int64_t *keys, fb_pair *out, uint32_t n) {
@@ -141,9 +176,10 @@ static uint32_t fb_best_window(const fb_side *s, int64_t *keys, fb_pair *out, ui
     return k;
 }
 
-static uint32_t fb_best(const fb_book *b, int side, fb_pair *out, uint32_t n, int64_t *last) {
+/* Best n (at most FB_BEST_MAX) levels of a side, best first, with their keys. Returns how many
+ * there are. */
+static uint32_t fb_best(const fb_book *b, int side, int64_t *keys, fb_pair *out, uint32_t n) {
     const fb_side *s = &b->side[side];
-    int64_t keys[FB_BEST_MAX];
     uint32_t k = 0;
     if (s->levels == 0) return 0;
     if (fb_covers(s, s->best) && s->in_window >= n) {
@@ -152,12 +188,14 @@ static uint32_t fb_best(const fb_book *b, int side, fb_pair *out, uint32_t n, in
         fb_iter it = {0, 0, 0};
         while (k < n && fb_iterate(s, &it, &keys[k], &out[k].size)) k++;
     }
-    *last = keys[k - 1];
-    if (keys[0] >= -(1ll << 53) && *last <= 1ll << 53) {
+    if (keys[0] >= -(1ll << 53) && keys[k - 1] <= 1ll << 53) {
         /* keys ascend, so all of them are exact float64: one correctly rounded division each
          * (and no -0.0) */
         const double scale = side == FB_BID ? -fd_pow10[b->decimals] : fd_pow10[b->decimals];
-        for (uint32_t i = 0; i < k; i++) out[i].price = (double)keys[i] / scale + 0.0;
+        double price[FB_BEST_MAX];
+        for (uint32_t i = 0; i < k; i++) price[i] = (double)keys[i];
+        for (uint32_t i = 0; i < k; i++) price[i] = price[i] / scale + 0.0;
+        for (uint32_t i = 0; i < k; i++) out[i].price = price[i];
     } else {
         for (uint32_t i = 0; i < k; i++) out[i].price = fb_price(b, keys[i], side);
     }

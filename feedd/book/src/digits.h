@@ -110,9 +110,9 @@ static inline uint32_t fx_put(uint8_t *out, uint64_t m, int32_t e, int negative,
     return k;
 }
 
-/* ---- CRC-32 (IEEE 802.3, the one of zlib), four bytes at a time ------------------------------ */
+/* ---- CRC-32 (IEEE 802.3, the one of zlib), eight bytes at a time ----------------------------- */
 
-static uint32_t fx_crc_table[4][256];
+static uint32_t fx_crc_table[8][256];
 
 static inline void fx_crc_init(void) {
     if (fx_crc_table[0][1]) return;
@@ -122,18 +122,24 @@ static inline void fx_crc_init(void) {
         fx_crc_table[0][i] = c;
     }
     for (uint32_t i = 0; i < 256; i++)
-        for (int t = 1; t < 4; t++)
+        for (int t = 1; t < 8; t++)
             fx_crc_table[t][i] =
                 fx_crc_table[t - 1][i] >> 8 ^ fx_crc_table[0][fx_crc_table[t - 1][i] & 0xff];
+}
+
+static inline uint32_t fx_word(const uint8_t *p) {
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
 
 static inline uint32_t fx_crc32(const uint8_t *p, size_t n) {
     uint32_t c = 0xffffffffu;
     fx_crc_init();
-    for (; n >= 4; n -= 4, p += 4) {
-        c ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-        c = fx_crc_table[3][c & 0xff] ^ fx_crc_table[2][c >> 8 & 0xff] ^
-            fx_crc_table[1][c >> 16 & 0xff] ^ fx_crc_table[0][c >> 24];
+    for (; n >= 8; n -= 8, p += 8) {
+        const uint32_t low = c ^ fx_word(p), high = fx_word(p + 4);
+        c = fx_crc_table[7][low & 0xff] ^ fx_crc_table[6][low >> 8 & 0xff] ^
+            fx_crc_table[5][low >> 16 & 0xff] ^ fx_crc_table[4][low >> 24] ^
+            fx_crc_table[3][high & 0xff] ^ fx_crc_table[2][high >> 8 & 0xff] ^
+            fx_crc_table[1][high >> 16 & 0xff] ^ fx_crc_table[0][high >> 24];
     }
     for (; n; n--, p++) c = c >> 8 ^ fx_crc_table[0][(c ^ *p) & 0xff];
     return ~c;

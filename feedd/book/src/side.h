@@ -18,6 +18,7 @@
 #define FB_WINDOW_MAX_BITS 17
 #define FB_CHUNK 64
 #define FB_FIT_LEVELS 512
+#define FB_FIT_TICKS 32
 #define FB_NO_KEY INT64_MAX
 
 typedef struct {
@@ -37,6 +38,7 @@ typedef struct {
     uint64_t *summary;   /* bit w: bitmap word w is not empty */
     int64_t base;        /* key of window[0] */
     int64_t best;        /* smallest key with a level, FB_NO_KEY when the side is empty */
+    uint64_t width;      /* 1 << bits */
     uint32_t bits;
     uint32_t in_window;
     uint32_t levels;     /* window and tree */
@@ -146,7 +148,7 @@ static inline uint32_t fb_summary_words(uint32_t bits) {
 }
 
 static inline int fb_covers(const fb_side *s, int64_t key) {
-    return (uint64_t)(key - s->base) < (1ull << s->bits);
+    return (uint64_t)(key - s->base) < s->width;
 }
 
 /* First occupied index >= from, or -1. */
@@ -182,6 +184,7 @@ static int fb_alloc_window(fb_side *s, uint32_t bits) {
     s->bitmap = bitmap;
     s->summary = bitmap + fb_words(bits);
     s->bits = bits;
+    s->width = 1ull << bits;
     return 1;
 }
 
@@ -209,19 +212,16 @@ static void fb_side_clear(fb_side *s) {
     s->best = FB_NO_KEY;
 }
 
-static inline int fb_window_set(fb_side *s, uint32_t i, double size) {
-    const uint64_t bit = 1ull << (i & 63);
-    uint64_t *word = &s->bitmap[i >> 6];
-    const int had = (*word & bit) != 0;
+/* Without a branch on whether the level comes or goes: that is as good as random. */
+static inline int fb_window_set(fb_side *s, uint64_t i, double size) {
+    uint64_t *word = &s->bitmap[i >> 6], bits;
+    memcpy(&bits, &size, sizeof bits);
+    const uint64_t was = *word, place = i & 63, set = bits << 1 != 0; /* neither 0 nor -0 */
+    const uint64_t is = (was & ~(1ull << place)) | set << place;
     s->size[i] = size;
-    if (size != 0) {
-        *word |= bit;
-        s->summary[i >> 12] |= 1ull << (i >> 6 & 63);
-        return !had;
-    }
-    *word &= ~bit;
-    if (*word == 0) s->summary[i >> 12] &= ~(1ull << (i >> 6 & 63));
-    return -had;
+    *word = is;
+    if (__builtin_expect((was == 0) != (is == 0), 0)) s->summary[i >> 12] ^= 1ull << (i >> 6 & 63);
+    return (int)set - (int)(was >> place & 1);
 }
 
 /* Smallest key with a level. */
@@ -260,7 +260,7 @@ static int fb_move(fb_side *s, uint32_t bits) {
     for (int64_t i = s->in_window ? fb_next(&old, 0) : -1; i >= 0; i = fb_next(&old, (uint32_t)i + 1)) {
         const int64_t key = old_base + i;
         if (fb_covers(s, key)) {
-            fb_window_set(s, (uint32_t)(key - base), old_size[i]);
+            fb_window_set(s, (uint64_t)(key - base), old_size[i]);
             kept++;
         } else if (fb_tree_set(&s->tree, key, old_size[i]) == 2) {
             ok = 0;
@@ -271,7 +271,7 @@ static int fb_move(fb_side *s, uint32_t bits) {
         fb_chunk *chunk = s->tree.chunk[c];
         int32_t from = fb_chunk_at(chunk, base), to = fb_chunk_at(chunk, end);
         for (int32_t i = from; i < to; i++) {
-            fb_window_set(s, (uint32_t)(chunk->key[i] - base), chunk->size[i]);
+            fb_window_set(s, (uint64_t)(chunk->key[i] - base), chunk->size[i]);
             kept++;
         }
         const int32_t rest = chunk->n - to;
@@ -305,10 +305,11 @@ static int fb_maintain(fb_side *s) {
 
 /* Set one level; size 0 deletes. Returns 0 when memory is out. */
 static inline int fb_set(fb_side *s, int64_t key, double size) {
+    const uint64_t at = (uint64_t)(key - s->base);
     int change;
     s->ops++;
-    if (fb_covers(s, key)) {
-        change = fb_window_set(s, (uint32_t)(key - s->base), size);
+    if (__builtin_expect(at < s->width, 1)) {
+        change = fb_window_set(s, at, size);
         s->in_window += (uint32_t)change;
     } else {
         s->tree_ops++;
@@ -316,10 +317,9 @@ static inline int fb_set(fb_side *s, int64_t key, double size) {
         if (change == 2) return 0;
     }
     s->levels += (uint32_t)change;
-    if (size != 0) {
-        if (key < s->best) s->best = key;
-    } else if (key == s->best) {
-        s->best = fb_find_best(s);
+    if (__builtin_expect(key <= s->best, 0)) {
+        if (size != 0) s->best = key;
+        else if (key == s->best) s->best = fb_find_best(s);
     }
     return 1;
 }
@@ -358,16 +358,20 @@ static inline int fb_iterate(const fb_side *s, fb_iter *it, int64_t *key, double
     return 1;
 }
 
-/* After a snapshot: a window that holds the best levels, where most updates will come. */
+/* After a snapshot: a window that holds the best levels, where most updates will come, but no more
+ * than FB_FIT_TICKS ticks for each of them. Activity makes it larger (fb_maintain): a thousand
+ * quiet books with far apart levels must not cost a megabyte a side. */
 static int fb_fit(fb_side *s) {
     fb_iter it = {0, 0, 0};
     int64_t key = s->best;
     double size;
     uint32_t bits = s->bits;
-    for (int i = 0; i < FB_FIT_LEVELS && fb_iterate(s, &it, &key, &size); i++) {
-    }
+    int64_t n = 0;
+    while (n < FB_FIT_LEVELS && fb_iterate(s, &it, &key, &size)) n++;
     if (s->best == FB_NO_KEY) return 1;
-    while (bits < FB_WINDOW_MAX_BITS && (3ll << bits) / 4 <= key - s->best) bits++;
+    while (bits < FB_WINDOW_MAX_BITS && (3ll << bits) / 4 <= key - s->best &&
+           (1ll << bits) < n * FB_FIT_TICKS)
+        bits++;
     return bits == s->bits ? 1 : fb_move(s, bits);
 }
 

@@ -11,12 +11,15 @@
 #include "levels.h"
 
 #define FX_LEVELS_MAX 100 /* levels a side that a checksum may cover */
+#define FX_TEXT_KEPT 40   /* bytes of a level's text that are kept for the next checksum */
 
 typedef struct {
     uint64_t price_m, size_m;
     int32_t price_e;
     int16_t size_e;
-    uint8_t neg; /* of the price */
+    uint8_t neg;      /* of the price */
+    uint8_t n_text;   /* 0: not written yet, or too long to keep */
+    uint8_t text[FX_TEXT_KEPT];
 } fx_level;
 
 typedef struct {
@@ -146,8 +149,13 @@ static inline int fx_copy(fx_texts *to, const fx_texts *from) {
 
 static inline fx_level fx_of(const fd_level *l) {
     /* a delete may be told by something else than the size (a count, the message's type) */
-    fx_level out = {l->price_dec.m, l->size == 0 ? 0 : l->size_m, l->price_dec.e, l->size_e,
-                    l->price_dec.neg};
+    fx_level out;
+    out.price_m = l->price_dec.m;
+    out.size_m = l->size == 0 ? 0 : l->size_m;
+    out.price_e = l->price_dec.e;
+    out.size_e = l->size_e;
+    out.neg = l->price_dec.neg;
+    out.n_text = 0;
     return out;
 }
 
@@ -167,17 +175,25 @@ static inline void fx_cut(fx_side *s, uint32_t depth) {
     s->n = depth;
 }
 
-static inline uint32_t fx_put_level(uint8_t *out, const fx_level *l, int ask, const fx_rule *r) {
+static inline uint32_t fx_put_level(uint8_t *out, fx_level *l, int ask, const fx_rule *r) {
+    if (l->n_text) { /* most levels are those of the message before */
+        memcpy(out, l->text, FX_TEXT_KEPT);
+        return l->n_text;
+    }
     uint32_t k = fx_put(out, l->price_m, l->price_e, l->neg && r->format != FX_DIGITS, r->format);
     if (r->join) out[k++] = r->join;
     k += fx_put(out + k, l->size_m, l->size_e, ask && r->negative_asks, r->format);
     if (r->join) out[k++] = r->join;
+    if (k <= FX_TEXT_KEPT) {
+        memcpy(l->text, out, k);
+        l->n_text = (uint8_t)k;
+    }
     return k;
 }
 
-/* CRC-32 over the text of the best levels. */
-static inline uint32_t fx_checksum(const fx_texts *t, const fx_rule *r) {
-    uint8_t text[2 * FX_LEVELS_MAX * (2 * FX_NUMBER_MAX + 2)];
+/* CRC-32 over the text of the best levels. The texts of one book are asked for by one rule. */
+static inline uint32_t fx_checksum(fx_texts *t, const fx_rule *r) {
+    uint8_t text[2 * FX_LEVELS_MAX * (2 * FX_NUMBER_MAX + 2) + FX_TEXT_KEPT];
     const fx_side *bids = &t->side[0], *asks = &t->side[1];
     const uint32_t levels = r->levels < FX_LEVELS_MAX ? r->levels : FX_LEVELS_MAX;
     const uint32_t nb = bids->n < levels ? bids->n : levels, na = asks->n < levels ? asks->n : levels;

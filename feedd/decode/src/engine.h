@@ -9,7 +9,15 @@
 #ifndef FEEDD_ENGINE_H
 #define FEEDD_ENGINE_H
 
-#include "plan.h"
+#include "template.h"
+#include "teach_level.h"
+
+typedef struct {
+    uint32_t off, end;
+    uint32_t at;                    /* index in fd_msg.sides */
+    uint8_t side;
+    uint8_t depth;
+} fd_list;
 
 typedef struct {
     const uint8_t *base;
@@ -43,6 +51,10 @@ typedef struct {
     const char *error;
     uint8_t *copy;
     size_t copy_cap;
+    /* Values of a message that fits a template; behind them one without bytes of each type. */
+    fd_val holes[FD_HOLES_MAX + FD_ARR + 1];
+    fd_list lists[FD_FORM_LISTS_MAX];   /* where the walker found levels, for a template */
+    uint32_t n_lists;
 } fd_msg;
 
 static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row);
@@ -72,11 +84,16 @@ static int fd_part(fd_msg *m, uint32_t start, fd_levels *sides) {
     return 1;
 }
 
-static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, uint32_t row, int side) {
+#if FD_HAS_AVX2
+static const uint8_t *fd_levels_avx2(fd_msg *m, const uint8_t *p, int close_with, int *after);
+#endif
+
+/* A list of levels at p into range[0], or of both sides into range[0] and range[1]. */
+static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, fd_levels *range, int side) {
     const uint8_t *start = p;
     const fd_level_shape *shape = &m->plan->channels[m->channel].level;
-    const int mixed = side == FD_BOTH_SIDES;
-    fd_levels *range = &m->sides[row * 2 + (uint32_t)(mixed ? 0 : side)];
+    fd_templates *templates = m->plan->templates;
+    const int mixed = side == FD_BOTH_SIDES, close_with = shape->is_object ? '}' : ']';
     range[0] = (fd_levels){m->n_levels, 0, 0};
     if (mixed) range[1] = range[0];
     if (*p != '[') goto not_levels;
@@ -87,19 +104,31 @@ static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, uint32_t row, i
         return p + 1;
     }
     for (;;) {
+        int after = 0;
         if (m->n_levels == m->levels_cap) {
             void *grown = fd_grow(m->levels, &m->levels_cap, m->n_levels + 1, sizeof(fd_level));
             if (grown == NULL) return NULL;
             m->levels = (fd_level *)grown;
         }
-        if (shape->general) {
-            p = fd_level_general(p, shape, &m->levels[m->n_levels], m->depth + 1);
-        } else {
-            if (*p != '[') goto not_levels;
-            p = fd_level_array(p + 1, *shape, &m->levels[m->n_levels], m->depth + 2);
+#if FD_HAS_AVX2
+        if (templates != NULL && templates->isa == FD_AVX2) {
+            p = fd_levels_avx2(m, p, close_with, &after);
+            if (!after && m->n_levels == m->levels_cap) continue;
         }
-        if (p == NULL) goto not_levels;
-        m->n_levels++;
+#endif
+        if (!after) {
+            const uint8_t *level = p = fd_ws(p);
+            if (shape->general) {
+                p = fd_level_general(p, shape, &m->levels[m->n_levels], m->depth + 1);
+            } else {
+                if (*p != '[') goto not_levels;
+                p = fd_level_array(p + 1, *shape, &m->levels[m->n_levels], m->depth + 2);
+            }
+            if (p == NULL) goto not_levels;
+            m->n_levels++;
+            if (templates != NULL && templates->isa != FD_PORTABLE)
+                fd_teach_level(templates, m->channel, shape, level, p);
+        }
         p = fd_ws(p);
         if (*p == ']') break;
         if (*p != ',') goto not_levels;
@@ -118,9 +147,22 @@ not_levels: /* not what the venue file promises; a later duplicate of the key ma
     return p;
 }
 
+/* The same, where the walker found it. */
+static const uint8_t *fd_member_levels(fd_msg *m, const uint8_t *p, uint32_t row, int side) {
+    const uint32_t at = row * 2 + (uint32_t)(side == FD_BOTH_SIDES ? 0 : side);
+    const uint8_t *end = fd_level_list(m, p, &m->sides[at], side);
+    if (m->plan->templates != NULL && end != NULL && m->sides[at].seen) {
+        if (m->n_lists < FD_FORM_LISTS_MAX)
+            m->lists[m->n_lists] = (fd_list){(uint32_t)(p - m->base), (uint32_t)(end - m->base), at,
+                                             (uint8_t)side, (uint8_t)m->depth};
+        m->n_lists++;
+    }
+    return end;
+}
+
 static const uint8_t *fd_slot_value(fd_msg *m, const uint8_t *p, fd_val *v) {
     const uint8_t *q;
-    v->escaped = 0;
+    v->escaped = v->plain = 0;
     switch (*p) {
         case '"':
             q = fd_string(p + 1, &v->escaped);
@@ -179,7 +221,7 @@ static inline void fd_clear(fd_msg *m, const fd_node *node, uint32_t row, uint8_
         return;
     }
     fd_val *bank = fd_bank(m, row);
-    for (uint32_t k = node->slot_lo; k < node->slot_hi; k++) bank[k] = (fd_val){0, 0, type, 0};
+    for (uint32_t k = node->slot_lo; k < node->slot_hi; k++) bank[k] = (fd_val){0, 0, type, 0, 0, 0, 0};
     if (node->has_levels) memset(&m->sides[row * 2], 0, 2 * sizeof(fd_levels));
 }
 
@@ -203,7 +245,7 @@ static const uint8_t *fd_one_row(fd_msg *m, const uint8_t *p) {
         return fd_container(m, p, node, m->rows - 1);
     }
     const uint32_t start = m->each_start = m->rows;
-    for (uint32_t k = 0; k < channel->n_parent; k++) m->parent[k] = (fd_val){0, 0, blank, 0};
+    for (uint32_t k = 0; k < channel->n_parent; k++) m->parent[k] = (fd_val){0, 0, blank, 0, 0, 0, 0};
     if ((p = fd_container(m, p, node, FD_IN_PARENT)) == NULL) return NULL;
     for (uint32_t r = start; r < m->rows; r++) {
         memcpy(m->slots + (size_t)r * channel->slots + channel->parent_base, m->parent,
@@ -253,6 +295,7 @@ static const uint8_t *fd_payload(fd_msg *m, const uint8_t *p) {
     const fd_node *node = &m->plan->nodes[channel->node];
     m->rows = 0;
     m->n_levels = 0;
+    m->n_lists = 0;
     m->shape_error = 0;
     m->listed = 0;
     if (channel->shapes & FD_SHAPE_VALUE) {
@@ -355,7 +398,7 @@ static inline const uint8_t *fd_member(fd_msg *m, const uint8_t *p, const fd_key
             return inside ? fd_container(m, p, child, row) : fd_skip(p, m->depth);
         }
         case FD_OP_LEVELS:
-            return fd_level_list(m, p, row, e->arg);
+            return fd_member_levels(m, p, row, e->arg);
         case FD_OP_TOPIC:
             p = fd_slot_value(m, p, &m->topic);
             if (e->arg != FD_NO_SLOT) m->env[e->arg] = m->topic;
@@ -477,6 +520,7 @@ static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
     m->bare = 0;
     m->rows = 0;
     m->n_levels = 0;
+    m->n_lists = 0;
     m->shape_error = 0;
     m->listed = 0;
     const fd_node *node = &m->plan->nodes[envelope->node];
@@ -515,11 +559,39 @@ static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
     return FD_OK;
 }
 
+#define FD_SIMD 0
+#define FD_TARGET
+#define FD_V(name) name##_portable
+#include "run.h"
+#undef FD_SIMD
+#undef FD_TARGET
+#undef FD_V
+#if FD_HAS_AVX2
+#define FD_SIMD 1
+#define FD_TARGET __attribute__((target("avx2,bmi,bmi2")))
+#define FD_V(name) name##_avx2
+#include "run.h"
+#undef FD_SIMD
+#undef FD_TARGET
+#undef FD_V
+#endif
+
+/* Decode the message by a template, if one fits. */
+static inline int fd_run(fd_msg *m, size_t n) {
+#if FD_HAS_AVX2
+    if (m->plan->templates->isa == FD_AVX2) return fd_run_avx2(m, n);
+#endif
+    return fd_run_portable(m, n);
+}
+
+#include "teach.h"
+
 /* Decode one message of n bytes (followed by FD_PADDING zero bytes). Afterwards m->channel is a
  * channel index with m->rows rows, or FD_CONTROL_TOPIC, FD_NO_CHANNEL, FD_TOPIC_ABSENT. */
 static int fd_decode(fd_msg *m, const uint8_t *base, size_t n) {
     m->base = base;
     m->error = NULL;
+    if (m->plan->templates != NULL && m->plan->templates->n_steps > 1 && fd_run(m, n)) return FD_OK;
     for (uint32_t i = 0; i < m->plan->n_envelopes; i++) {
         if (fd_walk_envelope(m, (int)i, n) != FD_OK) {
             m->error = "not valid JSON";
@@ -527,7 +599,9 @@ static int fd_decode(fd_msg *m, const uint8_t *base, size_t n) {
         }
         if (m->channel != FD_TOPIC_ABSENT) break;
     }
-    return m->shape_error ? FD_BAD_SHAPE : FD_OK;
+    if (m->shape_error) return FD_BAD_SHAPE;
+    if (m->plan->templates != NULL && m->channel >= 0) fd_teach(m, n);
+    return FD_OK;
 }
 
 /* Decode one document that is all payload of one channel (a REST body). */

@@ -36,7 +36,12 @@ enum { FD_SHAPE_OBJECT = 1, FD_SHAPE_ROWS = 2, FD_SHAPE_VALUE = 4 };
 typedef struct {
     uint32_t off, len;  /* span in the message; strings without their quotes */
     uint8_t type, escaped;
+    uint8_t plain;      /* a decimal without exponent or sign, read already */
+    uint8_t decimals;   /* its value is m * 10^-decimals */
+    uint64_t m;
 } fd_val;
+
+#define FD_PLAIN 1
 
 typedef struct {
     uint32_t start, count;
@@ -133,6 +138,7 @@ typedef struct {
     uint8_t *arena;
     uint32_t arena_n, arena_cap;
     uint32_t n_env;          /* values of the message that channels ask for */
+    struct fd_templates *templates;  /* NULL: every message is walked */
 } fd_plan;
 
 /* Hash of n bytes; reads nothing outside of them. */

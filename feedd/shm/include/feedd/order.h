@@ -124,6 +124,7 @@ static inline void feedd_store_f64(double *p, double v)
 /* Word-wise copies between private memory and shared memory; bytes is a multiple of 8. */
 static inline void feedd_copy_in(void *shared, const void *src, size_t bytes)
 {
+#pragma GCC unroll 4
     for (size_t i = 0; i < bytes; i += 8) {
         uint64_t w;
         memcpy(&w, (const char *)src + i, 8);

@@ -1,0 +1,204 @@
+/* The hot loops, compiled once for each set of instructions (see isa.h): a literal, a string, a
+ * decimal, a run of levels. Included by run.h only.
+ */
+
+#if FD_SIMD
+
+/* Do the bytes at p begin with the literal of the step? */
+FD_TARGET static inline int FD_V(fd_literal_at)(const uint8_t *p, const fd_step *s) {
+    const __m256i low = _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)p),
+                                          _mm256_load_si256((const __m256i *)s->text));
+    uint64_t differ = (uint32_t)~_mm256_movemask_epi8(low);
+    if (s->len > 32) {
+        const __m128i high = _mm_cmpeq_epi8(_mm_loadu_si128((const __m128i *)(p + 32)),
+                                            _mm_load_si128((const __m128i *)(s->text + 32)));
+        differ |= (uint64_t)(uint32_t)~_mm_movemask_epi8(high) << 32;
+    }
+    return _bzhi_u64(differ, s->len) == 0;
+}
+
+/* Closing quote of a string without escapes whose content is at p; NULL for any other. */
+FD_TARGET static inline const uint8_t *FD_V(fd_plain_string)(const uint8_t *p) {
+    const uint8_t *start = p;
+    for (;; p += 32) {
+        const __m256i x = _mm256_loadu_si256((const __m256i *)p);
+        /* a signed comparison: control characters and all beyond ASCII are below a blank */
+        const __m256i special = _mm256_or_si256(
+            _mm256_or_si256(_mm256_cmpeq_epi8(x, _mm256_set1_epi8('"')),
+                            _mm256_cmpeq_epi8(x, _mm256_set1_epi8('\\'))),
+            _mm256_cmpgt_epi8(_mm256_set1_epi8(' '), x));
+        const uint32_t hit = (uint32_t)_mm256_movemask_epi8(special);
+        if (!hit) continue;
+        p += __builtin_ctz(hit);
+        if (*p == '"') return p;
+        break;
+    }
+    uint8_t escaped = 0;
+    p = fd_string(start, &escaped);
+    return escaped ? NULL : p;
+}
+
+/* 32 digits, each lane of 16 one number, to the two halves of each: (high, low) of 8 digits. */
+FD_TARGET static inline __m256i FD_V(fd_halves)(__m256i digits) {
+    const __m256i tens = _mm256_set1_epi16(0x010a);          /* 10, 1 */
+    const __m256i hundreds = _mm256_set1_epi32(0x00010064);  /* 100, 1 */
+    const __m256i myriads = _mm256_set1_epi32(0x00012710);   /* 10000, 1 */
+    const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(digits, tens), hundreds);
+    return _mm256_madd_epi16(_mm256_packus_epi32(fours, fours), myriads);
+}
+
+static const uint8_t FD_V(fd_slide)[32] __attribute__((aligned(32))) = {
+    0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
+    0,    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,   13,   14,   15};
+
+/* A decimal without sign and exponent of up to 15 characters at p into v. Returns its first byte
+ * behind it, NULL when there is something else. */
+FD_TARGET static inline const uint8_t *FD_V(fd_short_decimal)(const uint8_t *p, fd_val *v) {
+    const __m128i t = _mm_sub_epi8(_mm_loadu_si128((const __m128i *)p), _mm_set1_epi8('0'));
+    const __m128i is_digit = _mm_cmpeq_epi8(_mm_min_epu8(t, _mm_set1_epi8(9)), t);
+    uint32_t marks = ~(uint32_t)_mm_movemask_epi8(is_digit) & 0xffff;
+    if (marks == 0) return NULL;
+    uint32_t n = (uint32_t)__builtin_ctz(marks), digits = n, decimals = 0;
+    if (n == 0 || (p[0] == '0' && n > 1)) return NULL;
+    __m128i right;
+    if (p[n] == '.') {
+        marks &= marks - 1;
+        if (marks == 0) return NULL;
+        const uint32_t whole = n;
+        n = (uint32_t)__builtin_ctz(marks);
+        digits = n - 1;
+        decimals = digits - whole;
+        if (decimals == 0) return NULL;
+        /* whole part and fraction to the right, the fraction over the point */
+        const __m128i fraction = _mm_shuffle_epi8(
+            t, _mm_loadu_si128((const __m128i *)(FD_V(fd_slide) + n)));
+        const __m128i whole_at = _mm_shuffle_epi8(
+            t, _mm_loadu_si128((const __m128i *)(FD_V(fd_slide) + digits)));
+        const __m128i keep = _mm_cmpgt_epi8(
+            _mm_setr_epi8(16, 15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1),
+            _mm_set1_epi8((char)decimals));
+        right = _mm_blendv_epi8(fraction, whole_at, keep);
+    } else {
+        right = _mm_shuffle_epi8(t, _mm_loadu_si128((const __m128i *)(FD_V(fd_slide) + n)));
+    }
+    const __m128i fours = _mm_madd_epi16(
+        _mm_maddubs_epi16(right, _mm_set1_epi16(0x010a)), _mm_set1_epi32(0x00010064));
+    const __m128i eights =
+        _mm_madd_epi16(_mm_packus_epi32(fours, fours), _mm_set1_epi32(0x00012710));
+    const uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
+    v->m = (uint64_t)(uint32_t)both * 100000000u + (both >> 32);
+    v->decimals = (uint8_t)decimals;
+    v->plain = FD_PLAIN;
+    return p + n;
+}
+
+_Static_assert(offsetof(fd_level, price) == 16 && offsetof(fd_level, size_m) == 32 &&
+                   sizeof(fd_level) == 48,
+               "fd_levels writes a level in three parts of 16 bytes");
+
+/* Levels at p, one after the other, as long as each is like one seen before. Returns where it
+ * stopped: *after tells whether that is behind a level, or at one that is new. */
+FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t *p, int close_with,
+                                                       int *after) {
+    const fd_templates *t = m->plan->templates;
+    const int channel = m->channel;
+    const __m256i zero = _mm256_set1_epi8('0'), nine = _mm256_set1_epi8(9);
+    const __m256i closing = _mm256_set1_epi8((char)close_with);
+    fd_level *out = m->levels + m->n_levels, *end = m->levels + m->levels_cap;
+    *after = 0;
+    for (; out < end; out++) {
+        const __m256i x = _mm256_loadu_si256((const __m256i *)p);
+        const __m256i d = _mm256_sub_epi8(x, zero);
+        uint64_t marks =
+            (uint32_t)~_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(d, nine), d));
+        uint64_t closes = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, closing));
+        const int is_long = closes == 0;
+        __m256i y = _mm256_setzero_si256();
+        if (is_long) {
+            y = _mm256_loadu_si256((const __m256i *)(p + 32));
+            const __m256i e = _mm256_sub_epi8(y, zero);
+            marks |= (uint64_t)(uint32_t)~_mm256_movemask_epi8(
+                         _mm256_cmpeq_epi8(_mm256_min_epu8(e, nine), e)) << 32;
+            closes = (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(y, closing)) << 32;
+            if (closes == 0) break;
+        }
+        const uint32_t n = (uint32_t)__builtin_ctzll(closes) + 1;
+        marks = _bzhi_u64(marks, n);
+        const fd_level_template *l = &t->level[fd_level_slot(marks, channel)];
+        if (l->marks != marks || l->channel != channel) break;
+        uint64_t same = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(
+            x, _mm256_load_si256((const __m256i *)l->text)));
+        uint64_t zeros = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, zero));
+        if (is_long) {
+            same |= (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(
+                        y, _mm256_load_si256((const __m256i *)(l->text + 32)))) << 32;
+            zeros |= (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(y, zero)) << 32;
+        }
+        if ((marks & ~same) | (zeros & l->leads)) break;
+        const __m256i both = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + l->price_at))),
+            _mm_loadu_si128((const __m128i *)(p + l->size_at)), 1);
+        const __m256i halves = FD_V(fd_halves)(
+            _mm256_shuffle_epi8(_mm256_sub_epi8(both, zero),
+                                _mm256_load_si256((const __m256i *)l->shuffle)));
+        /* both mantissas: high half * 10^8 + low half */
+        const __m256i wide = _mm256_add_epi64(
+            _mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)), _mm256_srli_epi64(halves, 32));
+        const __m128i mantissas = _mm_unpacklo_epi64(_mm256_castsi256_si128(wide),
+                                                     _mm256_extracti128_si256(wide, 1));
+        /* below 2^52 an integer is a float64 whose exponent is put in front of it, less 2^52 */
+        const __m128i exponent = _mm_set1_epi64x(0x4330000000000000);
+        const __m128d values = _mm_div_pd(
+            _mm_sub_pd(_mm_castsi128_pd(_mm_or_si128(mantissas, exponent)),
+                       _mm_castsi128_pd(exponent)),
+            _mm_load_pd(l->scale));
+        const uint8_t *as_it_is = (const uint8_t *)&l->out;
+        const __m128i rest = _mm_unpackhi_epi64(_mm_loadu_si128((const __m128i *)as_it_is),
+                                                _mm_loadu_si128((const __m128i *)(as_it_is + 32)));
+        _mm_storeu_si128((__m128i *)out, _mm_unpacklo_epi64(mantissas, rest));
+        _mm_storeu_pd(&out->price, values);
+        _mm_storeu_si128((__m128i *)&out->size_m, _mm_unpackhi_epi64(mantissas, rest));
+        if (l->is_rare) {
+            if (l->size_signs && out->size_m == 0) break;
+            if (l->price_neg) out->price = -out->price;
+            if (l->count_at && p[l->count_at] == '0') out->size = 0;
+        }
+        p += n;
+        if (*p != ',') {
+            *after = 1;
+            out++;
+            break;
+        }
+        p++;
+    }
+    m->n_levels = (uint32_t)(out - m->levels);
+    return p;
+}
+
+#else
+
+static inline int FD_V(fd_literal_at)(const uint8_t *p, const fd_step *s) {
+    uint32_t i = 0;
+    for (; i + 8 <= s->len; i += 8)
+        if (fd_load64(p + i) != fd_load64(s->text + i)) return 0;
+    const uint64_t differ = fd_load64(p + i) ^ fd_load64(s->text + i);
+    return (differ & ((1ull << 8 * (s->len - i)) - 1)) == 0; /* little endian */
+}
+
+static inline const uint8_t *FD_V(fd_plain_string)(const uint8_t *p) {
+    uint8_t escaped = 0;
+    p = fd_string(p, &escaped);
+    return escaped ? NULL : p;
+}
+
+static inline const uint8_t *FD_V(fd_short_decimal)(const uint8_t *p, fd_val *v) {
+    fd_dec d;
+    p = fd_plain_decimal(p, &d);
+    if (p == NULL) return NULL;
+    v->m = d.m;
+    v->decimals = (uint8_t)-d.e;
+    v->plain = FD_PLAIN;
+    return p;
+}
+
+#endif

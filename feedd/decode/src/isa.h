@@ -1,0 +1,36 @@
+/* Which vector instructions the hot loops may use, chosen once at run time: one build for all.
+ *
+ * `fast.h` and `run.h` are compiled once for each set; FD_V(name) is the name of a function in the
+ * set that is being compiled, FD_TARGET what the compiler must be told for it. The portable set is
+ * plain C and the only one where a processor has none of the others.
+ */
+#ifndef FEEDD_ISA_H
+#define FEEDD_ISA_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define FD_HAS_AVX2 1
+#include <immintrin.h>
+#else
+#define FD_HAS_AVX2 0
+#endif
+
+enum { FD_PORTABLE = 0, FD_AVX2 = 1 };
+
+/* The best set of this processor; FEEDD_ISA=portable in the environment asks for less. */
+static inline int fd_isa(void) {
+#if FD_HAS_AVX2
+    const char *wish = getenv("FEEDD_ISA");
+    if (wish != NULL && !strcmp(wish, "portable")) return FD_PORTABLE;
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+        __builtin_cpu_supports("bmi2"))
+        return FD_AVX2;
+#endif
+    return FD_PORTABLE;
+}
+
+#endif

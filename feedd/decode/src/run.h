@@ -1,0 +1,110 @@
+/* A message against the templates; compiled once for each set of instructions (see isa.h). */
+#include "fast.h"
+
+/* Decode the message by a template. 0: none fits, nothing of m may be used. */
+FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
+    fd_templates *t = m->plan->templates;
+    const uint8_t *p = m->base;
+    fd_val *hole = m->holes;
+    fd_levels list[FD_FORM_LISTS_MAX][2];
+    uint32_t n_lists = 0;
+    int channel = -1;
+    const fd_step *s = &t->step[1];
+    if (m->holes[FD_HOLES_MAX + FD_ARR].type != FD_ARR)
+        for (int type = 0; type <= FD_ARR; type++) m->holes[FD_HOLES_MAX + type].type = (uint8_t)type;
+    m->n_levels = 0;
+    m->topic_hash = 0;
+    m->sym_len = 0;
+    for (;;) {
+        const uint8_t *q;
+        while (s->channel != channel || !FD_V(fd_literal_at)(p, s)) {
+        other:
+            if (s->other == 0) return 0;
+            s = &t->step[s->other];
+        }
+        q = p + s->len;
+        switch (s->kind) {
+            case FD_HOLE_DEC: {
+                const uint8_t *r = FD_V(fd_short_decimal)(q, hole);
+                if (r != NULL && *r == '"') {
+                    hole->off = (uint32_t)(q - m->base);
+                    hole->len = (uint32_t)(r - q);
+                    hole->type = FD_STR;
+                    hole++;
+                    p = r;
+                    break;
+                }
+            } /* fall through */
+            case FD_HOLE_STR: {
+                const uint8_t *r = FD_V(fd_plain_string)(q);
+                if (r == NULL) goto other;
+                *hole++ = (fd_val){(uint32_t)(q - m->base), (uint32_t)(r - q), FD_STR, 0, 0, 0, 0};
+                p = r;
+                break;
+            }
+            case FD_HOLE_NUM: {
+                const uint8_t *r = FD_V(fd_short_decimal)(q, hole);
+                if (r == NULL || (*r | 0x20) == 'e' || fd_isdigit(*r) || *r == '.') {
+                    if ((*q != '-' && !fd_isdigit(*q)) || (r = fd_number(q)) == NULL) goto other;
+                    hole->plain = 0;
+                }
+                hole->off = (uint32_t)(q - m->base);
+                hole->len = (uint32_t)(r - q);
+                hole->type = FD_NUM;
+                hole++;
+                p = r;
+                break;
+            }
+            case FD_HOLE_CONST:
+                *hole++ = (fd_val){(uint32_t)(q - m->base) - s->value_len, s->value_len, s->type,
+                                   0, 0, 0, 0};
+                p = q;
+                break;
+            case FD_HOLE_LEVELS:
+                if (*q != '[') goto other;
+                m->channel = s->fd_step_channel;
+                m->depth = s->fd_step_depth;
+                p = fd_level_list(m, q, list[n_lists], s->fd_step_side);
+                if (p == NULL || list[n_lists][0].seen != 1) return 0;
+                n_lists++;
+                break;
+            case FD_HOLE_NONE:
+                if (s->peek && *q != s->peek) goto other;
+                p = q;
+                break;
+            default:
+                if (q != m->base + n) goto other;
+                goto found;
+        }
+        if (s->resolves) {
+            m->topic = m->holes[s->topic];
+            m->tag.type = FD_ABSENT;
+            m->tag.escaped = 0;
+            if (s->tag != FD_NO_HOLE) m->tag = m->holes[s->tag];
+            m->envelope = s->envelope;
+            fd_topic_known(m);
+            channel = m->channel;
+            if (channel < 0) return 0;
+        }
+        s = &t->step[s->next];
+    }
+found:;
+    const fd_form *f = &t->form[s->form];
+    if (f->dead) return 0;
+    if (f->n_values > m->slots_cap || f->rows * 2 > m->sides_cap) return 0;
+    m->envelope = f->envelope;
+    m->channel = f->channel;
+    m->rows = f->rows;
+    m->listed = f->listed;
+    m->bare = 0;
+    m->shape_error = 0;
+    for (uint32_t k = 0; k < f->n_values; k++) m->slots[k] = m->holes[f->value[k]];
+    for (uint32_t k = 0; k < m->plan->n_env; k++) m->env[k] = m->holes[f->env[k]];
+    memset(m->sides, 0, (size_t)f->rows * 2 * sizeof(fd_levels));
+    for (uint32_t k = 0; k < n_lists; k++) {
+        m->sides[f->list_at[k]] = list[k][0];
+        if (f->list_mixed[k]) m->sides[f->list_at[k] + 1] = list[k][1];
+    }
+    t->hits++;
+    return 1;
+}

@@ -1,0 +1,122 @@
+/* Templates: what messages of a venue have in common, learned from those that came before.
+ *
+ * Messages of one channel differ in their values only. A *message template* is a path in a tree of
+ * steps: literal bytes (brackets, keys, punctuation) that must be there to the byte, then a value,
+ * and so on to the end of the message. A *level template* is the same for one level of a book:
+ * where its digits are, all other bytes as they are. Nothing is assumed: a message that matches has
+ * the structure of one that the walker of engine.h has read, each value is checked by the same
+ * rules, and any difference sends it to the walker, which reads everything and teaches anew.
+ */
+#ifndef FEEDD_TEMPLATE_H
+#define FEEDD_TEMPLATE_H
+
+#include "isa.h"
+#include "plan.h"
+
+#define FD_STEPS_MAX 4096
+#define FD_STEP_TEXT 48
+#define FD_HOLES_MAX 96
+#define FD_NO_HOLE 0xff
+#define FD_FORMS_MAX 256
+#define FD_FORM_VALUES_MAX 2048   /* slots of all rows of a message */
+#define FD_FORM_LISTS_MAX 32
+#define FD_RELEARN_AFTER 4096     /* misses with a full table */
+#define FD_LEVEL_TEMPLATES 64
+#define FD_LEVEL_TEXT 64
+
+/* What stands behind the literal of a step. */
+enum {
+    FD_HOLE_NONE,   /* more literal */
+    FD_HOLE_STR,    /* content of a string, up to its quote */
+    FD_HOLE_DEC,    /* the same, mostly a plain decimal */
+    FD_HOLE_NUM,
+    FD_HOLE_CONST,  /* no bytes of its own: the value is the start of the next literal */
+    FD_HOLE_LEVELS, /* a list of levels */
+    FD_HOLE_END,
+};
+
+typedef struct {
+    uint8_t text[FD_STEP_TEXT];
+    uint8_t len, kind;
+    uint8_t type, value_len; /* FD_HOLE_CONST: the end of the literal is a value */
+    uint16_t next, other;    /* step behind the value; another one to try in this place */
+    uint16_t form;           /* FD_HOLE_END */
+    int8_t channel;          /* what the topic must have told; -1 before it is known */
+    uint8_t peek;            /* byte that must stand behind the literal, 0 any */
+    uint8_t resolves;        /* behind this step the topic is known: */
+    uint8_t topic, tag, envelope;   /* its holes, FD_NO_HOLE none */
+} fd_step; /* one cache line */
+
+/* FD_HOLE_LEVELS has other uses for three of them. */
+#define fd_step_side topic
+#define fd_step_depth tag
+#define fd_step_channel envelope
+
+/* What a whole message of one structure is: where each value of it goes. */
+typedef struct {
+    int32_t channel;
+    uint32_t rows, n_values, n_lists;
+    uint8_t envelope, listed, has_topic;
+    uint8_t dead;                          /* learned wrongly: never matches */
+    uint8_t list_at[FD_FORM_LISTS_MAX];    /* index in fd_msg.sides */
+    uint8_t list_mixed[FD_FORM_LISTS_MAX];
+    uint8_t env[FD_ENV_MAX];               /* hole, or FD_HOLES_MAX + type of a value without bytes */
+    uint8_t *value;                        /* the same for every slot of every row */
+} fd_form;
+
+typedef struct {
+    uint64_t marks;            /* bytes that are no digits, up to the closing bracket */
+    uint64_t leads;            /* first digits of numbers of more than one whole digit */
+    int32_t channel;
+    uint8_t price_at, size_at;
+    uint8_t is_rare;           /* one of the following is not zero */
+    uint8_t price_neg;
+    uint8_t size_signs;        /* the sign of the size is the side: zero is not a level */
+    uint8_t count_at;          /* a single digit, zero when the level is gone; 0 none */
+    uint8_t spare[6];
+    uint8_t shuffle[32];       /* digits of price and size to the ends of their 16 bytes */
+    fd_level out;              /* as it is but for its numbers */
+    double scale[2];           /* what divides price and size */
+    uint8_t text[FD_LEVEL_TEXT];
+} fd_level_template;
+
+typedef struct fd_templates {
+    fd_step step[FD_STEPS_MAX];      /* step 0 is none, 1 the root */
+    fd_level_template level[FD_LEVEL_TEMPLATES];
+    uint32_t n_steps, n_forms;
+    uint32_t misses;                 /* since the table was full */
+    uint32_t pause, pause_next;      /* misses that teach nothing, after one that could not */
+    int isa;
+    fd_form form[FD_FORMS_MAX];
+    uint64_t hits, learned, walked;
+} fd_templates;
+
+static inline uint32_t fd_level_slot(uint64_t marks, int channel) {
+    return (uint32_t)(((marks ^ (uint64_t)channel << 58) * 0x9e3779b97f4a7c15ull) >> 58);
+}
+
+static inline fd_templates *fd_templates_new(void) {
+    void *p = NULL;
+    if (posix_memalign(&p, 64, sizeof(fd_templates))) return NULL;
+    memset(p, 0, sizeof(fd_templates));
+    fd_templates *t = (fd_templates *)p;
+    t->isa = fd_isa();
+    t->n_steps = 1;
+    t->step[0].channel = INT8_MIN; /* where a way ends that was not learned to its end */
+    return t;
+}
+
+static void fd_templates_clear(fd_templates *t) {
+    for (uint32_t i = 0; i < t->n_forms; i++) free(t->form[i].value);
+    t->n_forms = 0;
+    t->n_steps = 1;
+    t->misses = 0;
+}
+
+static inline void fd_templates_free(fd_templates *t) {
+    if (t == NULL) return;
+    fd_templates_clear(t);
+    free(t);
+}
+
+#endif

@@ -1,0 +1,18 @@
+"""Both ways of decoding a message side by side, for tests: by the walker alone, and by templates."""
+
+from feedd.decode.plan import Plan
+
+class Twice:
+    """``isa``: ``"portable"``, ``"avx2"`` or the best of this processor.
+
+    Raises ValueError when the processor has not what is asked for.
+    """
+
+    isa: str
+    hits: int
+    """Messages that a template has read."""
+    learned: int
+
+    def __init__(self, plan: Plan, isa: str = "") -> None: ...
+    def differ(self, message: bytes) -> str:
+        """What is not the same both ways; empty when all is."""

@@ -1,0 +1,79 @@
+"""Both ways of decoding a message side by side, for tests: by the walker alone, and by templates."""
+
+from libc.stdint cimport uint8_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from feedd.decode.engine cimport (
+    FD_AVX2, FD_OK, FD_PORTABLE, fd_copy, fd_decode, fd_msg, fd_outcome, fd_outcome_free,
+    fd_outcome_of, fd_plain_holds, fd_same_outcome, fd_templates,
+)
+from feedd.decode.plan cimport Plan
+
+
+cdef class Twice:
+    cdef Plan plan
+    cdef fd_templates* templates
+    cdef fd_msg walked
+    cdef fd_msg m
+
+    def __cinit__(self, Plan plan not None, str isa=""):
+        memset(&self.walked, 0, sizeof(fd_msg))
+        memset(&self.m, 0, sizeof(fd_msg))
+        self.plan = plan
+        self.templates = plan.plan.templates
+        self.walked.plan = self.m.plan = &plan.plan
+        if isa == "avx2" and self.templates.isa != FD_AVX2:
+            raise ValueError("this processor has no AVX2")
+        if isa:
+            self.templates.isa = {"avx2": FD_AVX2, "portable": FD_PORTABLE}[isa]
+
+    def __dealloc__(self):
+        for m in (0, 1):
+            self._free(&self.m if m else &self.walked)
+
+    cdef void _free(self, fd_msg* m):
+        free(m.slots)
+        free(m.sides)
+        free(m.levels)
+        free(m.mixed)
+        free(m.copy)
+
+    @property
+    def isa(self):
+        return "avx2" if self.templates.isa == FD_AVX2 else "portable"
+
+    @property
+    def hits(self):
+        return self.templates.hits
+
+    @property
+    def learned(self):
+        return self.templates.learned
+
+    def differ(self, bytes message not None):
+        cdef fd_outcome outcome
+        cdef const uint8_t* p = <const uint8_t*><const char*>message
+        cdef const uint8_t* copy
+        cdef int walked, run
+        self.plan.plan.templates = NULL
+        copy = fd_copy(&self.walked, p, len(message))
+        walked = fd_decode(&self.walked, copy, len(message))
+        self.plan.plan.templates = self.templates
+        copy = fd_copy(&self.m, p, len(message))
+        run = fd_decode(&self.m, copy, len(message))
+        if walked != run:
+            return f"status {run}, walker {walked}"
+        if walked != FD_OK:
+            return ""
+        if self.walked.channel != self.m.channel:
+            return f"channel {self.m.channel}, walker {self.walked.channel}"
+        if self.m.channel < 0:
+            return ""
+        if not fd_outcome_of(&outcome, &self.walked):
+            raise MemoryError
+        same = fd_same_outcome(&outcome, &self.m)
+        fd_outcome_free(&outcome)
+        if not same:
+            return "values or levels"
+        return "" if fd_plain_holds(&self.m) else "a number read by the template"
