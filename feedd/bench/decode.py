@@ -1,7 +1,8 @@
 """``feedd bench decode``: a capture through the pipeline, again and again, without a network.
 
 Every round starts from empty books, takes the whole capture in order and joins its REST snapshots
-as ``feedd decode`` does; only the native part is on the clock. By the kind of record that a frame
+as ``feedd decode`` does (a book for which the capture has none begins empty, which the result
+counts); only the native part is on the clock. By the kind of record that a frame
 yields: the mean of decoding alone (walk, validate, convert), of the full path (decode, sequence,
 book, ring, board, commit), and for Binance depth frames of the naive scan in ``src/floor.h``.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from feedd.bench.loop import Frames, clock_ns
+from feedd.bench.loop import Frames, begin_empty, clock_ns
 from feedd.capture.rows import Row, read_rows
 from feedd.capture.snapshots import Snapshot, collect_snapshots
 from feedd.decode.plan import compile_plan
@@ -51,13 +52,17 @@ class Run:
     pipeline: Pipeline
     handle: int
     snapshots: dict[str | None, list[Snapshot]]
+    begun_empty: int = 0
 
     def answer(self, now: int) -> None:
         """Give the books that wait the first snapshot that joins."""
         for request in self.pipeline.take_requests():
             if request.kind != "snapshot":
                 continue
-            for snapshot in self.snapshots.get(request.symbol, ()):
+            known = self.snapshots.get(request.symbol, ())
+            if not known and begin_empty(self.pipeline, self.handle, request.symbol, now):
+                self.begun_empty += 1
+            for snapshot in known:
                 done = self.pipeline.on_rest_snapshot(
                     self.handle, request.symbol, snapshot.body, now, True
                 )
@@ -83,8 +88,10 @@ def _start(venue: Venue, rows: Sequence[Row], symbols: list[str]) -> Run:
     return Run(pipeline, handle, collect_snapshots(venue, rows, []))
 
 
-def _kinds(venue: Venue, rows: Sequence[Row], frames: list[bytes], symbols: list[str]) -> list[int]:
-    """Which kind of record each frame yields, seen from the counters."""
+def _kinds(
+    venue: Venue, rows: Sequence[Row], frames: list[bytes], symbols: list[str]
+) -> tuple[list[int], int]:
+    """Which kind of record each frame yields, seen from the counters; books begun empty."""
     run = _start(venue, rows, symbols)
     kinds = []
     before = run.pipeline.counters()
@@ -99,7 +106,7 @@ def _kinds(venue: Venue, rows: Sequence[Row], frames: list[bytes], symbols: list
         ]
         before = after
         kinds.append(KINDS.index(grown[0] if len(grown) == 1 else "several" if grown else "none"))
-    return kinds
+    return kinds, run.begun_empty
 
 
 def _round(
@@ -127,7 +134,7 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
     if not raw:
         raise CaptureError("no received frame in the captures")
     symbols: list[str] = []
-    kinds = _kinds(venue, rows, raw, symbols)
+    kinds, begun_empty = _kinds(venue, rows, raw, symbols)
     frames = Frames(raw, kinds)
     overhead = clock_ns(CLOCK_READS)
     counts = [kinds.count(k) for k in range(len(KINDS))]
@@ -166,7 +173,13 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
             "p99_full_ns": round(statistics.median(tails[k]), 1),
             "spread": round(_spread(full[k]), 3),
         }
-    return {"venue": venue.name, "rounds": rounds, "clock_ns": round(overhead, 1), "kinds": result}
+    return {
+        "venue": venue.name,
+        "rounds": rounds,
+        "clock_ns": round(overhead, 1),
+        "books_begun_empty": begun_empty,
+        "kinds": result,
+    }
 
 
 def _spread(values: list[float]) -> float:

@@ -34,3 +34,7 @@ class Frames:
 
 def clock_ns(n: int) -> float:
     """Cost of one reading of the clock that the loops use, ns."""
+
+def begin_empty(pipeline: Pipeline, venue: int, symbol: str, ts_recv: int) -> bool:
+    """Start a book that waits for a REST snapshot as if it had been empty before the first delta
+    that waits. False when it does not wait, or nothing does. Raises KeyError for the symbol."""

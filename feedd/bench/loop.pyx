@@ -2,13 +2,17 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from feedd.decode.engine cimport FD_OK, FD_PADDING, fd_copy, fd_decode
+from feedd.decode.plan cimport program_t
+from feedd.pipeline.books cimport JOIN_NOW
 from feedd.pipeline.core cimport Pipeline
+from feedd.pipeline.instrument cimport instrument_t
 from feedd.pipeline.message cimport venue_t
 from feedd.pipeline.rows cimport row_convert
+from feedd.pipeline.update cimport update_t
 
 
 cdef extern from "floor.h" nogil:
@@ -130,3 +134,26 @@ def clock_ns(int n):
         for _i in range(n):
             last = _now()
     return (last - start) / n
+
+
+def begin_empty(Pipeline pipeline not None, int venue, str symbol not None, int64_t ts_recv):
+    cdef instrument_t* x = pipeline._find(venue, symbol)
+    cdef const program_t* p = pipeline._book_program(x)
+    cdef update_t u
+    if p == NULL or x.up or x.n_pending == 0:
+        return False
+    memset(&u, 0, sizeof(u))
+    u.current = x.pending[0].first - 1
+    if x.pending[0].has_previous:
+        u.current = x.pending[0].previous
+    if pipeline.books.join(x, p, u.current, True) != JOIN_NOW:
+        return False
+    u.previous = -1
+    u.snapshot = 1
+    u.channel = x.book_channel
+    u.topic = x.book_topic
+    u.stamp.ts_recv = ts_recv
+    u.stamp.sequence = u.current
+    u.stamp.line = <unsigned short>x.line
+    pipeline.books.snapshot(x, p, &u)
+    return True

@@ -197,6 +197,7 @@ cdef extern from "engine.h" nogil:
         const char* error
         uint8_t* copy
 
+    void fd_msg_free(fd_msg* m)
     int fd_is_one_of(const fd_msg* m, const fd_val* v, const fd_text* texts, uint32_t n)
     uint64_t fd_hash_bytes(const uint8_t* p, size_t n)
     uint32_t fd_key_hash(uint64_t prefix, uint32_t len)

@@ -8,7 +8,8 @@ from libc.string cimport memcpy, memset
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_BAD_JSON, FD_FALSE, FD_NULL, FD_NUM, FD_OP_LEVELS, FD_OP_NODE, FD_OP_SLOT,
     FD_PADDING, FD_SHAPE_OBJECT, FD_SHAPE_ROWS, FD_STR, FD_TRUE, fd_channel, fd_dec,
-    fd_decimal_init, fd_decode_as, fd_key, fd_key_hash, fd_level, fd_levels, fd_msg, fd_node,
+    fd_decimal_init, fd_decode_as, fd_key, fd_key_hash, fd_level, fd_levels, fd_msg,
+    fd_msg_free, fd_node,
     fd_plan, fd_rfc3339, fd_scan_dec, fd_text_u64, fd_to_double, fd_unescape, fd_val,
 )
 
@@ -67,10 +68,7 @@ cdef class _Probe:
             free(self.plan.nodes[i].keys)
         free(self.plan.nodes)
         free(self.plan.channels)
-        free(self.msg.slots)
-        free(self.msg.sides)
-        free(self.msg.levels)
-        free(self.msg.copy)
+        fd_msg_free(&self.msg)
         free(self.text)
 
     def _leaf(self, tree, path, op):

@@ -12,7 +12,7 @@ from libc.string cimport memcmp, memset
 
 from feedd.decode.engine cimport (
     FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_decode, fd_is_one_of,
-    fd_text_u64, fd_val,
+    fd_msg_free, fd_text_u64, fd_val,
 )
 from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, Plan, program_t,
@@ -107,11 +107,7 @@ cdef class Messages(Publisher):
         for i in range(self.n_venues):
             table_free(self.venues[i].table)
             drift_free(self.venues[i].drift)
-        free(self.m.slots)
-        free(self.m.sides)
-        free(self.m.levels)
-        free(self.m.mixed)
-        free(self.m.copy)
+        fd_msg_free(&self.m)
         gather_free(&self.gathered)
         free(self.rows)
 
@@ -167,7 +163,7 @@ cdef class Messages(Publisher):
         if row < 0:
             return
         x.row = row
-        if x.book != NULL:
+        if x.book != NULL:      # another shared copy: all of it is old
             x.book.top[0].valid = x.book.top[1].valid = 0
         if self.out.row(x) != NULL:
             feedd_board_reset(self.out.row(x), instrument_id)

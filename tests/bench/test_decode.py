@@ -31,8 +31,22 @@ def test_every_frame_is_counted_under_what_it_yields(venue: str, tmp_path: Path)
         assert kind["decode_ns"] > 0
         assert kind["full_ns"] > 0
         assert kind["p99_full_ns"] > 0
-        assert (kind["floor_ns"] is not None) is (venue == "binance_usdm" and name == "book")
+        assert (kind["floor_ns"] is not None) is (venue == "binance_usdm"), name
     assert set(result["machine"]) == {"cpu", "cores", "kernel", "python"}
+
+
+def test_books_of_a_capture_without_snapshots_begin_empty(tmp_path: Path) -> None:
+    """Frames alone are enough: their books begin at the first delta, and the result says so."""
+    scenario = SESSIONS["binance_usdm"](3)
+    path = tmp_path / "frames.jsonl"
+    rows = [row for row in scenario.rows if row["dir"] == "in"]
+    path.write_bytes(b"\n".join(orjson.dumps(row) for row in rows))
+    command = ["bench", "decode", "--venue", "binance_usdm", "--rounds", "1", "--json", str(path)]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code == 0, done.output
+    result = orjson.loads(done.stdout)
+    assert result["books_begun_empty"] > 0
+    assert result["kinds"]["book"]["frames"] > 10
 
 
 def test_a_capture_without_frames_is_refused(tmp_path: Path) -> None:

@@ -205,8 +205,10 @@ static inline uint32_t fx_checksum(fx_texts *t, const fx_rule *r) {
             k += fx_put_level(text + k, &bids->level[bids->first + bids->n - 1 - i], 0, r);
     } else {
         for (uint32_t i = 0; i < nb || i < na; i++) {
-            if (i < nb) k += fx_put_level(text + k, &bids->level[bids->first + bids->n - 1 - i], 0, r);
-            if (i < na) k += fx_put_level(text + k, &asks->level[asks->first + asks->n - 1 - i], 1, r);
+            if (i < nb)
+                k += fx_put_level(text + k, &bids->level[bids->first + bids->n - 1 - i], 0, r);
+            if (i < na)
+                k += fx_put_level(text + k, &asks->level[asks->first + asks->n - 1 - i], 1, r);
         }
     }
     if (r->join && k) k--; /* no separator at the end */

@@ -9,53 +9,7 @@
 #ifndef FEEDD_ENGINE_H
 #define FEEDD_ENGINE_H
 
-#include "template.h"
-#include "teach_level.h"
-
-typedef struct {
-    uint32_t off, end;
-    uint32_t at;                    /* index in fd_msg.sides */
-    uint8_t side;
-    uint8_t depth;
-} fd_list;
-
-typedef struct {
-    const uint8_t *base;
-    fd_plan *plan;
-    int depth;
-    int envelope;
-    int channel;
-    fd_val topic;
-    uint64_t topic_hash;            /* tells streams of one channel apart */
-    uint16_t sym_off, sym_len;      /* symbol inside the topic text (after unescaping) */
-    uint8_t topic_text[FD_TOPIC_MAX];
-    fd_val payload, tag;
-    uint8_t payload_walked;
-    uint8_t listed;                 /* the payload is a list of rows */
-    uint8_t bare;                   /* a tag without a payload */
-    uint32_t line;                  /* connection: learned topics are its own */
-    const fd_learned *learned;
-    uint32_t learned_mask;
-    uint32_t each_start;
-    fd_val env[FD_ENV_MAX];
-    fd_val parent[FD_PARENT_MAX];
-    fd_val *slots;
-    uint32_t rows, slots_cap;
-    fd_levels *sides;
-    uint32_t sides_cap;
-    fd_level *levels;
-    uint32_t n_levels, levels_cap;
-    fd_level *mixed;                /* room to part a list of both sides */
-    uint32_t mixed_cap;
-    int shape_error;
-    const char *error;
-    uint8_t *copy;
-    size_t copy_cap;
-    /* Values of a message that fits a template; behind them one without bytes of each type. */
-    fd_val holes[FD_HOLES_MAX + FD_ARR + 1];
-    fd_list lists[FD_FORM_LISTS_MAX];   /* where the walker found levels, for a template */
-    uint32_t n_lists;
-} fd_msg;
+#include "lists.h"
 
 static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row);
 static const uint8_t *fd_array(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row);
@@ -63,101 +17,6 @@ static const uint8_t *fd_array(fd_msg *m, const uint8_t *p, const fd_node *node,
 static inline void fd_shape(fd_msg *m, const char *why) {
     if (!m->shape_error) m->error = why;
     m->shape_error = 1;
-}
-
-/* Part a list of both sides into bids, then asks, each in the order of the list. */
-static int fd_part(fd_msg *m, uint32_t start, fd_levels *sides) {
-    const uint32_t n = m->n_levels - start;
-    fd_level *levels = m->levels + start;
-    uint32_t bids = 0, k = 0;
-    for (uint32_t i = 0; i < n; i++) bids += levels[i].side == 0;
-    sides[0] = (fd_levels){start, bids, 1};
-    sides[1] = (fd_levels){start + bids, n - bids, 1};
-    for (uint32_t i = 0; i < bids; i++) k += levels[i].side == 0;
-    if (k == bids) return 1;
-    void *grown = fd_grow(m->mixed, &m->mixed_cap, n, sizeof(fd_level));
-    if (grown == NULL) return 0;
-    m->mixed = (fd_level *)grown;
-    uint32_t bid = 0, ask = bids;
-    for (uint32_t i = 0; i < n; i++) m->mixed[levels[i].side ? ask++ : bid++] = levels[i];
-    memcpy(levels, m->mixed, n * sizeof(fd_level));
-    return 1;
-}
-
-#if FD_HAS_AVX2
-static const uint8_t *fd_levels_avx2(fd_msg *m, const uint8_t *p, int close_with, int *after);
-#endif
-
-/* A list of levels at p into range[0], or of both sides into range[0] and range[1]. */
-static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, fd_levels *range, int side) {
-    const uint8_t *start = p;
-    const fd_level_shape *shape = &m->plan->channels[m->channel].level;
-    fd_templates *templates = m->plan->templates;
-    const int mixed = side == FD_BOTH_SIDES, close_with = shape->is_object ? '}' : ']';
-    range[0] = (fd_levels){m->n_levels, 0, 0};
-    if (mixed) range[1] = range[0];
-    if (*p != '[') goto not_levels;
-    p = fd_ws(p + 1);
-    if (*p == ']') {
-        range[0].seen = 1;
-        if (mixed) range[1].seen = 1;
-        return p + 1;
-    }
-    for (;;) {
-        int after = 0;
-        if (m->n_levels == m->levels_cap) {
-            void *grown = fd_grow(m->levels, &m->levels_cap, m->n_levels + 1, sizeof(fd_level));
-            if (grown == NULL) return NULL;
-            m->levels = (fd_level *)grown;
-        }
-#if FD_HAS_AVX2
-        if (templates != NULL && templates->isa == FD_AVX2) {
-            p = fd_levels_avx2(m, p, close_with, &after);
-            if (!after && m->n_levels == m->levels_cap) continue;
-        }
-#endif
-        if (!after) {
-            const uint8_t *level = p = fd_ws(p);
-            if (shape->general) {
-                p = fd_level_general(p, shape, &m->levels[m->n_levels], m->depth + 1);
-            } else {
-                if (*p != '[') goto not_levels;
-                p = fd_level_array(p + 1, *shape, &m->levels[m->n_levels], m->depth + 2);
-            }
-            if (p == NULL) goto not_levels;
-            m->n_levels++;
-            if (templates != NULL && templates->isa != FD_PORTABLE)
-                fd_teach_level(templates, m->channel, shape, level, p);
-        }
-        p = fd_ws(p);
-        if (*p == ']') break;
-        if (*p != ',') goto not_levels;
-        p = fd_ws(p + 1);
-    }
-    if (mixed) return fd_part(m, range[0].start, range) ? p + 1 : NULL;
-    range->count = m->n_levels - range->start;
-    range->seen = 1;
-    return p + 1;
-not_levels: /* not what the venue file promises; a later duplicate of the key may still be */
-    m->n_levels = range->start;
-    range->count = 0;
-    p = fd_skip(start, m->depth);
-    if (p != NULL && start[0] == 'n') return p;  /* null: as if it were not there */
-    range->seen = 2;
-    return p;
-}
-
-/* The same, where the walker found it. */
-static const uint8_t *fd_member_levels(fd_msg *m, const uint8_t *p, uint32_t row, int side) {
-    const uint32_t at = row * 2 + (uint32_t)(side == FD_BOTH_SIDES ? 0 : side);
-    const uint8_t *end = fd_level_list(m, p, &m->sides[at], side);
-    if (m->plan->templates != NULL && end != NULL && m->sides[at].seen) {
-        if (m->n_lists < FD_FORM_LISTS_MAX)
-            m->lists[m->n_lists] = (fd_list){(uint32_t)(p - m->base), (uint32_t)(end - m->base), at,
-                                             (uint8_t)side, (uint8_t)m->depth};
-        m->n_lists++;
-    }
-    return end;
 }
 
 static const uint8_t *fd_slot_value(fd_msg *m, const uint8_t *p, fd_val *v) {
@@ -221,7 +80,7 @@ static inline void fd_clear(fd_msg *m, const fd_node *node, uint32_t row, uint8_
         return;
     }
     fd_val *bank = fd_bank(m, row);
-    for (uint32_t k = node->slot_lo; k < node->slot_hi; k++) bank[k] = (fd_val){0, 0, type, 0, 0, 0, 0};
+    for (uint32_t k = node->slot_lo; k < node->slot_hi; k++) bank[k] = (fd_val){.type = type};
     if (node->has_levels) memset(&m->sides[row * 2], 0, 2 * sizeof(fd_levels));
 }
 
@@ -245,7 +104,7 @@ static const uint8_t *fd_one_row(fd_msg *m, const uint8_t *p) {
         return fd_container(m, p, node, m->rows - 1);
     }
     const uint32_t start = m->each_start = m->rows;
-    for (uint32_t k = 0; k < channel->n_parent; k++) m->parent[k] = (fd_val){0, 0, blank, 0, 0, 0, 0};
+    for (uint32_t k = 0; k < channel->n_parent; k++) m->parent[k] = (fd_val){.type = blank};
     if ((p = fd_container(m, p, node, FD_IN_PARENT)) == NULL) return NULL;
     for (uint32_t r = start; r < m->rows; r++) {
         memcpy(m->slots + (size_t)r * channel->slots + channel->parent_base, m->parent,

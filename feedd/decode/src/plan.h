@@ -39,6 +39,7 @@ typedef struct {
     uint8_t plain;      /* a decimal without exponent or sign, read already */
     uint8_t decimals;   /* its value is m * 10^-decimals */
     uint64_t m;
+    uint64_t spare;     /* 32 bytes are copied in one go */
 } fd_val;
 
 #define FD_PLAIN 1

@@ -11,7 +11,8 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
     int channel = -1;
     const fd_step *s = &t->step[1];
     if (m->holes[FD_HOLES_MAX + FD_ARR].type != FD_ARR)
-        for (int type = 0; type <= FD_ARR; type++) m->holes[FD_HOLES_MAX + type].type = (uint8_t)type;
+        for (int type = 0; type <= FD_ARR; type++)
+            m->holes[FD_HOLES_MAX + type].type = (uint8_t)type;
     m->n_levels = 0;
     m->topic_hash = 0;
     m->sym_len = 0;
@@ -38,7 +39,8 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
             case FD_HOLE_STR: {
                 const uint8_t *r = FD_V(fd_plain_string)(q);
                 if (r == NULL) goto other;
-                *hole++ = (fd_val){(uint32_t)(q - m->base), (uint32_t)(r - q), FD_STR, 0, 0, 0, 0};
+                *hole++ = (fd_val){.off = (uint32_t)(q - m->base), .len = (uint32_t)(r - q),
+                                   .type = FD_STR};
                 p = r;
                 break;
             }
@@ -56,8 +58,8 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
                 break;
             }
             case FD_HOLE_CONST:
-                *hole++ = (fd_val){(uint32_t)(q - m->base) - s->value_len, s->value_len, s->type,
-                                   0, 0, 0, 0};
+                *hole++ = (fd_val){.off = (uint32_t)(q - m->base) - s->value_len,
+                                   .len = s->value_len, .type = s->type};
                 p = q;
                 break;
             case FD_HOLE_LEVELS:
@@ -100,7 +102,7 @@ found:;
     m->shape_error = 0;
     for (uint32_t k = 0; k < f->n_values; k++) m->slots[k] = m->holes[f->value[k]];
     for (uint32_t k = 0; k < m->plan->n_env; k++) m->env[k] = m->holes[f->env[k]];
-    memset(m->sides, 0, (size_t)f->rows * 2 * sizeof(fd_levels));
+    if (f->has_levels) memset(m->sides, 0, (size_t)f->rows * 2 * sizeof(fd_levels));
     for (uint32_t k = 0; k < n_lists; k++) {
         m->sides[f->list_at[k]] = list[k][0];
         if (f->list_mixed[k]) m->sides[f->list_at[k] + 1] = list[k][1];

@@ -219,6 +219,11 @@ static int fd_hole_of(const fd_path *w, const fd_val *v) {
     return -1;
 }
 
+static int fd_has_levels(const fd_msg *m) {
+    const fd_channel *channel = &m->plan->channels[m->channel];
+    return m->plan->nodes[channel->each_node >= 0 ? channel->each_node : channel->node].has_levels;
+}
+
 /* What the message is and where its values go, as the walker left it in m. */
 static int fd_form_make(fd_form *f, const fd_path *w) {
     const fd_msg *m = w->m;
@@ -228,6 +233,7 @@ static int fd_form_make(fd_form *f, const fd_path *w) {
     f->rows = m->rows;
     f->n_values = m->rows * m->plan->channels[m->channel].slots;
     f->n_lists = m->n_lists;
+    f->has_levels = (uint8_t)fd_has_levels(m);
     f->dead = 0;
     f->value = NULL;
     if (f->n_values > FD_FORM_VALUES_MAX) return 0;
@@ -294,7 +300,8 @@ static void fd_outcome_free(fd_outcome *o) {
 
 static int fd_same_value(const fd_val *a, const fd_val *b) {
     return a->type == b->type &&
-           (a->type == FD_ABSENT || (a->off == b->off && a->len == b->len && a->escaped == b->escaped));
+           (a->type == FD_ABSENT ||
+            (a->off == b->off && a->len == b->len && a->escaped == b->escaped));
 }
 
 static int fd_same_level(const fd_level *a, const fd_level *b) {
@@ -313,11 +320,10 @@ static int fd_same_outcome(const fd_outcome *o, const fd_msg *m) {
         if (!fd_same_value(&o->env[k], &m->env[k])) return 0;
     for (size_t k = 0; k < slots; k++)
         if (!fd_same_value(&o->slots[k], &m->slots[k])) return 0;
-    const fd_channel *channel = &m->plan->channels[m->channel];
-    const int node = channel->each_node >= 0 ? channel->each_node : channel->node;
-    for (uint32_t k = 0; m->plan->nodes[node].has_levels && k < m->rows * 2; k++) {
+    for (uint32_t k = 0; fd_has_levels(m) && k < m->rows * 2; k++) {
         const fd_levels *a = &o->sides[k], *b = &m->sides[k];
-        if (a->seen != b->seen || a->count != b->count || (a->count && a->start != b->start)) return 0;
+        if (a->seen != b->seen || a->count != b->count || (a->count && a->start != b->start))
+            return 0;
     }
     for (uint32_t k = 0; k < m->n_levels; k++)
         if (!fd_same_level(&o->levels[k], &m->levels[k])) return 0;
@@ -373,7 +379,8 @@ static int fd_teach_form(fd_msg *m, size_t n, fd_form *f) {
     dry = w;
     dry.dry = 1;
     if (!fd_path_make(&dry, n) || !fd_path_end(&dry, m->base + n, 0)) return 0;
-    if ((m->topic.type > FD_NULL && !dry.resolved) || t->n_steps + dry.n_steps > FD_STEPS_MAX) return 0;
+    if (m->topic.type > FD_NULL && !dry.resolved) return 0;
+    if (t->n_steps + dry.n_steps > FD_STEPS_MAX) return 0;
     return fd_form_make(f, &dry) && fd_path_make(&w, n) && fd_path_end(&w, m->base + n, t->n_forms);
 }
 

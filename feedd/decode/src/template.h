@@ -56,11 +56,11 @@ typedef struct {
 typedef struct {
     int32_t channel;
     uint32_t rows, n_values, n_lists;
-    uint8_t envelope, listed, has_topic;
+    uint8_t envelope, listed, has_levels;
     uint8_t dead;                          /* learned wrongly: never matches */
     uint8_t list_at[FD_FORM_LISTS_MAX];    /* index in fd_msg.sides */
     uint8_t list_mixed[FD_FORM_LISTS_MAX];
-    uint8_t env[FD_ENV_MAX];               /* hole, or FD_HOLES_MAX + type of a value without bytes */
+    uint8_t env[FD_ENV_MAX];               /* hole, or FD_HOLES_MAX + type when without bytes */
     uint8_t *value;                        /* the same for every slot of every row */
 } fd_form;
 

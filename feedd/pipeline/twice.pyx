@@ -1,18 +1,22 @@
-"""Both ways of decoding a message side by side, for tests: by the walker alone, and by templates."""
+"""Both ways of decoding a message side by side, for tests: by the walker, and by templates."""
 
 from libc.stdint cimport uint8_t
-from libc.stdlib cimport free
 from libc.string cimport memset
 
 from feedd.decode.engine cimport (
-    FD_AVX2, FD_OK, FD_PORTABLE, fd_copy, fd_decode, fd_msg, fd_outcome, fd_outcome_free,
+    FD_AVX2, FD_OK, FD_PORTABLE, fd_copy, fd_decode, fd_msg, fd_msg_free, fd_outcome,
+    fd_outcome_free,
     fd_outcome_of, fd_plain_holds, fd_same_outcome, fd_templates,
 )
 from feedd.decode.plan cimport Plan
+from feedd.pipeline.connections cimport Connections
+
+from feedd.pipeline import control
 
 
 cdef class Twice:
     cdef Plan plan
+    cdef Connections connections
     cdef fd_templates* templates
     cdef fd_msg walked
     cdef fd_msg m
@@ -21,6 +25,7 @@ cdef class Twice:
         memset(&self.walked, 0, sizeof(fd_msg))
         memset(&self.m, 0, sizeof(fd_msg))
         self.plan = plan
+        self.connections = Connections()
         self.templates = plan.plan.templates
         self.walked.plan = self.m.plan = &plan.plan
         if isa == "avx2" and self.templates.isa != FD_AVX2:
@@ -29,15 +34,8 @@ cdef class Twice:
             self.templates.isa = {"avx2": FD_AVX2, "portable": FD_PORTABLE}[isa]
 
     def __dealloc__(self):
-        for m in (0, 1):
-            self._free(&self.m if m else &self.walked)
-
-    cdef void _free(self, fd_msg* m):
-        free(m.slots)
-        free(m.sides)
-        free(m.levels)
-        free(m.mixed)
-        free(m.copy)
+        fd_msg_free(&self.walked)
+        fd_msg_free(&self.m)
 
     @property
     def isa(self):
@@ -50,6 +48,13 @@ cdef class Twice:
     @property
     def learned(self):
         return self.templates.learned
+
+    def hear(self, bytes message not None):
+        if self.plan.learn is not None:
+            for number, topic in control.hear(self.plan.learn, {}, message).topics:
+                self.connections.learn(0, number, topic)
+        self.walked.learned = self.m.learned = self.connections.learned
+        self.walked.learned_mask = self.m.learned_mask = self.connections.learned_mask
 
     def differ(self, bytes message not None):
         cdef fd_outcome outcome

@@ -1,4 +1,4 @@
-"""Both ways of decoding a message side by side, for tests: by the walker alone, and by templates."""
+"""Both ways of decoding a message side by side, for tests: by the walker, and by templates."""
 
 from feedd.decode.plan import Plan
 
@@ -14,5 +14,11 @@ class Twice:
     learned: int
 
     def __init__(self, plan: Plan, isa: str = "") -> None: ...
+    def hear(self, message: bytes) -> None:
+        """A control message that may say what a channel number means.
+
+        Raises orjson.JSONDecodeError.
+        """
+
     def differ(self, message: bytes) -> str:
         """What is not the same both ways; empty when all is."""
