@@ -21,6 +21,7 @@ static fd_topic topics[8];
 static fd_envelope envelopes[4];
 static fd_cached_topic cache[1024];
 static uint8_t arena[64 * 1024];
+static fd_templates *templates[2]; /* one for each set of instructions */
 static uint64_t decoded, rejected, with_rows;
 
 static void die(const char *what) {
@@ -145,12 +146,31 @@ static void use_value(const fd_msg *m, const fd_val *v, size_t n) {
     }
 }
 
+/* The message by templates: they must read what the walker has read into m. */
+static void use_templates(fd_msg *m, const uint8_t *block, size_t n, int rc) {
+    static fd_msg other;
+    const int rows = rc == FD_OK && m->channel >= 0;
+    fd_outcome outcome;
+    if (rows && !fd_outcome_of(&outcome, m)) die("out of memory");
+    other.plan = &plan;
+    for (int i = 0; i < 2; i++) {
+        plan.templates = templates[i];
+        if (fd_decode(&other, block, n) != rc) die("templates: another status");
+        if (rc != FD_BAD_JSON && other.channel != m->channel) die("templates: another channel");
+        if (rows && !fd_same_outcome(&outcome, &other)) die("templates: other values");
+        if (rows && !fd_plain_holds(&other)) die("templates: another number");
+    }
+    plan.templates = NULL;
+    if (rows) fd_outcome_free(&outcome);
+}
+
 static void use_message(fd_msg *m, const uint8_t *data, size_t n, int as_channel) {
     uint8_t *block = calloc(n + REPLAY_PADDING, 1);
     if (block == NULL) die("out of memory");
     if (n) memcpy(block, data, n);
     int rc = as_channel < 0 ? fd_decode(m, block, n) : fd_decode_as(m, block, n, as_channel);
     decoded++;
+    if (as_channel < 0) use_templates(m, block, n, rc);
     if (rc == FD_BAD_JSON) {
         rejected++;
     } else if (rc == FD_OK && m->channel >= 0 && m->rows) {
@@ -177,6 +197,9 @@ static void setup(fd_msg *m) {
     build_plan();
     memset(m, 0, sizeof *m);
     m->plan = &plan;
+    for (int i = 0; i < 2; i++)
+        if ((templates[i] = fd_templates_new()) == NULL) die("out of memory");
+    templates[1]->isa = FD_PORTABLE;
 }
 
 #ifdef FEEDD_LIBFUZZER

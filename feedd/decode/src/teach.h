@@ -286,9 +286,9 @@ static int fd_outcome_of(fd_outcome *o, const fd_msg *m) {
     o->sides = (fd_levels *)malloc(((size_t)m->rows * 2 + 1) * sizeof(fd_levels));
     o->levels = (fd_level *)malloc(((size_t)m->n_levels + 1) * sizeof(fd_level));
     if (o->slots == NULL || o->sides == NULL || o->levels == NULL) return 0;
-    memcpy(o->slots, m->slots, slots * sizeof(fd_val));
-    memcpy(o->sides, m->sides, (size_t)m->rows * 2 * sizeof(fd_levels));
-    memcpy(o->levels, m->levels, (size_t)m->n_levels * sizeof(fd_level));
+    if (slots) memcpy(o->slots, m->slots, slots * sizeof(fd_val));
+    if (m->rows) memcpy(o->sides, m->sides, (size_t)m->rows * 2 * sizeof(fd_levels));
+    if (m->n_levels) memcpy(o->levels, m->levels, (size_t)m->n_levels * sizeof(fd_level));
     return 1;
 }
 
@@ -356,10 +356,11 @@ static void fd_outcome_restore(const fd_outcome *o, fd_msg *m) {
     m->bare = 0;
     m->shape_error = 0;
     memcpy(m->env, o->env, sizeof o->env);
+    /* only messages with rows are taught */
     memcpy(m->slots, o->slots,
            (size_t)o->rows * m->plan->channels[o->channel].slots * sizeof(fd_val));
     memcpy(m->sides, o->sides, (size_t)o->rows * 2 * sizeof(fd_levels));
-    memcpy(m->levels, o->levels, (size_t)o->n_levels * sizeof(fd_level));
+    if (o->n_levels) memcpy(m->levels, o->levels, (size_t)o->n_levels * sizeof(fd_level));
 }
 
 static void fd_teach_back_off(fd_templates *t) {

@@ -10,8 +10,9 @@
 #ifndef FEEDD_TEMPLATE_H
 #define FEEDD_TEMPLATE_H
 
+#include "plan.h" /* first: it asks the C library for strtod_l */
+
 #include "isa.h"
-#include "plan.h"
 
 #define FD_STEPS_MAX 4096
 #define FD_STEP_TEXT 48
