@@ -17,7 +17,7 @@
 #define FB_WINDOW_MIN_BITS 8
 #define FB_WINDOW_MAX_BITS 17
 #define FB_CHUNK 64
-#define FB_FIT_LEVELS 512
+#define FB_FIT_LEVELS 64
 #define FB_FIT_TICKS 32
 #define FB_NO_KEY INT64_MAX
 
