@@ -88,10 +88,24 @@ class Instance:
                     found.append(int(text))
         return found
 
-    def live(self) -> bool:
-        """Every reader runs, every connection is complete, every book is live."""
+    def connects(self) -> dict[int, tuple[int, int]]:
+        """Epoch, and connections made so far, of every reader."""
+        return {
+            reader["reader"]: (reader["epoch"], reader["counters"]["connects"])
+            for reader in collect(self.directory)["readers"]
+        }
+
+    def live(self, after: dict[int, tuple[int, int]] | None = None) -> bool:
+        """Every reader runs, every connection is complete, every book is live; with ``after`` in a
+        later life of those readers, with connections of its own: what a dead process left in
+        memory does not count."""
         with contextlib.suppress(FeeddError, OSError):
             readers = collect(self.directory)["readers"]
+            for reader in readers:
+                epoch, connects = (after or {}).get(reader["reader"], (-1, -1))
+                made = reader["counters"]["connects"] - connects
+                if reader["epoch"] <= epoch or made < len(reader["connections"]):
+                    return False
             lines = [line for reader in readers for line in reader["connections"]]
             return (
                 len(readers) == self.readers

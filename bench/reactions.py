@@ -2,8 +2,9 @@
 
     python -m bench.reactions [--repeats N] [--rate EVENTS] [--json]
 
-Each repeat starts a daemon of two readers, so that every death is the first one: the pauses that
-grow from one crash of a reader to the next are not what is measured.
+Each repeat starts an exchange and a daemon of two readers, so that every death is the first one:
+the pauses that grow from one crash of a reader to the next, and the exchange's limit of requests
+per minute, are not what is measured. It wants a machine that does nothing else.
 
 * SIGKILL of a reader: until its supervisor has started the next process (noticed), and until every
   connection and every book of the daemon is live again (live);
@@ -29,6 +30,8 @@ from typing import Any
 import feedd
 from bench.instance import Instance, instance, until
 from feedd.shm.directory import lock_held, lock_path
+from feedd.shm.layout import Offset
+from feedd.shm.ring import RingReader
 
 BARS_MS = {
     "reader killed: noticed": 100.0,
@@ -43,18 +46,27 @@ def since(started: float) -> float:
     return (time.monotonic() - started) * 1_000
 
 
+def writer_of(daemon: Instance, reader: int) -> int:
+    """The process that writes a reader's ring."""
+    with RingReader(daemon.directory, reader) as ring:
+        return ring.segment.u32(Offset.PID)
+
+
 def kill_reader(daemon: Instance, found: dict[str, list[float]]) -> None:
     before = set(daemon.reader_pids())
+    was = daemon.connects()
     victim = min(before)
+    number = next(r for r in was if writer_of(daemon, r) == victim)
     started = time.monotonic()
     os.kill(victim, signal.SIGKILL)
     until(lambda: set(daemon.reader_pids()) - before)
     found["reader killed: noticed"].append(since(started))
-    until(lambda: victim not in daemon.reader_pids() and daemon.live())
+    until(lambda: daemon.live({number: was[number]}))
     found["reader killed: live"].append(since(started))
 
 
 def kill_supervisor(daemon: Instance, found: dict[str, list[float]]) -> None:
+    was = daemon.connects()
     locks = [lock_path(daemon.directory, n) for n in range(daemon.readers)]
     with feedd.attach(daemon.directory) as feed, feed.stream(timeout=0.05) as stream:
         stream.poll()
@@ -69,30 +81,28 @@ def kill_supervisor(daemon: Instance, found: dict[str, list[float]]) -> None:
         waiting = set(range(daemon.readers))
 
         def goes_on() -> bool:
-            while (batch := stream.poll()) is not None:
-                if batch.restarted or (len(batch) and batch.reader in began):
-                    began.add(batch.reader)
-                    if len(batch):
-                        waiting.discard(batch.reader)
+            batch = stream.poll()
+            if batch is not None and batch.restarted:
+                began.add(batch.reader)
+            if batch is not None and len(batch) and batch.reader in began:
+                waiting.discard(batch.reader)
             return not waiting
 
         began: set[int] = set()
         until(goes_on)
         found["daemon started again: consumer"].append(since(started))
-    until(daemon.live)
+    until(lambda: daemon.live(was))
     found["daemon started again: live"].append(since(started))
 
 
 def measure(repeats: int, rate: float) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in BARS_MS}
-    with instance(rate=rate, readers=2) as daemon:
-        for _ in range(repeats):
+    for _ in range(repeats):
+        with instance(rate=rate, readers=2) as daemon:
             daemon.start()
             until(daemon.live)
             kill_reader(daemon, found)
             kill_supervisor(daemon, found)
-            daemon.stop()
-            daemon.remove()
     return found
 
 
