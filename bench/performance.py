@@ -174,6 +174,72 @@ SECTIONS: dict[str, Callable[[int], tuple[Result, str]]] = {
 }
 
 
+# what was promised: (section, in words, the figure of a result, at most or at least, the bound)
+BARS: tuple[tuple[str, str, Callable[[Result], float], str, float], ...] = (
+    ("ring", "Python, M records/s", lambda r: r["python"]["records_per_s"] / 1e6, ">=", 10),
+    ("ring", "Python, one way p50, ns", lambda r: r["python"]["one_way_ns"]["p50"], "<=", 500),
+    (
+        "ring",
+        "C, one way p50 / floor",
+        lambda r: r["ratio_to_floor"]["c"]["one_way_p50"],
+        "<=",
+        1.5,
+    ),
+    (
+        "ring",
+        "publishing with 16 consumers / with none",
+        lambda r: r["publish_ns_by_consumers"]["ratio"],
+        "<=",
+        1.1,
+    ),
+    ("ring", "wake from a futex p50, µs", lambda r: r["python"]["wake_ns"]["p50"] / 1e3, "<=", 25),
+    ("ring", "a waiting consumer, cores", lambda r: r["python"]["waiting_cpu"], "<=", 0.01),
+    ("wire", "busy p50 / floor", lambda r: r["ratio_to_floor"]["busy"]["p50"], "<=", 1.3),
+    ("wire", "busy p99 / floor", lambda r: r["ratio_to_floor"]["busy"]["p99"], "<=", 1.0),
+    ("wire", "epoll p50 / floor", lambda r: r["ratio_to_floor"]["epoll"]["p50"], "<=", 1.3),
+    ("wire", "epoll p99 / floor", lambda r: r["ratio_to_floor"]["epoll"]["p99"], "<=", 1.0),
+    (
+        "scale",
+        "a reader of 4,000 instruments with 200 levels a side, MB",
+        lambda r: min(row["process_mb"] for row in r["memory"]["by_levels"].values()),
+        "<=",
+        150,
+    ),
+    (
+        "scale",
+        "ten busy among the most instruments / alone",
+        lambda r: (
+            list(r["instruments"].values())[-1]["few_ns_per_message"]
+            / r["instruments"]["10"]["few_ns_per_message"]
+        ),
+        "<=",
+        1.3,
+    ),
+    ("scale", "two readers / one", lambda r: r["readers"]["ratio"], ">=", 1.8),
+    ("start", "a consumer's import / NumPy's", lambda r: r["import_ratio_to_numpy"], "<=", 1.5),
+    ("start", "daemon ready, ms", lambda r: r["ready_ms"], "<=", 1_000),
+)
+
+
+def bars(results: dict[str, Result]) -> str:
+    """The bars beside what was measured."""
+    rows = []
+    for section, what, figure, sign, bound in BARS:
+        if section not in results:
+            continue
+        value = figure(results[section])
+        met = value >= bound if sign == ">=" else value <= bound
+        shown = f"{value:,.0f}" if value >= 100 else f"{value:.2f}"
+        rows.append((f"{section}: {what}", f"{sign} {bound:,}", shown, "yes" if met else "no"))
+    return tables.markdown(("bar", "wanted", "here", "met"), rows)
+
+
+def _stored() -> dict[str, Result]:
+    """The newest result of each section, of this run or an earlier one."""
+    paths = {section: RESULTS / f"{section}.json" for section in SECTIONS}
+    return {s: json.loads(path.read_text()) for s, path in paths.items() if path.exists()}
+
+
 def put(page: str, section: str, text: str) -> str:
     """The page with ``text`` between the marks of the section."""
     begin, end = f"<!-- {section}: begin -->", f"<!-- {section}: end -->"
@@ -199,6 +265,10 @@ def main() -> None:
         if not options.dry:
             PAGE.write_text(put(PAGE.read_text(), section, text))
         print(f"## {section} ({time.monotonic() - start:.0f} s)\n\n{text}\n", flush=True)
+    text = bars(_stored())
+    if not options.dry:
+        PAGE.write_text(put(PAGE.read_text(), "bars", text))
+    print(f"## bars\n\n{text}")
 
 
 if __name__ == "__main__":

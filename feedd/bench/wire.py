@@ -42,7 +42,7 @@ from feedd.reader.net import tls_context
 from feedd.reader.process import BusyPoll, freeze_garbage
 from feedd.shm.ring import RingReader
 
-__all__ = ["run"]
+__all__ = ["Certificates", "Mode", "Times", "measure", "run"]
 
 EVERY_NS = 100_000
 LAST_S = 30.0
@@ -191,9 +191,10 @@ def _burst(sock: socket.socket, ring: RingReader | None, times: Times) -> None:
     _wait_last(ring, seen)
 
 
-def _measure(
+def measure(
     mode: Mode, certificates: Certificates | None, n: int, *, floor: bool, burst: bool = False
 ) -> Times:
+    """One connection in one mode: ``n`` quotes paced, or in a burst."""
     times = Times(np.zeros(n, np.int64), _shared(n) if floor else np.zeros(n, np.int64))
     chosen = certificates if mode.tls else None
     with contextlib.ExitStack() as stack:
@@ -235,11 +236,11 @@ def run(rounds: int, messages: int, burst: int, tls: bool) -> dict[str, Any]:
             for _ in range(rounds):
                 for mode in modes:
                     for side, floor in (("", False), ("floor_", True)):
-                        times = _measure(mode, certificates, messages, floor=floor)
+                        times = measure(mode, certificates, messages, floor=floor)
                         row = percentiles(times.ages, 50, 99, 99.9)
                         ages.setdefault(side + mode.name, []).append(row)
                 for side, floor in (("burst", False), ("floor_burst", True)):
-                    times = _measure(modes[0], None, burst, floor=floor, burst=True)
+                    times = measure(modes[0], None, burst, floor=floor, burst=True)
                     rates[side].append(times.rate)
     finally:
         os.sched_setaffinity(0, usable)

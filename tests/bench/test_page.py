@@ -24,7 +24,7 @@ def script() -> ModuleType:
 def test_every_section_has_its_place(script: ModuleType) -> None:
     page = script.PAGE.read_text()
     assert set(script.SECTIONS) == set(script.ROUNDS)
-    for section in script.SECTIONS:
+    for section in (*script.SECTIONS, "bars"):
         changed = script.put(page, section, "| a | b |")
         assert script.put(changed, section, "| a | b |") == changed
         assert f"{section}: begin -->\n| a | b |\n<!-- {section}: end" in changed
@@ -35,3 +35,12 @@ def test_every_section_has_its_place(script: ModuleType) -> None:
 def test_a_page_without_marks_is_refused(script: ModuleType) -> None:
     with pytest.raises(SystemExit, match="no marks for 'ring'"):
         script.put("# Performance\n", "ring", "text")
+
+
+def test_the_bars_say_what_is_met(script: ModuleType) -> None:
+    ready = {"import_ratio_to_numpy": 1.4, "ready_ms": 1400.0}
+    text = script.bars({"start": ready})
+    assert [line.split("|")[3:5] for line in text.splitlines()[2:]] == [
+        [" 1.40 ", " yes "],
+        ["1,400 ", "  no "],
+    ]
