@@ -22,7 +22,9 @@ from feedd.shm.books import BooksWriter
 from feedd.shm.counters import CountersWriter
 from feedd.shm.ring import RingWriter
 
-MESSAGES = 1_000_000
+MIXED = 200_000  # of all kinds, each once
+QUOTES = 40_000  # and these 20 times: to make a million different ones would take longest here
+PASSES = 20
 SYMBOL = "BTCUSDT"
 QUOTE = (
     '{"stream":"btcusdt@bookTicker","data":{"e":"bookTicker","u":%d,"s":"BTCUSDT","b":"67120.10",'
@@ -72,12 +74,15 @@ def main() -> None:
     feeder.run(1)
     assert pipeline.on_rest_snapshot(handle, SYMBOL, BOOK, 1) in ("joined", "not_needed")
     Feeder(frames(warm - 4, 4), *lines).run(2)
-    feeder = Feeder(frames(MESSAGES, warm), *lines)
+    mixed = Feeder(frames(MIXED, warm), *lines)
+    quotes = Feeder([(QUOTE % i).encode() for i in range(QUOTES)], *lines)
     before = pipeline.counters()
     gc.collect()
     gc.disable()
     blocks, count = sys.getallocatedblocks(), calls()
-    _, refused = feeder.run(3)
+    _, refused = mixed.run(3)
+    for _ in range(PASSES):
+        refused += quotes.run(4)[1]
     after = calls()
     blocks = sys.getallocatedblocks() - blocks
     now = pipeline.counters()
@@ -88,7 +93,9 @@ def main() -> None:
                 "blocks": blocks,
                 "refused": refused,
                 "counting": after > 1000,
+                "messages": MIXED + PASSES * QUOTES,
                 "records": now["records"] - before["records"],
+                "duplicates": now["duplicates"] - before["duplicates"],
                 "gaps": now["gaps"],
             }
         )
