@@ -47,7 +47,7 @@ class Options:
     lines: int = 1
     """Connections that carry each stream."""
     reload: bool = False
-    """Begin without the last instrument of each venue, and take it in while the data flows."""
+    """Begin without the first instrument of each venue, and take it in while the data flows."""
     roll: bool = False
     """Replace every reader process by another while the data flows."""
 
@@ -108,7 +108,7 @@ def _instruments(sim: SimHandle, venue: str) -> list[str]:
 
 def config_text(sim: SimHandle, places: _Places, options: Options, *, every: bool = True) -> str:
     """The daemon's configuration (TOML): all instruments of the simulated venues (of each venue
-    all but the last, unless ``every``), two readers."""
+    all but the first, unless ``every``), two readers."""
 
     def quoted(values: Sequence[str]) -> str:
         return "[" + ", ".join(f'"{value}"' for value in values) + "]"
@@ -128,12 +128,14 @@ def config_text(sim: SimHandle, places: _Places, options: Options, *, every: boo
         lines += [
             "",
             f"[venues.{venue}]",
-            f"instruments = {quoted(symbols if every else symbols[:-1])}",
+            f"instruments = {quoted(symbols if every else symbols[1:])}",
             f"channels = {quoted(wanted.channels)}",
             f'endpoint = "{sim.endpoints[venue]["ws"]}"',
             f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
             f'ca_file = "{sim.ca}"',
         ]
+        if options.reload:  # a row that was kept free is as deep as an option's
+            lines.append("option_depth = 1024")
         if options.lines > 1:
             lines.append(f"lines = {options.lines}")
         lines.append(f"[venues.{venue}.options]")
