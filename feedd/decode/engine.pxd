@@ -212,3 +212,8 @@ cdef extern from "engine.h" nogil:
     void fd_outcome_free(fd_outcome* o)
     int fd_same_outcome(const fd_outcome* o, const fd_msg* m)
     int fd_plain_holds(const fd_msg* m)
+
+
+cdef extern from "numbers.h" nogil:
+    int fd_number_of(
+        const fd_msg* m, const fd_val* v, int32_t shift, double* out, uint8_t* inexact)

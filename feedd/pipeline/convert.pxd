@@ -4,14 +4,14 @@ Absent is a missing key, null or an empty string; a value of the wrong shape mak
 a bad frame.
 """
 
-from libc.math cimport fabs, isinf
+from libc.math cimport fabs
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memset
 
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_FALSE, FD_NULL, FD_NUM, FD_PADDING, FD_STR, FD_TRUE, fd_dec, fd_is_one_of, fd_msg,
-    fd_pow10, fd_rfc3339, fd_scan_dec, fd_text_u64, fd_to_double, fd_to_int, fd_to_u64, fd_unescape,
-    fd_val,
+    fd_number_of, fd_pow10, fd_rfc3339, fd_scan_dec, fd_text_u64, fd_to_int, fd_to_u64,
+    fd_unescape, fd_val,
 )
 from feedd.decode.plan cimport TIME_RFC3339, field_t, filter_t, side_rule_t, text_t, texts_t
 
@@ -54,13 +54,9 @@ cdef inline int decimal_of(
 
 
 cdef inline int number_of(
-    const fd_msg* m, const fd_val* row, field_t f, double* out, uint8_t* inexact
+    const fd_msg* m, const fd_val* row, const field_t* f, double* out, uint8_t* inexact
 ) noexcept nogil:
-    cdef uint8_t scratch[256]
-    cdef const uint8_t* text
-    cdef uint32_t n
     cdef const fd_val* v
-    cdef fd_dec d
     cdef uint8_t cut = 0
     cdef double value
     cdef int found
@@ -70,12 +66,9 @@ cdef inline int number_of(
     if v.plain and -22 <= f.shift - v.decimals <= 0:     # at most 15 digits: one exact division
         out[0] = <double><int64_t>v.m / fd_pow10[v.decimals - f.shift]
         return 0 if f.zero_absent and v.m == 0 else 1
-    found = decimal_of(m, v, &d, &text, &n, scratch, sizeof(scratch))
+    found = fd_number_of(m, v, f.shift, &value, &cut)
     if found != 1:
         return found
-    value = fd_to_double(d, f.shift, text, n, &cut)
-    if isinf(value):
-        return -1
     if (f.zero_absent and value == 0) or (f.negative_absent and value < 0):
         return 0
     out[0] = fabs(value) if f.magnitude else value

@@ -98,9 +98,9 @@ cdef const char* _trade(
     const fd_msg* m, const fd_val* row, const program_t* p, row_t* r
 ) noexcept nogil:
     r.trade_inexact = 0
-    if number_of(m, row, p.price, &r.price, &r.trade_inexact) != 1:
+    if number_of(m, row, &p.price, &r.price, &r.trade_inexact) != 1:
         return b"trade without a price"
-    if number_of(m, row, p.size, &r.size, &r.trade_inexact) != 1 or r.size < 0:
+    if number_of(m, row, &p.size, &r.size, &r.trade_inexact) != 1 or r.size < 0:
         return b"trade without a size"
     if side_of(m, row, &p.side, &r.side) < 0:
         return b"trade side not in the venue file"
@@ -169,7 +169,7 @@ cdef const char* _quote(
                 r.yields &= ~YIELDS_QUOTE
                 return NULL
             return b"quote without one of its four fields"
-        found = number_of(m, row, p.quote[i], &r.quote[i], &r.quote_inexact)
+        found = number_of(m, row, &p.quote[i], &r.quote[i], &r.quote_inexact)
         if found < 0:
             return b"quote field is not a number"
         if found == 0:
@@ -194,7 +194,7 @@ cdef const char* _deriv(
     r.next_funding = 0
     for i in range(DERIV_NUMBERS):
         r.deriv[i] = NAN
-        found = number_of(m, row, p.deriv[i], &r.deriv[i], &r.deriv_inexact)
+        found = number_of(m, row, &p.deriv[i], &r.deriv[i], &r.deriv_inexact)
         if found < 0:
             return b"derivative field is not a number"
         if found:
@@ -217,7 +217,7 @@ cdef const char* _greeks(
     r.greeks_inexact = 0
     for i in range(GREEKS_NUMBERS):
         r.greeks[i] = NAN
-        found = number_of(m, row, p.greeks[i], &r.greeks[i], &r.greeks_inexact)
+        found = number_of(m, row, &p.greeks[i], &r.greeks[i], &r.greeks_inexact)
         if found < 0:
             return b"greek is not a number"
         if found and i != GREEKS_MARK:
