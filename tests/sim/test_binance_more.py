@@ -32,6 +32,17 @@ async def snapshots(sim: SimHandle, venue: str, base: str) -> list[dict[str, Any
     return rows
 
 
+async def read_until(clients: list[Tap], *parts: str, rounds: int = 40) -> None:
+    """Read all for two seconds, and on until each of ``parts`` was in some message."""
+    await asyncio.gather(*(client.read_for(2.0) for client in clients))
+    for _ in range(rounds):
+        text = "".join(text for client in clients for text in client.texts)
+        if all(part in text for part in parts):
+            return
+        await asyncio.gather(*(client.read_for(0.5) for client in clients))
+    raise AssertionError(f"never came: {[part for part in parts if part not in text]}")
+
+
 def only_streams(journal: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Books are joined with a REST snapshot: what came before it has no place in the record."""
     return [r for r in journal if "depth" not in r.get("stream", "")]
@@ -47,7 +58,7 @@ async def test_coinm_says_what_the_journal_says(tmp_path: Path) -> None:
             await subscribe(books, *[f"{s}@depth@100ms" for s in low])
             await books.read_for(0.3)
             rest = await snapshots(sim, COINM, "/dapi/v1")
-            await asyncio.gather(client.read_for(2.5), books.read_for(2.5))
+            await read_until([client, books], "forceOrder", "aggTrade", "bookTicker", "markPrice")
             journal = await finish(sim, client, books)
     _, events = check(COINM, [client], only_streams(journal))
     assert kinds(events) == {"trade", "quote", "deriv", "liquidation"}
@@ -98,11 +109,9 @@ async def test_options_say_what_the_journal_says(tmp_path: Path) -> None:
             await subscribe(books, *[f"{s}@depth@100ms" for s in low])
             await books.read_for(0.3)
             rest = await snapshots(sim, OPTIONS, "/eapi/v1")
-            await asyncio.gather(*(c.read_for(2.5) for c in (public, market, books)))
-            for _ in range(10):  # a side is missing now and then
-                if any('"b":"-1.0"' in text for text in market.texts):
-                    break
-                await asyncio.gather(*(c.read_for(1.0) for c in (public, market, books)))
+            # a side is missing now and then
+            wanted = ('"b":"-1.0"', "bookTicker", "optionTrade", "depth")
+            await read_until([public, market, books], *wanted)
             journal = await finish(sim, public, market, books)
     _, events = check(OPTIONS, [public, market], only_streams(journal))
     assert kinds(events) == {"trade", "quote", "deriv", "greeks"}
