@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from feedd import clock
 from feedd.client.fold import FoldedBook
@@ -20,7 +19,10 @@ from feedd.shm.ring import RingReader
 
 __all__ = ["TOP_LEVELS", "Book", "BookSnapshot"]
 
-Levels = npt.NDArray[Any]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Levels = npt.NDArray[Any]
 
 TOP_LEVELS = 32
 """Levels a side that the daemon shares as of the newest event."""

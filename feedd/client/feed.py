@@ -6,27 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-import numpy.typing as npt
-
-from feedd.client.board import read_board
 from feedd.client.book import TOP_LEVELS, Book, BookSnapshot
 from feedd.client.cursor import reader_numbers, ring_id
 from feedd.client.instruments import Instrument, Instruments
 from feedd.client.life import writes
 from feedd.client.stream import OnOverrun, Start, Stream, Wait
 from feedd.errors import ShmError
-from feedd.shm.board import BoardReader
 from feedd.shm.books import BooksReader
-from feedd.shm.counters import CountersReader
 from feedd.shm.directory import lock_held, lock_path
 from feedd.shm.ring import RingReader
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the rest is imported by those who use it: most consumers read a stream
+    import numpy.typing as npt
+
     from feedd.client.reader_info import ReaderInfo
+    from feedd.shm.board import BoardReader
+    from feedd.shm.counters import CountersReader
 
 __all__ = ["Feed", "Join"]
 
-_Mapped = TypeVar("_Mapped", BoardReader, BooksReader, RingReader)
+_Mapped = TypeVar("_Mapped", "BoardReader", BooksReader, RingReader)
 
 
 class Join(NamedTuple):
@@ -80,6 +79,8 @@ class Feed:
 
     def _counters_reader(self) -> CountersReader | None:
         if self._counters is None or self._counters.segment.superseded:
+            from feedd.shm.counters import CountersReader
+
             try:
                 fresh = CountersReader(self.directory)
             except ShmError:
@@ -193,9 +194,13 @@ class Feed:
         mask = self.instruments.mask(
             venues=None if venue is None else [venue], kind=kind, underlying=underlying, ids=ids
         )
+        from feedd.client.board import read_board
+
         return read_board(self.instruments.cached[mask], self._board_reader, self._kept_up)
 
     def _board_reader(self, number: int) -> BoardReader:
+        from feedd.shm.board import BoardReader
+
         return _mapped(self._boards, number, BoardReader, self.directory)
 
     def _book_reader(self, number: int) -> BooksReader:

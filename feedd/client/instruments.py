@@ -6,14 +6,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from feedd.errors import ShmError
 from feedd.shm.instruments import InstrumentsReader
 from feedd.shm.rows import Contract, InstrumentKind, InstrumentStatus, SizeUnit
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 __all__ = ["Instrument", "Instruments"]
 
