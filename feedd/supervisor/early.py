@@ -2,9 +2,10 @@
 
 Most of a daemon's start is Python importing: the supervisor's modules, then the readers'. Processes
 that begin to import while the supervisor still does make the start shorter, by a tenth where two
-readers have two cores and by more where there are more cores. Each waits for its plan, as any new reader does; one that gets none sees the end of its pipe and goes. This module
-imports next to nothing, and takes from the configuration, before anybody has checked it, no more
-than how many readers there will be.
+readers have two cores and by more where there are more cores. Each waits for its plan, as any new
+reader does; one that gets none sees the end of its pipe and goes. This module imports next to
+nothing, and takes from the configuration, before anybody has checked it, no more than how many
+readers there will be.
 """
 
 from __future__ import annotations
