@@ -35,7 +35,7 @@ class Tmux:
         shown = [*self._base, "capture-pane", "-p"]
         return subprocess.run(shown, capture_output=True, text=True, timeout=20).stdout
 
-    def until(self, what: str | Callable[[str], bool], seconds: float = 25.0) -> str:
+    def until(self, what: str | Callable[[str], bool], seconds: float = 40.0) -> str:
         """The screen, as soon as it has the text ``what``, or ``what`` is true of it."""
         end = time.monotonic() + seconds
         while True:
@@ -49,7 +49,7 @@ class Tmux:
         listed = [*self._base, "list-sessions"]
         return subprocess.run(listed, capture_output=True, timeout=20).returncode == 0
 
-    def until_ended(self, seconds: float = 10.0) -> None:
+    def until_ended(self, seconds: float = 30.0) -> None:
         end = time.monotonic() + seconds
         while self.alive():
             assert time.monotonic() < end, self.screen()
