@@ -9,9 +9,8 @@ from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from feedd.shm.feedd cimport (
-    FEEDD_LAST, FEEDD_TRADE, FEEDD_WAIT_SLICE_NS, feedd_commit, feedd_load_acquire, feedd_pause, feedd_put,
-    feedd_read, feedd_read_batch, feedd_record, feedd_store_release,
-    feedd_wait_futex,
+    FEEDD_LAST, FEEDD_TRADE, FEEDD_WAIT_SLICE_NS, feedd_commit, feedd_load_acquire, feedd_pause,
+    feedd_put, feedd_read, feedd_read_batch, feedd_record, feedd_store_release, feedd_wait_futex,
 )
 from feedd.shm.ring cimport RingReader, RingWriter
 
