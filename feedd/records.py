@@ -136,6 +136,7 @@ class Event(IntEnum):
     QUARANTINED = 13  # a book that does not heal: no resync for arg1 ns
     RULE_CHANGED = 14  # every checksum of a channel fails: the venue computes another one
     DRIFT = 15  # a field of a whole channel vanished, changed its type or stands still
+    INSTRUMENT_STATE = 16  # the venue lists, halts, settles or ends an instrument
 
 
 _HEADER: list[tuple[str, str, int]] = [
@@ -246,7 +247,8 @@ STATUS = _dtype(
     ]
 )
 """``code`` is an ``Event``; a gap and a checksum have expected and got in ``arg0`` and ``arg1``
-(all bits set: the venue has no number for it)."""
+(all bits set: the venue has no number for it), an instrument's state has its ``InstrumentStatus``
+(see ``feedd.shm.rows``) now and before, and the venue's own word in ``text``."""
 
 KIND_DTYPES: dict[Kind, np.dtype[Any]] = {
     Kind.TRADE: TRADE,

@@ -85,8 +85,9 @@ MEANINGS: dict[str, str] = {
     "code": "`Event`: what happened",
     "since": "when `state` began, ns since the Unix epoch",
     "last_data": "when data last came, ns since the Unix epoch",
-    "arg0": "gap: expected; else by event",
-    "arg1": "gap: got; else by event",
+    "arg0": "gap: expected; instrument_state: the status now, as in the instruments table; "
+    "else by event",
+    "arg1": "gap: got; instrument_state: the status before; else by event",
     "text": "the reason in words, cut to 40 bytes",
 }
 _PADDING = ("payload",)

@@ -23,6 +23,7 @@ from feedd.records import (
     known_sequence,
     lower_names,
 )
+from feedd.shm.rows import InstrumentStatus
 
 __all__ = ["STATE_NAMES", "Renderer"]
 
@@ -40,6 +41,7 @@ _TRADE_FLAGS = lower_names(TradeFlag)
 _SIDES = lower_names(Side)
 STATE_NAMES = lower_names(BookState)
 _EVENT_NAMES = lower_names(Event)
+_STATUS_NAMES = lower_names(InstrumentStatus)
 
 
 class Renderer:
@@ -145,5 +147,7 @@ def _status(data: bytes, at: int) -> dict[str, Any]:
         event |= {"expected": known_sequence(arg0), "got": known_sequence(arg1)}
     if code in (Event.GAP, Event.CHECKSUM, Event.LIVE, Event.RESYNC, Event.STALE):
         event |= {"state": STATE_NAMES.get(state), "previous": STATE_NAMES.get(previous)}
+    if code == Event.INSTRUMENT_STATE:
+        event |= {"state": _STATUS_NAMES.get(arg0), "previous": _STATUS_NAMES.get(arg1)}
     event["reason"] = text.rstrip(b"\0").decode("utf-8", "replace")
     return event

@@ -17,6 +17,7 @@ cdef enum:
     YIELDS_DERIV = 16
     YIELDS_GREEKS = 32
     YIELDS_CHECKSUM = 64      # a message that only says what the book's checksum is
+    YIELDS_STATE = 128        # what the venue says of the instrument itself
 
 cdef enum:
     POLICY_NONE_FULL = 0
@@ -58,6 +59,9 @@ cdef enum:
     SIDE_TEXTS = 8
     DERIV_NUMBERS = 7
     GREEKS_NUMBERS = 10
+    STATE_RULES = 12
+    STATE_CONDITIONS = 4
+    STATE_FACTS = 8
 
 ctypedef struct field_t:
     int16_t slot
@@ -96,6 +100,17 @@ ctypedef struct side_rule_t:
     uint8_t n
     int8_t value[8]
     text_t text[8]
+
+ctypedef struct state_rule_t:
+    uint8_t status            # InstrumentStatus
+    uint8_t n
+    filter_t when[4]          # all of them hold
+
+ctypedef struct state_rules_t:
+    int16_t word              # -1: the rows tell of facts alone
+    uint8_t n, n_facts
+    state_rule_t rule[12]     # the first that holds counts
+    int16_t facts[8]
 
 ctypedef struct program_t:
     uint8_t yields
@@ -162,6 +177,7 @@ ctypedef struct program_t:
     int16_t next_funding
     int16_t next_funding_shift
     field_t greeks[10]
+    state_rules_t* state      # NULL unless YIELDS_STATE
 
 
 cdef class Plan:
@@ -185,3 +201,4 @@ cdef class Plan:
     cdef _times(self, program_t* p, paths, unit, dict slots)
     cdef _trade_program(self, program_t* p, trade, dict slots)
     cdef _book_program(self, program_t* p, book, dict slots)
+    cdef _state_program(self, program_t* p, state, dict slots)

@@ -16,6 +16,7 @@ from feedd.decode.engine cimport (
 from feedd.decode import trees as key_trees
 from feedd.errors import ConfigError
 from feedd.records import DERIV_FIELDS, GREEKS_FIELDS
+from feedd.shm.rows import InstrumentStatus
 from feedd.venues.schema import RowFilter, TimeField
 
 KEYS_MAX = 48
@@ -59,6 +60,8 @@ cdef class Plan:
         cdef uint32_t i
         for i in range(self.plan.n_nodes):
             free(self.plan.nodes[i].keys)
+        for i in range(self.plan.n_channels if self.programs != NULL else 0):
+            free(self.programs[i].state)
         free(self.plan.nodes)
         free(self.plan.channels)
         free(self.plan.topics)
@@ -400,6 +403,28 @@ cdef class Plan:
                 p.greeks[i] = _field(getattr(channel.greeks, name), slots)
                 if name in _IVS:
                     p.greeks[i].zero_absent = 1
+
+        if channel.state is not None:
+            self._state_program(p, channel.state, slots)
+
+    cdef _state_program(self, program_t* p, state, dict slots):
+        cdef state_rule_t* rule
+        p.yields |= YIELDS_STATE
+        p.state = <state_rules_t*>calloc(1, sizeof(state_rules_t))
+        if p.state == NULL:
+            raise MemoryError
+        p.state.word = slots.get(state.word, -1)
+        for path in state.facts[:STATE_FACTS]:
+            p.state.facts[p.state.n_facts] = slots[path]
+            p.state.n_facts += 1
+        for given in state.status[:STATE_RULES]:
+            rule = &p.state.rule[p.state.n]
+            p.state.n += 1
+            rule.status = InstrumentStatus[given.value.upper()]
+            for path, texts in list(given.when.items())[:STATE_CONDITIONS]:
+                values = (texts,) if isinstance(texts, str) else texts
+                _filter(&rule.when[rule.n], RowFilter(path=path, values=values), slots)
+                rule.n += 1
 
     cdef _trade_program(self, program_t* p, trade, dict slots):
         p.price = _field(trade.price, slots)

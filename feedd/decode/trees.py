@@ -19,6 +19,7 @@ from feedd.venues.schema import (
     FlagRule,
     RowFilter,
     SideRule,
+    State,
     TimeField,
     Trade,
     Venue,
@@ -120,6 +121,14 @@ def _trade_paths(trade: Trade) -> Iterator[str | None]:
         yield trade.replay.path
 
 
+def _state_paths(state: State) -> Iterator[str]:
+    if state.word is not None:
+        yield state.word
+    for rule in state.status:
+        yield from rule.when
+    yield from state.facts
+
+
 def _book(tree: ChannelTree, book: Book) -> None:
     for path in (book.current, book.previous, book.first, book.type):
         tree.slot(path)
@@ -164,6 +173,8 @@ def _channel(name: str, channel: Channel, venue: Venue) -> ChannelTree:
             tree.slot(path_of(getattr(channel.greeks, field_name)))
     if channel.checksum is not None:
         tree.slot(channel.checksum.path)
+    for path in _state_paths(channel.state) if channel.state is not None else ():
+        tree.slot(path)
     tree.number()
     return tree
 

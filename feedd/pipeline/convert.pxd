@@ -13,7 +13,9 @@ from feedd.decode.engine cimport (
     fd_number_of, fd_pow10, fd_rfc3339, fd_scan_dec, fd_text_u64, fd_to_int, fd_to_u64,
     fd_unescape, fd_val,
 )
-from feedd.decode.plan cimport TIME_RFC3339, field_t, filter_t, side_rule_t, text_t, texts_t
+from feedd.decode.plan cimport (
+    TIME_RFC3339, field_t, filter_t, program_t, side_rule_t, text_t, texts_t,
+)
 
 
 cdef inline const uint8_t* text_of(
@@ -235,3 +237,20 @@ cdef inline bint is_set(const fd_msg* m, const fd_val* row, const filter_t* rule
         return fd_is_one_of(m, v, rule.text, rule.n)
     return not (v.type == FD_ABSENT or v.type == FD_NULL or v.type == FD_FALSE
                 or (v.type == FD_STR and v.len == 0))
+
+
+cdef inline const uint8_t* symbol_in(
+    const program_t* p, const uint8_t* text, uint32_t* n
+) noexcept nogil:
+    """The symbol inside "ob.BTC_USDT.50"; NULL when the text is not of that form."""
+    cdef uint32_t start = p.symbol_prefix.n
+    cdef uint32_t i
+    if text == NULL or n[0] <= start or memcmp(text, p.symbol_prefix.text, start) != 0:
+        return NULL
+    i = start
+    while i < n[0] and not (p.symbol_end and text[i] == p.symbol_end):
+        i += 1
+    if p.symbol_end and i == n[0]:
+        return NULL
+    n[0] = i - start
+    return text + start

@@ -28,6 +28,17 @@ class Request(NamedTuple):
     channel: str
     line: int = -1
 
+class Said(NamedTuple):
+    """What a venue says of an instrument itself. ``status`` is an ``InstrumentStatus`` (0: the
+    venue file does not know the word), ``word`` the venue's own one; ``facts_changed``: other
+    values of the venue's list differ from what they were."""
+
+    venue: int
+    symbol: str
+    status: int
+    word: str
+    facts_changed: bool
+
 class BadFrame(NamedTuple):
     """A rejected message: why, and the beginning of it."""
 
@@ -158,6 +169,8 @@ class Pipeline:
         (from 30 s to 16 min); ``tick`` lets it try again. 0: never (the default)."""
     def take_requests(self) -> list[Request]:
         """Requests since the last call, in order."""
+    def take_states(self, most: int = 256) -> list[Said]:
+        """What venues said of instruments since it was taken last, one each, at most so many."""
     def take_alarms(self) -> list[Alarm]:
         """Up to 16 alarms since the last call; each was published as a STATUS too."""
     def take_bad_frames(self) -> list[BadFrame]:

@@ -15,7 +15,7 @@ from feedd.decode.engine cimport FD_OK, fd_copy, fd_decode_as
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport JOIN_NOW, JOIN_TOO_OLD
 from feedd.pipeline.instrument cimport (
-    SEEN_CHANNELS, instrument_t, pending_clear, table_find, table_t,
+    SEEN_CHANNELS, instrument_t, pending_clear, said_t, table_find, table_t,
 )
 from feedd.pipeline.lanes cimport lanes_free
 from feedd.pipeline.message cimport (
@@ -49,13 +49,14 @@ cdef extern from "feedd/counters.h" nogil:
 from feedd.pipeline.message import Alarm, BadFrame
 from feedd.shm.counters import COUNTERS
 
-__all__ = ["BAD", "CONTROL", "DATA", "IGNORED", "Alarm", "BadFrame", "Pipeline", "Request"]
+__all__ = ["BAD", "CONTROL", "DATA", "IGNORED", "Alarm", "BadFrame", "Pipeline", "Request", "Said"]
 
 DATA = RESULT_DATA
 CONTROL = RESULT_CONTROL
 IGNORED = RESULT_IGNORED
 BAD = RESULT_BAD
 
+Said = namedtuple("Said", "venue symbol status word facts_changed")
 Request = namedtuple("Request", "kind venue symbol channel line", defaults=(-1,))
 
 cdef tuple JOIN_NAMES = ("wait", "joined", "too_old", "not_needed")
@@ -288,6 +289,30 @@ cdef class Pipeline(Messages):
     def take_alarms(self):
         alarms, self._alarms = self._alarms, []
         return alarms
+
+    def take_states(self, uint32_t most=256):
+        cdef table_t* table
+        cdef said_t* said
+        cdef uint32_t i
+        cdef int v
+        cdef list found = []
+        if not self.untold:
+            return found
+        self.untold = False
+        for v in range(self.n_venues):
+            table = self.venues[v].table
+            for i in range(table.n):
+                said = table.items[i].said
+                if said == NULL or not said.untold:
+                    continue
+                if <uint32_t>len(found) == most:
+                    self.untold = True
+                    return found
+                found.append(Said(
+                    v, table.items[i].symbol[:table.items[i].symbol_n].decode(), said.status,
+                    said.word.decode("utf-8", "replace"), bool(said.facts_changed)))
+                said.untold = said.facts_changed = 0
+        return found
 
     def take_bad_frames(self):
         bad, self._bad = self._bad, []

@@ -38,6 +38,19 @@ ctypedef struct pending_t:
     uint8_t flags
     uint8_t has_previous, has_current, has_checksum, has_keys, snapshot
 
+# What the venue said last of the instrument itself.
+ctypedef struct said_t:
+    uint8_t status            # InstrumentStatus
+    uint8_t previous
+    uint8_t known             # something was said
+    uint8_t owed              # its record waits until the instrument has an id
+    uint8_t untold            # the reader has not passed it on yet
+    uint8_t facts_changed     # not the status, but other facts of the list
+    uint16_t line
+    uint64_t facts            # hash of them, 0 none
+    int64_t ts_event, ts_recv
+    char word[41]
+
 ctypedef struct instrument_t:
     char* symbol
     uint32_t symbol_n
@@ -100,6 +113,7 @@ ctypedef struct instrument_t:
     uint8_t old_quotes        # in a row
     ids_t* ids
     recent_t* recent          # records that have no id
+    said_t* said              # NULL until the venue says something
     uint64_t updates
 
 

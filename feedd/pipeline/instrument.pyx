@@ -59,6 +59,7 @@ cdef void instrument_free(instrument_t* x) noexcept nogil:
     free(x.pending)
     free(x.buffer)
     free(x.key_buffer)
+    free(x.said)
     free(x.symbol)
     free(x)
 

@@ -26,6 +26,8 @@ cdef class Messages(Publisher):
     cdef uint32_t cap_rows
     cdef list _plans             # keeps alive what `venues` points to
     cdef object _on_unknown
+    cdef bint names_all          # there is such a callback: every symbol is wanted
+    cdef bint untold             # some instrument's state was not taken yet
     cdef list _bad
     cdef list _alarms
     cdef uint64_t sampled
@@ -37,6 +39,7 @@ cdef class Messages(Publisher):
 
     cdef int _process(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
+    cdef void _said(self, int venue, row_t* r, int64_t ts_recv, int line) noexcept nogil
     cdef void _watch(
         self, int venue, const program_t* program, int64_t ts_recv, int line) noexcept nogil
     cdef _drifted(self, int venue, int64_t ts_recv, int line)

@@ -8,17 +8,17 @@ from collections import namedtuple
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
-from libc.string cimport memcmp, memset
+from libc.string cimport memset
 
 from feedd.decode.engine cimport (
     FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_decode, fd_is_one_of,
     fd_msg_free, fd_text_u64, fd_val,
 )
 from feedd.decode.plan cimport (
-    SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, Plan, program_t,
+    SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, YIELDS_STATE, Plan, program_t,
 )
 from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OLD, Connections
-from feedd.pipeline.convert cimport text_of
+from feedd.pipeline.convert cimport symbol_in, text_of
 from feedd.pipeline.copies cimport drop_copies
 from feedd.pipeline.drift cimport (
     DRIFT_CONSTANT, DRIFT_TYPE, DRIFT_VANISHED, drift_due, drift_free, drift_new, drift_note,
@@ -36,6 +36,7 @@ from feedd.pipeline.publish cimport SAMPLE_EVERY, VENUES_MAX, Publisher, venue_t
 from feedd.pipeline.requests cimport REQUEST_UNKNOWN
 from feedd.pipeline.recent cimport recent_line_gone
 from feedd.pipeline.rows cimport row_convert, row_publish, row_t
+from feedd.pipeline.states cimport state_owed, state_said
 from feedd.pipeline.verify cimport rule_t
 from feedd.shm.board cimport BoardWriter
 from feedd.shm.books cimport BooksWriter
@@ -75,23 +76,6 @@ cdef int BAD_SAMPLES = 16
 cdef int BAD_SAMPLE_BYTES = 200
 cdef uint32_t SYMBOLS_MAX = limits.SYMBOLS_MAX
 cdef int64_t EARLIEST_NS = 1_230_768_000_000_000_000    # 2009: before it no coin was traded
-
-
-cdef inline const uint8_t* _cut(
-    const program_t* p, const uint8_t* text, uint32_t* n
-) noexcept nogil:
-    """The symbol inside "ob.BTC_USDT.50"; NULL when the text is not of that form."""
-    cdef uint32_t start = p.symbol_prefix.n
-    cdef uint32_t i
-    if text == NULL or n[0] <= start or memcmp(text, p.symbol_prefix.text, start) != 0:
-        return NULL
-    i = start
-    while i < n[0] and not (p.symbol_end and text[i] == p.symbol_end):
-        i += 1
-    if p.symbol_end and i == n[0]:
-        return NULL
-    n[0] = i - start
-    return text + start
 
 
 cdef class Messages(Publisher):
@@ -160,6 +144,7 @@ cdef class Messages(Publisher):
         cdef feedd_book* book
         x.id = instrument_id
         x.depth = depth
+        state_owed(self.out, x)
         if row < 0:
             return
         x.row = row
@@ -175,6 +160,7 @@ cdef class Messages(Publisher):
 
     def on_unknown(self, callback):
         self._on_unknown = callback
+        self.names_all = callback is not None
 
     # ---- messages ------------------------------------------------------------------------------
 
@@ -275,6 +261,8 @@ cdef class Messages(Publisher):
             self.out.observe(FEEDD_STAGE_DECODE, decoded - started)
         for i in range(self.m.rows):
             r = &self.rows[i]
+            if r.yields & YIELDS_STATE:
+                self._said(venue, r, ts_recv, line)
             if r.yields == 0:
                 continue
             if r.x.id == FEEDD_NO_INSTRUMENT:
@@ -294,6 +282,16 @@ cdef class Messages(Publisher):
             if self.m.rows and self.rows[0].ts_event and ts_recv:
                 self.out.observe(FEEDD_STAGE_VENUE, ts_recv - self.rows[0].ts_event)
         return RESULT_DATA
+
+    cdef void _said(self, int venue, row_t* r, int64_t ts_recv, int line) noexcept nogil:
+        """A state of an instrument, subscribed or not: it takes no id and no board row."""
+        r.yields &= ~YIELDS_STATE
+        if self.m.channel < SEEN_CHANNELS:
+            r.x.seen[self.m.channel] = ts_recv
+        if r.x.id == FEEDD_NO_INSTRUMENT and self.names_all:
+            self._unknown(venue, r.x)
+        if state_said(self.out, r, ts_recv, line):
+            self.untold = True
 
     cdef void _apply(
         self, const venue_t* v, const program_t* program, row_t* r, int64_t ts_recv, int line
@@ -500,7 +498,7 @@ cdef class Messages(Publisher):
                 return NULL
             text = text_of(&self.m, v, scratch, sizeof(scratch), &n)
             if p.symbol_cut:
-                text = _cut(p, text, &n)
+                text = symbol_in(p, text, &n)
         else:
             n = self.m.sym_len
             text = self.m.topic_text + self.m.sym_off

@@ -39,6 +39,10 @@ ctypedef struct row_t:
     rowkey_t key
     # a checksum in a message of its own
     int64_t checksum
+    # what the venue says of the instrument itself
+    uint8_t status
+    uint64_t facts
+    char word[41]
 
 # NULL, or why the row is not what the venue file promises.
 cdef const char* row_convert(

@@ -13,8 +13,8 @@ from feedd.decode.engine cimport (
 )
 from feedd.decode.plan cimport (
     DERIV_NUMBERS, GREEKS_NUMBERS, REPLAY_ALWAYS, REPLAY_FILTER, REPLAY_ROWS, YIELDS_BOOK,
-    YIELDS_CHECKSUM, YIELDS_DERIV, YIELDS_GREEKS, YIELDS_LIQUIDATION, YIELDS_QUOTE, YIELDS_TRADE,
-    program_t,
+    YIELDS_CHECKSUM, YIELDS_DERIV, YIELDS_GREEKS, YIELDS_LIQUIDATION, YIELDS_QUOTE, YIELDS_STATE,
+    YIELDS_TRADE, program_t,
 )
 from feedd.pipeline.bookrow cimport book_convert
 from feedd.pipeline.convert cimport (
@@ -22,6 +22,7 @@ from feedd.pipeline.convert cimport (
 )
 from feedd.pipeline.instrument cimport ids_seen, instrument_t
 from feedd.pipeline.output cimport Output, stamp_t
+from feedd.pipeline.states cimport state_convert
 from feedd.shm.feedd cimport (
     FEEDD_BAD_TS, FEEDD_DERIV, FEEDD_GREEKS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_LIQUIDATION,
     FEEDD_NO_SEQUENCE, FEEDD_QUOTE, FEEDD_REPLAY, FEEDD_TRADE, FEEDD_TRADE_BLOCK, FEEDD_TRADE_COMBO,
@@ -90,7 +91,11 @@ cdef const char* row_convert(
         if why != NULL:
             return why
     if p.yields & YIELDS_GREEKS:
-        return _greeks(m, row, p, r)
+        why = _greeks(m, row, p, r)
+        if why != NULL:
+            return why
+    if p.yields & YIELDS_STATE:
+        return state_convert(m, row, p, r)
     return NULL
 
 

@@ -335,6 +335,6 @@ def _pairs(rule: FullSet, value: Any) -> set[tuple[str | None, str | None]] | No
     return {
         (text_of(name), text_of(symbol))
         for name, symbols in entries
-        if isinstance(symbols, list)
-        for symbol in symbols
+        # a channel of the whole venue is listed without symbols
+        for symbol in (symbols if isinstance(symbols, list) and symbols else [None])
     }

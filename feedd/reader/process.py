@@ -251,6 +251,7 @@ class ReaderProcess:
             self._resubscribe(venue, symbol, channel, now)
         for request in self.pipeline.take_requests():
             self._request(request, now)
+        self._tell_states()
         self._report_bad_frames(now)
         self._report_alarms(now)
         self.pipeline.tick()
@@ -270,6 +271,14 @@ class ReaderProcess:
         if self.tap is not None:
             self.counts.set("captured", self.tap.raw.entries)
             self.counts.set("capture_dropped", self.tap.raw.dropped)
+
+    def _tell_states(self) -> None:
+        """What venues said of instruments, subscribed or not, is for the supervisor's table."""
+        said: dict[int, list[tuple[str, int, str, bool]]] = {}
+        for venue, symbol, status, word, facts_changed in self.pipeline.take_states():
+            said.setdefault(venue, []).append((symbol, status, word, facts_changed))
+        for venue, states in said.items():
+            self.pipe.send({"op": "states", "venue": self._names[venue], "states": states})
 
     def _report_bad_frames(self, now: int) -> None:
         for bad in self.pipeline.take_bad_frames():

@@ -66,6 +66,7 @@ VIEWS = frozenset(
         "take_bad_frames",
         "take_over",
         "take_requests",
+        "take_states",
         "tick",
     }
 )

@@ -7,8 +7,10 @@ import json
 from aiohttp import web
 
 from feedd.clock import now_ns
+from feedd.sim.exchange import RETICK, Exchange
 from feedd.sim.faults import FaultError, Rule
 from feedd.sim.hub import Hub
+from feedd.sim.market import STAGES
 from feedd.sim.source import Source
 
 EVENTS = frozenset(
@@ -20,6 +22,8 @@ EVENTS = frozenset(
         "online",  # the end of a maintenance
         "reset",  # OKX: sequence numbers start over; Bybit: the service restarted (u = 1)
         "snapshot",  # Bybit: a snapshot again, in mid-stream
+        *STAGES,  # of an instrument, where the venue has a channel that says so
+        RETICK,  # the same: another tick size
     }
 )
 """What ``POST /_sim/event`` may name; a connection class lists those that its venue sends."""
@@ -79,7 +83,7 @@ class Control:
         """Announce an event to connections: ``{"event": name, "venue": v, "conn": n}``.
 
         Each may be left out: serverShutdown, to all connections that know it. With a ``symbol``
-        the event happens to that instrument of the venue (``reset``, ``snapshot``).
+        the event happens to that instrument of the venue (``reset``, ``snapshot``, ``halt``, …).
         """
         wanted = json.loads(await request.text() or "{}")
         event = str(wanted.get("event", "serverShutdown"))
@@ -93,7 +97,7 @@ class Control:
                 venue
                 for venue in venues
                 if venue in self.source.exchanges
-                and self.source.exchanges[venue].event(event, str(symbol))
+                and _happens(self.source.exchanges[venue], event, str(symbol))
             ]
             return web.json_response({"venues": met})
         told = []
@@ -148,6 +152,12 @@ class Control:
                 "faults": self.hub.faults.describe(),
             }
         )
+
+
+def _happens(exchange: Exchange, event: str, symbol: str) -> bool:
+    if event in STAGES or event == RETICK:
+        return exchange.become(event, symbol)
+    return exchange.event(event, symbol)
 
 
 def _immediate(text: str) -> bool:

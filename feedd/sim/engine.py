@@ -130,7 +130,8 @@ class Engine:
 
     def reference(self, venue: str) -> list[dict[str, object]]:
         """Reference data of all instruments of a venue."""
-        return [m.reference() for (name, _), m in self.markets.items() if name == venue]
+        exchange = self.exchanges.get(venue)
+        return [] if exchange is None else [market.reference() for market in exchange.listed]
 
     def exchange_info(self, venue: str) -> str:
         """The body of Binance's exchangeInfo."""

@@ -16,7 +16,9 @@ from feedd.sim.config import SimConfig
 from feedd.sim.connection import Connection
 from feedd.sim.hub import Hub
 from feedd.sim.instruments import Spec
-from feedd.sim.market import Market, Timer, VenueTime
+from feedd.sim.market import STAGES, UNLISTED, Market, Timer, VenueTime
+
+RETICK = "retick"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,10 @@ class Exchange(ABC):
     """New connections allowed: so many in so many seconds; None for no limit."""
     events: ClassVar[frozenset[str]] = frozenset()
     """Events of its markets that ``event`` knows, by the name that the control API takes."""
+    words: ClassVar[Mapping[str, str]] = {}
+    """What the venue says of an instrument at each stage of its life; empty: it says nothing."""
+    retick: ClassVar[bool] = False
+    """The venue tells of another tick size."""
     symbol_key: ClassVar[str] = ""
     """Parameter of a REST request that names the instrument, where it is one of the query."""
 
@@ -98,6 +104,33 @@ class Exchange(ABC):
     def event(self, event: str, symbol: str) -> bool:
         """Let one of ``events`` happen to an instrument; false when it has no such event."""
         return False
+
+    @property
+    def listed(self) -> list[Market]:
+        """The markets that the venue's lists have."""
+        return [market for market in self.markets.values() if market.stage != UNLISTED]
+
+    def become(self, event: str, symbol: str) -> bool:
+        """Let an instrument be listed, halted, resumed, delisted or get another tick, and say so
+        on the venue's channel; false where there is none, or no such instrument."""
+        market = self.markets.get(symbol)
+        if market is None:
+            return False
+        if event == RETICK:
+            if self.retick:
+                market.coarse = True
+                self.tell_state(market)
+            return self.retick
+        stage = STAGES[event]
+        if stage != UNLISTED and stage not in self.words:
+            return False
+        market.stage, market.word = stage, self.words.get(stage, "")
+        if stage != UNLISTED:
+            self.tell_state(market)
+        return True
+
+    def tell_state(self, market: Market) -> None:  # noqa: B027 - only some venues have a channel
+        """Send what the venue says of an instrument that is not what it was."""
 
     def timers(self) -> list[Timer]:
         """What the venue as a whole does at fixed intervals: (milliseconds, action)."""

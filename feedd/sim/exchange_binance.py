@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from feedd.sim.connection import Connection
@@ -45,6 +46,7 @@ class UsdmExchange(Exchange):
 
     name = USDM
     steady = 40.0
+    words: ClassVar = {"active": "TRADING", "halted": "SETTLING", "ended": "CLOSE"}
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -52,6 +54,7 @@ class UsdmExchange(Exchange):
             1_000: self.hub.stream(self.name, "!markPrice@arr@1s", "*"),
             3_000: self.hub.stream(self.name, "!markPrice@arr", "*"),
         }
+        self._contracts = self.hub.stream(self.name, "!contractInfo", "*")
 
     @classmethod
     def specs(cls, epoch_ms: int) -> list[Spec]:
@@ -60,6 +63,15 @@ class UsdmExchange(Exchange):
     def market(self, spec: Spec) -> Market:
         config = self.config
         return UsdmMarket(spec, self.hub, self.time, config.seed, config.one_sided)
+
+    def tell_state(self, market: Market) -> None:
+        info = market.reference()
+        body = (
+            f'{{"e":"contractInfo","E":{self.time.now_ms},"s":"{market.spec.symbol}",'
+            f'"ps":"{info["pair"]}","ct":"{info["contractType"]}","dt":{info["deliveryDate"]},'
+            f'"ot":{info["onboardDate"]},"cs":"{market.word}"}}'
+        )
+        self.hub.post(self._contracts, lambda: (body, ""))
 
     def timers(self) -> list[Timer]:
         return [(ms, partial(self._send_marks, stream)) for ms, stream in self._arrays.items()]
@@ -136,4 +148,4 @@ class CoinmExchange(UsdmExchange):
         return self._door.answer(request, self._info)
 
     def _info(self) -> dict[str, object]:
-        return {"symbols": [market.reference() for market in self.markets.values()]}
+        return {"symbols": [market.reference() for market in self.listed]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from feedd.sim import events
@@ -34,6 +35,7 @@ class OptionsExchange(Exchange):
     steady = 80.0
     connects = (300, 300.0)
     symbol_key = "symbol"
+    words: ClassVar = {"active": "TRADING", "halted": "BREAK", "ended": "EXPIRED"}
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -109,6 +111,16 @@ class OptionsExchange(Exchange):
             self.hub.publish(stream, body, event)
         self.hub.post(self._index_array, partial(_array, rows))
 
+    def tell_state(self, market: Market) -> None:
+        spec = market.spec
+        body = (
+            f'{{"e":"optionSymbol","E":{self.time.now_ms},"s":"{spec.symbol}",'
+            f'"ps":"{underlying(spec)}","qa":"USDT","d":"{spec.option_type.upper()}",'
+            f'"sp":"{spec.strike}","dt":{spec.expiry_ms},"u":1,"ot":1569398400000,'
+            f'"cs":"{market.word}"}}'
+        )
+        self.hub.post(self._listings, lambda: (body, ""))
+
     # -- REST ------------------------------------------------------------------------------
 
     def rest_refusal(self, status: int) -> str:
@@ -127,7 +139,7 @@ class OptionsExchange(Exchange):
             }
             for name, markets in self._series.items()
         ]
-        rows = [market.reference() for market in self.markets.values()]
+        rows = [market.reference() for market in self.listed]
         return {"optionContracts": contracts, "optionSymbols": rows}
 
 

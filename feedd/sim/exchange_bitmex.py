@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from feedd.sim.connection import Connection
@@ -24,6 +25,7 @@ class BitmexExchange(Exchange):
     steady = 10.0
     connects = (60, 3_600.0)
     symbol_key = "symbol"
+    words: ClassVar = {"active": "Open", "halted": "Closed", "ended": "Settled"}
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -43,6 +45,10 @@ class BitmexExchange(Exchange):
         symbols = tuple(self.markets)
         return BitmexConnection(self.hub, self.config, path, self.name, symbols, self._hourly)
 
+    def tell_state(self, market: Market) -> None:
+        if isinstance(market, BitmexMarket):
+            market.send_state()
+
     def rest(self, request: RestRequest) -> RestAnswer | None:
         if request.path not in ("/api/v1/instrument/active", "/api/v1/orderBook/L2"):
             return None
@@ -50,7 +56,7 @@ class BitmexExchange(Exchange):
             words = "Rate limit exceeded, retry in 1 seconds."
             return RestAnswer(_error(words, "RateLimitError"), 429, {"Retry-After": "1"})
         if request.path.endswith("/active"):
-            return RestAnswer(json.dumps([market.reference() for market in self.markets.values()]))
+            return RestAnswer(json.dumps([market.reference() for market in self.listed]))
         market = self.markets.get(self.rest_symbol(request))
         depth = request.query.get("depth", str(DEFAULT_DEPTH))
         if not depth.isdigit():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import ClassVar
+
 from feedd.sim.exchange import Exchange, World
 from feedd.sim.instruments import DERIBIT, Spec, deribit_specs
 from feedd.sim.market import Market, Timer
@@ -9,6 +12,7 @@ from feedd.sim.market_deribit import DeribitMarket, DeribitState
 from feedd.sim.ticker_deribit import DeribitTicker
 
 PLATFORM_MS = 400
+CURRENCIES = ("BTC", "ETH")
 
 
 class DeribitExchange(Exchange):
@@ -16,6 +20,7 @@ class DeribitExchange(Exchange):
 
     name = DERIBIT
     steady = 120.0
+    words: ClassVar = {"active": "started", "halted": "deactivated", "ended": "closed"}
 
     def __init__(self, world: World) -> None:
         self._state = DeribitState()
@@ -23,6 +28,8 @@ class DeribitExchange(Exchange):
         super().__init__(world)
         self._platform = self.hub.stream(DERIBIT, "platform_state", "*")
         self.hub.stream(DERIBIT, "platform_state.public_methods_state", "*")
+        for kind, currency in itertools.product(("any", "future", "option"), ("any", *CURRENCIES)):
+            self.hub.stream(DERIBIT, f"instrument.state.{kind}.{currency}", "*")
 
     @classmethod
     def specs(cls, epoch_ms: int) -> list[Spec]:
@@ -36,6 +43,20 @@ class DeribitExchange(Exchange):
         self._tickers.append(DeribitTicker(market, self.hub))
         return market
 
+    def tell_state(self, market: Market) -> None:
+        spec = market.spec
+        data = (
+            f'{{"timestamp":{self.time.now_ms},"state":"{market.word}",'
+            f'"instrument_name":"{spec.symbol}"}}'
+        )
+        kind = "option" if spec.kind == "option" else "future"
+        for name in itertools.product(("any", kind), ("any", spec.base)):
+            channel = ".".join(("instrument.state", *name))
+            stream = self.hub.stream(DERIBIT, channel, "*")
+            body = _notification(channel, data)
+            stream.count += 1
+            self.hub.publish(stream, body, "")
+
     def timers(self) -> list[Timer]:
         timers = [timer for ticker in self._tickers for timer in ticker.timers()]
         return [*timers, (PLATFORM_MS, self._send_platform)]
@@ -43,8 +64,11 @@ class DeribitExchange(Exchange):
     def _send_platform(self) -> None:
         self._platform.count += 1
         data = '{"price_index":"sol_usdc","locked":false}'
-        body = (
-            '{"jsonrpc":"2.0","method":"subscription","params":'
-            f'{{"channel":"platform_state","data":{data}}}}}'
-        )
-        self.hub.publish(self._platform, body, "")
+        self.hub.publish(self._platform, _notification("platform_state", data), "")
+
+
+def _notification(channel: str, data: str) -> str:
+    return (
+        '{"jsonrpc":"2.0","method":"subscription","params":'
+        f'{{"channel":"{channel}","data":{data}}}}}'
+    )

@@ -105,6 +105,7 @@ class GateFuturesExchange(GateExchange):
     session = GateFuturesConnection
     list_name = "contracts"
     symbol_key = "contract"
+    retick = True
     limit_max = 300
     unknown = "CONTRACT_NOT_FOUND"
 
@@ -114,6 +115,10 @@ class GateFuturesExchange(GateExchange):
 
     def market(self, spec: Spec) -> Market:
         return GateFuturesMarket(spec, self.hub, self.time, self.config.seed)
+
+    def tell_state(self, market: Market) -> None:
+        if isinstance(market, GateFuturesMarket):
+            market.send_info()
 
     def rest(self, request: RestRequest) -> RestAnswer | None:
         if request.path == "/api/v4/delivery/usdt/contracts":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 from urllib.parse import urlsplit
 
 from feedd.sim.connection import Connection
@@ -26,6 +27,8 @@ class KrakenFuturesExchange(Exchange):
 
     name = KRAKEN_FUTURES
     steady = 4.0
+    words: ClassVar = {"active": "false", "halted": "true"}
+    """``suspended`` of the tickers."""
     symbol_key = "symbol"
 
     def __init__(self, world: World) -> None:
@@ -54,7 +57,7 @@ class KrakenFuturesExchange(Exchange):
 
     def rest(self, request: RestRequest) -> RestAnswer | None:
         if request.path == f"{REST}/instruments":
-            listed = [market.reference() for market in self.markets.values()]
+            listed = [market.reference() for market in self.listed]
             body = {"result": "success", "instruments": listed, "serverTime": self._now()}
             return RestAnswer(json.dumps(body))
         if request.path != f"{REST}/orderbook":

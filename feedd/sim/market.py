@@ -21,6 +21,17 @@ ONE_SIDED_CHANCE = 0.002
 MAX_FILLS = 3
 MIN_LEVELS = 5
 
+ACTIVE = "active"
+UNLISTED = "unlisted"
+STAGES = {
+    "list": ACTIVE,
+    "resume": ACTIVE,
+    "halt": "halted",
+    "delist": "ended",
+    "unlist": UNLISTED,
+}
+"""Events of an instrument itself -> what it is from then on. An unlisted one is in no list."""
+
 Fill = tuple[int, int]
 """Price tick and lots of one maker order filled."""
 Timer = tuple[int, Callable[[], None]]
@@ -46,6 +57,12 @@ class Market(ABC):
         self.ladder = Ladder()
         self.steps = 0
         self.sequence = 0
+        self.stage = ACTIVE
+        """What the venue says of the instrument (see ``STAGES``)."""
+        self.word = ""
+        """The venue's word for it; empty: the usual one of an instrument that is traded."""
+        self.coarse = False
+        """The reference data tell a coarser tick than at first (prices stay as they are)."""
         self.book_sent: int | None = None
         """Sequence of the last book message sent to anybody."""
         self._rnd = self.rng.random

@@ -305,6 +305,11 @@ class BitmexMarket(StreamMarket):
         self._told = state
         self.hub.post(self._instrument, partial(self._instrument_message, "update", changed))
 
+    def send_state(self) -> None:
+        """An update that says what the instrument is, and nothing else."""
+        changed = {"state": json.dumps(self.word)}
+        self.hub.post(self._instrument, lambda: self._instrument_message("update", changed))
+
     def _instrument_message(self, action: str, fields: dict[str, str]) -> Message:
         now = self.time.now_ms
         row = ",".join([f'"{key}":{text}' for key, text in fields.items()])
@@ -360,7 +365,7 @@ class BitmexMarket(StreamMarket):
         info: dict[str, object] = {
             "symbol": spec.symbol,
             "rootSymbol": spec.base,
-            "state": "Open",
+            "state": self.word or "Open",
             "typ": "FFWCSX" if spec.kind == "perpetual" else "IFXXXP",
             "listing": "2016-05-13T12:00:00.000Z",
             "expiry": None,

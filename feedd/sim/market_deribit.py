@@ -13,6 +13,8 @@ from feedd.sim.text import PlainText, ShortText
 
 INTERVALS = {0: "raw", 100: "100ms", 1_000: "agg2"}
 PERPETUAL_EXPIRY_MS = 32_503_708_800_000
+REST_STATES = {"": "open", "started": "open", "deactivated": "inactive", "closed": "closed"}
+"""What lists say of an instrument for a word of ``instrument.state``."""
 SHORT_EVERY = 3
 """Every third message is written with the venue's shortest number form (1.0e3)."""
 
@@ -214,7 +216,7 @@ class DeribitMarket(Market):
             "settlement_period": "month" if option else "perpetual",
             "price_index": f"{base}_usd",
             "is_active": True,
-            "state": "open",
+            "state": REST_STATES[self.word],
             "taker_commission": 0.0003,
             "maker_commission": 0.0003,
             "block_trade_commission": 0.00015,

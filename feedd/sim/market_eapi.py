@@ -137,7 +137,7 @@ class OptionsMarket(LinkedMarket):
             "minQty": self.sizes[1],
             "maxQty": "9000.00",
             "quoteAsset": spec.quote,
-            "status": "TRADING",
+            "status": self.word or "TRADING",
             "priceScale": 3,
             "quantityScale": spec.size_decimals,
         }

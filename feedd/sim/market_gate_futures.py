@@ -44,6 +44,8 @@ class GateFuturesMarket(GateMarket):
         super().__init__(spec, hub, time, seed)
         self.figures = Figures(self, decimals=MARK_DECIMALS)
         self._liquidations = self.topic("public_liquidates", spec.symbol)
+        self._info = self.topic("contract_info", spec.symbol)
+        self._info.greet = lambda: self._info_message("all")
 
     def update_payloads(self, ms: int) -> list[tuple[str, int | None]]:
         depths = UPDATE_DEPTHS.get(ms, SLOW_UPDATE_DEPTHS)
@@ -133,6 +135,17 @@ class GateFuturesMarket(GateMarket):
         event = self.deriv_event(self.sent_ms(), values, next_ms)
         return self.frame_of("tickers", result), event
 
+    def send_info(self) -> None:
+        self.hub.post(self._info, lambda: self._info_message("update"))
+
+    def _info_message(self, event: str) -> Message:
+        result = (
+            f'{{"contract":"{self.spec.symbol}","quanto_multiplier":"{self.spec.contract_size}",'
+            f'"order_price_round":"{self.prices[2 if self.coarse else 1]}",'
+            '"mark_price_round":"0.01"}'
+        )
+        return self.frame_of("contract_info", result, event), ""
+
     def reference(self) -> dict[str, object]:
         spec, values = self.spec, self._values()
         return {
@@ -148,7 +161,7 @@ class GateFuturesMarket(GateMarket):
             "last_price": values["last"],
             "maker_fee_rate": "-0.0001",
             "taker_fee_rate": "0.00075",
-            "order_price_round": self.prices[1],
+            "order_price_round": self.prices[2 if self.coarse else 1],
             "mark_price_round": "0.01",
             "funding_rate": values["funding_rate"],
             "funding_interval": FUNDING_MS // 1_000,

@@ -229,8 +229,8 @@ class KrakenMarket(TextMarket):
             "lot_multiplier": 1,
             "ordermin": "0.00005",
             "costmin": "0.5",
-            "tick_size": self.prices[1],
-            "status": "online",
+            "tick_size": self.prices[2 if self.coarse else 1],
+            "status": self.word or "online",
         }
 
     def pair(self) -> dict[str, object]:
@@ -240,7 +240,7 @@ class KrakenMarket(TextMarket):
             "symbol": spec.symbol,
             "base": spec.base,
             "quote": spec.quote,
-            "status": "online",
+            "status": self.word or "online",
             "qty_precision": spec.size_decimals,
             "qty_increment": float(self.sizes[1]),
             "price_precision": spec.price_decimals,
@@ -249,6 +249,6 @@ class KrakenMarket(TextMarket):
             "has_index": True,
             "cost_min": 0.5,
             "tick_size": float(self.prices[1]),
-            "price_increment": float(self.prices[1]),
+            "price_increment": float(self.prices[2 if self.coarse else 1]),
             "qty_min": 0.00005,
         }

@@ -193,7 +193,8 @@ class KrakenFuturesMarket(StreamMarket):
             f'{{"time":{now},{funding}"feed":"ticker",'
             f'"bid_size":{self.sizes[top[1]]},"ask_size":{self.sizes[top[3]]},'
             f'{self._common()},"leverage":"50x","index":{values["index"]},'
-            f'"last":{values["last"]},"suspended":false,"openInterest":{figures.open_interest},'
+            f'"last":{values["last"]},"suspended":{self.word or "false"},'
+            f'"openInterest":{figures.open_interest},'
             f'"markPrice":{values["mark"]},"post_only":false,'
             f'"volumeQuote":{plain(self.trade_id, 1)}}}'
         )
@@ -214,7 +215,7 @@ class KrakenFuturesMarket(StreamMarket):
             "type": "flexible_futures" if linear else "futures_inverse",
             "tickSize": float(self.prices[1]),
             "contractSize": 1,
-            "tradeable": True,
+            "tradeable": self.word != "true",
             "impactMidSize": 1,
             "maxPositionSize": 1_000_000,
             "openingDate": "2022-01-01T00:00:00.000Z",

@@ -176,7 +176,7 @@ class UsdmMarket(LinkedMarket, BinanceMarket):
             "contractType": "PERPETUAL",
             "deliveryDate": 4_133_404_800_000,
             "onboardDate": 1_569_398_400_000,
-            "status": "TRADING",
+            "status": self.word or "TRADING",
             "baseAsset": spec.base,
             "quoteAsset": spec.quote,
             "marginAsset": spec.settle,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from feedd.clock import monotonic_ns, now_ns
 from feedd.sim.connection import SECOND, Connection, json_object
@@ -87,7 +88,7 @@ class AdvancedConnection(Connection):
 
     def _change(self, kind: str, channel: str, products: list[str]) -> None:
         names = [HEARTBEATS] if channel == HEARTBEATS else [f"{channel}:{p}" for p in products]
-        if channel == STATUS:
+        if channel == STATUS and not products:
             names = [STATUS]
         if kind == "unsubscribe":
             self.leave(*names)
@@ -143,11 +144,15 @@ class CoinbaseExchange(Exchange):
     steady = 60.0
     connects = (8, 1.0)
     symbol_key = "product_id"
+    words: ClassVar = {"active": "online", "ended": "delisted"}
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
         stream = self.hub.stream(ADVANCED, STATUS, "*")
-        stream.greet = self._status
+        stream.greet = lambda: self._status(self.listed)
+        for symbol, market in self.markets.items():
+            stream = self.hub.stream(ADVANCED, f"{STATUS}:{symbol}", symbol)
+            stream.greet = lambda market=market: self._status([market])
 
     @classmethod
     def specs(cls, epoch_ms: int) -> list[Spec]:
@@ -171,21 +176,26 @@ class CoinbaseExchange(Exchange):
     def connection(self, path: str) -> Connection | None:
         return AdvancedConnection(self, path) if path.partition("?")[0] in ("/", "") else None
 
-    def _status(self) -> tuple[str, str]:
+    def tell_state(self, market: Market) -> None:
+        for name in (STATUS, f"{STATUS}:{market.spec.symbol}"):
+            stream = self.hub.stream(ADVANCED, name, "*")
+            self.hub.post(stream, lambda: self._status([market]))
+
+    def _status(self, markets: list[Market]) -> tuple[str, str]:
         rows = [
             {
                 "product_type": "SPOT",
-                "id": symbol,
+                "id": market.spec.symbol,
                 "base_currency": market.spec.base,
                 "quote_currency": market.spec.quote,
                 "base_increment": market.size_text(1),
                 "quote_increment": market.price_text(1),
-                "display_name": symbol,
-                "status": "online",
+                "display_name": market.spec.symbol,
+                "status": market.word or "online",
                 "status_message": "",
                 "min_market_funds": "1",
             }
-            for symbol, market in self.markets.items()
+            for market in markets
         ]
         event = json.dumps({"type": "snapshot", "products": rows}, separators=(",", ":"))
         return (
@@ -202,7 +212,7 @@ class CoinbaseExchange(Exchange):
         base = "/api/v3/brokerage/market/"
         if request.path == f"{base}products":
             wanted = request.query.get("product_type", "")
-            rows = [market.reference() for market in self.markets.values()]
+            rows = [market.reference() for market in self.listed]
             rows = [row for row in rows if wanted in ("", row["product_type"])]
             body = {"products": rows, "num_products": len(rows)}
             return RestAnswer(json.dumps(body, separators=(",", ":")))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import ClassVar
 
 from feedd.clock import now_ns
 from feedd.sim.connection import SECOND, Connection, json_object
@@ -105,6 +106,7 @@ class FeedExchange(Exchange):
     name = EXCHANGE
     steady = 50.0
     connects = (20, 1.0)
+    words: ClassVar = {"active": "online", "halted": "offline", "ended": "delisted"}
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -135,11 +137,14 @@ class FeedExchange(Exchange):
     def timers(self) -> list[Timer]:
         return [(STATUS_MS, self._send_status)]
 
+    def tell_state(self, market: Market) -> None:
+        self._send_status()
+
     def _send_status(self) -> None:
         self.hub.post(self._status, self._status_message)
 
     def _status_message(self) -> tuple[str, str]:
-        products = [market.reference() for market in self.markets.values()]
+        products = [market.reference() for market in self.listed]
         row = {"type": "status", "products": products, "currencies": []}
         return json.dumps(row, separators=(",", ":")), ""
 
@@ -160,7 +165,7 @@ class FeedExchange(Exchange):
             now = now_ns() // 1_000_000
             return RestAnswer(f'{{"iso":"{rfc3339(now)}","epoch":{now / 1_000}}}')
         if parts == ["products"]:
-            rows = [market.reference() for market in self.markets.values()]
+            rows = [market.reference() for market in self.listed]
             return RestAnswer(json.dumps(rows, separators=(",", ":")))
         if len(parts) == 3 and parts[0] == "products" and parts[2] == "book":
             market = self.markets.get(parts[1])

@@ -169,6 +169,8 @@ class GateFuturesConnection(GateConnection):
     """``wss://fx-ws.gateio.ws/v4/ws/usdt`` and the like."""
 
     prefix = "futures"
-    lists = frozenset({"trades", "tickers", "book_ticker", "obu", "public_liquidates"})
+    lists = frozenset(
+        {"trades", "tickers", "book_ticker", "obu", "public_liquidates", "contract_info"}
+    )
     singles = frozenset({"order_book_update", "order_book"})
     unknown = "unknown contract"

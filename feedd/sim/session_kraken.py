@@ -136,6 +136,8 @@ class KrakenExchange(Exchange):
     name = KRAKEN
     steady = 1.0
     connects = (150, 600.0)
+    words: ClassVar = {"active": "online", "halted": "cancel_only", "ended": "delisted"}
+    retick = True
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -171,9 +173,13 @@ class KrakenExchange(Exchange):
             {"id": name, "status": "enabled", "precision": 10, "precision_display": 5}
             for name in names
         ]
-        data = {"assets": assets, "pairs": [market.pair() for market in self._markets()]}
-        row = {"channel": "instrument", "type": "snapshot", "data": data}
-        return json.dumps(row, separators=(",", ":")), ""
+        pairs = [m.pair() for m in self.listed if isinstance(m, KrakenMarket)]
+        return _pairs("snapshot", assets, pairs)
+
+    def tell_state(self, market: Market) -> None:
+        if isinstance(market, KrakenMarket):
+            stream = self.hub.stream(KRAKEN, "instrument", "*")
+            self.hub.post(stream, lambda: _pairs("update", [], [market.pair()]))
 
     # -- REST ------------------------------------------------------------------------------
 
@@ -190,7 +196,7 @@ class KrakenExchange(Exchange):
         if request.path == "/0/public/AssetPairs":
             rows = {}
             tokenized = request.query.get("aclass_base", "currency") != "currency"
-            for market in [] if tokenized else self._markets():
+            for market in [] if tokenized else self.listed:
                 row = market.reference()
                 rows[f"{row['base']}{row['quote']}"] = row
             return _answer(json.dumps(rows, separators=(",", ":")))
@@ -208,6 +214,14 @@ class KrakenExchange(Exchange):
                 book = market.order_book(max(1, min(levels, REST_MAX_COUNT)))
                 return _answer(f'{{"{names[0]}":{book}}}')
         return RestAnswer('{"error":["EQuery:Unknown asset pair"]}')
+
+
+def _pairs(
+    kind: str, assets: list[dict[str, object]], pairs: list[dict[str, object]]
+) -> tuple[str, str]:
+    data = {"assets": assets, "pairs": pairs}
+    row = {"channel": "instrument", "type": kind, "data": data}
+    return json.dumps(row, separators=(",", ":")), ""
 
 
 def _answer(result: str) -> RestAnswer:

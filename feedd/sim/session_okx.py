@@ -133,6 +133,8 @@ class OkxExchange(Exchange):
     connects = (3, 1.0)
     symbol_key = "instId"
     events: ClassVar[frozenset[str]] = frozenset({"reset"})
+    words: ClassVar = {"active": "live", "halted": "suspend", "ended": "expired"}
+    retick = True
 
     def __init__(self, world: World) -> None:
         super().__init__(world)
@@ -239,9 +241,13 @@ class OkxExchange(Exchange):
         return body, events.values("deriv", f"{OKX}:{name}", now, {"index": index})
 
     def _instruments(self, kind: str) -> tuple[str, str]:
-        rows = [r for r in (m.reference() for m in self.markets.values()) if r["instType"] == kind]
-        arg = {"channel": "instruments", "instType": kind}
-        return json.dumps({"arg": arg, "data": rows}, separators=(",", ":")), ""
+        rows = [r for r in (m.reference() for m in self.listed) if r["instType"] == kind]
+        return _instruments(kind, rows)
+
+    def tell_state(self, market: Market) -> None:
+        kind = TYPES[market.spec.kind]
+        stream = self.hub.stream(OKX, f"instruments:{kind}", "*")
+        self.hub.post(stream, lambda: _instruments(kind, [market.reference()]))
 
     # -- REST ------------------------------------------------------------------------------
 
@@ -287,7 +293,7 @@ class OkxExchange(Exchange):
         wanted = request.query.get("instFamily") or request.query.get("uly")
         if kind == "OPTION" and not wanted:
             return _refused("50015", "Either parameter uly or instFamily is required")
-        rows = [market.reference() for market in self.markets.values()]
+        rows = [market.reference() for market in self.listed]
         return _answer(
             [
                 row
@@ -295,6 +301,11 @@ class OkxExchange(Exchange):
                 if row["instType"] == kind and (not wanted or row["instFamily"] == wanted)
             ]
         )
+
+
+def _instruments(kind: str, rows: list[dict[str, object]]) -> tuple[str, str]:
+    arg = {"channel": "instruments", "instType": kind}
+    return json.dumps({"arg": arg, "data": rows}, separators=(",", ":")), ""
 
 
 def _answer(rows: list[dict[str, object]]) -> RestAnswer:

@@ -12,7 +12,9 @@ import msgspec
 from feedd.clock import monotonic_ns
 from feedd.errors import ConfigError, ShmError
 from feedd.reader.plan import ReaderPlan
+from feedd.shm.rows import InstrumentStatus
 from feedd.supervisor.config import Config
+from feedd.supervisor.follow import Said
 from feedd.supervisor.listing import Diff
 from feedd.supervisor.liveplan import LivePlan, Place
 from feedd.supervisor.process import ReaderHandle
@@ -109,12 +111,28 @@ class PlanKeeper:
         venue = diff.venue
         selection = Selection(venue, self._supervisor.config.venues[venue].instruments)
         new = [one for one in map(listed_of, diff.started) if selection.follows(one)]
+        left = {info.name: self.live.placed.get(info.name) for info in diff.ended}
         self.follow(venue, new, [info.symbol for info in diff.ended])
         for info in diff.rows:
             place = self.live.placed.get(info.name)
+            if place is None and (gone := left.get(info.name)) is not None:
+                place = gone._replace(reader=-1, row=-1)
             if place is not None:
                 status = info.status.name.lower()
                 self._broadcast(info.name, place, status=status, expiry=info.expiry)
+
+    def on_states(self, venue: str, states: Sequence[Said]) -> None:
+        """What a venue said of instruments on a channel."""
+        for follower in self._supervisor.followers:
+            if follower.listing.venue == venue:
+                follower.on_states(states)
+                return
+        for symbol, number, _, _ in states:  # a venue whose list is not fetched
+            name, status = f"{venue}:{symbol}", InstrumentStatus(number)
+            place = self.live.placed.get(name)
+            if place is not None and status is not InstrumentStatus.UNKNOWN:
+                self._registry.tell(place.id, status)
+                self._broadcast(name, place, status=status.name.lower())
 
     # -- what the configuration means -----------------------------------------------------------
 

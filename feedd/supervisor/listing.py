@@ -24,7 +24,7 @@ from feedd.venues.reference_schema import Each, Request
 from feedd.venues.reference_values import Row, text_of, values
 from feedd.venues.schema import Venue
 
-__all__ = ["Diff", "Listing", "fetch_list", "next_fetch_s"]
+__all__ = ["TOLD_S", "Diff", "Listing", "fetch_list", "next_fetch_s"]
 
 log = logging.getLogger("feedd.supervisor")
 
@@ -32,6 +32,9 @@ MISSES_MAX = 2
 """An instrument that so many lists in a row leave out is gone."""
 VANISHED_MAX = 0.5
 """A list that leaves out a larger part of what should be there is not believed."""
+TOLD_S = 60.0
+"""How long what a channel said of an instrument counts against a list that says otherwise: the list
+may be older than the word."""
 EXPIRY_GRACE_S = 30.0
 """How long after an expiry the venue's list is expected to tell of it."""
 
@@ -167,6 +170,7 @@ class Listing:
         self.venue = venue
         self._known: dict[str, InstrumentInfo] = {info.symbol: info for info in infos}
         self._misses: dict[str, int] = {}
+        self._told: dict[str, tuple[InstrumentStatus, int]] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -176,9 +180,40 @@ class Listing:
         """All instruments ever listed, as they were last."""
         return list(self._known.values())
 
+    def knows(self, symbol: str) -> bool:
+        return symbol in self._known
+
+    def told(self, symbol: str, status: InstrumentStatus, now: int) -> Diff | None:
+        """A channel said what an instrument is; None: no list had it so far."""
+        old = self._known.get(symbol)
+        if old is None:
+            return None
+        self._told[symbol] = (status, now)
+        if old.status is status:
+            return Diff(self.venue)
+        info = self._known[symbol] = msgspec.structs.replace(old, status=status)
+        if _ended(info):
+            return Diff(self.venue, ended=(info,))
+        if _ended(old):
+            return Diff(self.venue, added=(info,))
+        return Diff(self.venue, changed=((old, info),))
+
+    def untold(self, symbol: str, status: InstrumentStatus) -> bool:
+        """A channel said what may be: the list decides. False when it has decided so already."""
+        self._told.pop(symbol, None)
+        known = self._known.get(symbol)
+        return known is not None and known.status is not status
+
+    def _as_told(self, info: InstrumentInfo, now: int) -> InstrumentInfo:
+        status, since = self._told.get(info.symbol, (info.status, 0))
+        if info.status is status or now - since > TOLD_S * SECOND_NS:
+            self._told.pop(info.symbol, None)
+            return info
+        return msgspec.structs.replace(info, status=status)
+
     def update(self, infos: Iterable[InstrumentInfo], now: int) -> Diff:
         """Take a complete list; ``now`` is the wall time in ns."""
-        new = {info.symbol: info for info in infos}
+        new = {info.symbol: self._as_told(info, now) for info in infos}
         added: list[InstrumentInfo] = []
         changed: list[tuple[InstrumentInfo, InstrumentInfo]] = []
         ended: list[InstrumentInfo] = []

@@ -16,6 +16,7 @@ import orjson
 from feedd.errors import ConfigError, ShmError
 from feedd.shm.instruments import InstrumentsReader, InstrumentsWriter
 from feedd.shm.layout import SegmentKind
+from feedd.shm.rows import InstrumentStatus
 from feedd.supervisor.segments import retire
 from feedd.venues.reference import InstrumentInfo
 
@@ -93,6 +94,10 @@ class Registry:
 
     def place_one(self, number: int, reader: int, row: int) -> None:
         self._table.update(number, reader=reader, row=row)
+
+    def tell(self, number: int, status: InstrumentStatus) -> None:
+        """The status of an instrument of which no list is known."""
+        self._table.update(number, status=int(status))
 
     def heartbeat(self, now: int) -> None:
         self._table.heartbeat(now)

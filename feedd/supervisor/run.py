@@ -315,6 +315,8 @@ class Supervisor:
             self.keeper.on_unknown(reader, message["venue"], message["symbol"])
         elif op == "warm":
             reader.warm, reader.missing = message["warm"], message["missing"]
+        elif op == "states":
+            self.keeper.on_states(message["venue"], message["states"])
         elif op == "failed":
             log.error("reader %d: %s", reader.number, message.get("error"))
 

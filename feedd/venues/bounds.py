@@ -17,6 +17,9 @@ __all__ = [
     "SIDE_TEXTS_MAX",
     "SLOTS_MAX",
     "SNAPSHOT_PREVIOUS_MAX",
+    "STATE_CONDITIONS_MAX",
+    "STATE_FACTS_MAX",
+    "STATE_RULES_MAX",
     "TEXT_BYTES",
     "TIMES_MAX",
     "TOPIC_BYTES",
@@ -46,3 +49,9 @@ TIMES_MAX = 3
 """Paths of the event time."""
 SNAPSHOT_PREVIOUS_MAX = 4
 """Previous numbers that mark a snapshot."""
+STATE_RULES_MAX = 12
+"""Rules that tell an instrument's status."""
+STATE_CONDITIONS_MAX = 4
+"""Values that one of them looks at."""
+STATE_FACTS_MAX = 8
+"""Values of an instrument whose change is noticed."""

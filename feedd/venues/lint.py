@@ -16,6 +16,9 @@ from feedd.venues.bounds import (
     HOLES_MAX,
     MESSAGE_PATHS_MAX,
     SIDE_TEXTS_MAX,
+    STATE_CONDITIONS_MAX,
+    STATE_FACTS_MAX,
+    STATE_RULES_MAX,
     TEXT_BYTES,
     TIMES_MAX,
     TOPIC_BYTES,
@@ -30,6 +33,7 @@ from feedd.venues.schema import (
     FlagRule,
     RowFilter,
     SideRule,
+    State,
     Venue,
 )
 from feedd.venues.session_lint import session_problems
@@ -39,7 +43,7 @@ from feedd.venues.templates import holes as topic_holes
 __all__ = ["lint", "parse_venue", "problems"]
 
 _HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)\}")
-_RECORDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks", "checksum")
+_RECORDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks", "checksum", "state")
 _LISTS = ("topics", "events", "names")
 _SYMBOL_HOLES = ("symbol", "symbol_lower")
 
@@ -292,6 +296,27 @@ def _flag_problems(path: tuple[str, ...], flags: FlagRule) -> Iterator[Issue]:
             yield from _filter_problems((*path, name), rule)
 
 
+def _state_problems(path: tuple[str, ...], state: State) -> Iterator[Issue]:
+    if state.word is None and state.status:
+        yield (*path, "status"), 'has no meaning without the key "word"'
+    if state.word is not None and not state.status:
+        yield (*path, "status"), "at least one rule is needed"
+    if state.word is None and not state.facts:
+        yield path, 'needs the key "word", "facts" or both'
+    if len(state.status) > STATE_RULES_MAX:
+        yield (*path, "status"), f"at most {STATE_RULES_MAX} rules"
+    if len(state.facts) > STATE_FACTS_MAX:
+        yield (*path, "facts"), f"at most {STATE_FACTS_MAX} paths"
+    for index, rule in enumerate(state.status):
+        where: tuple[str | int, ...] = (*path, "status", index, "when")
+        if len(rule.when) > STATE_CONDITIONS_MAX:
+            yield where, f"at most {STATE_CONDITIONS_MAX} values"
+        for texts in rule.when.values():
+            for text in (texts,) if isinstance(texts, str) else texts:
+                if len(text.encode()) > TEXT_BYTES:
+                    yield where, f'"{text}" is longer than {TEXT_BYTES} bytes'
+
+
 def _channel_problems(name: str, channel: Channel, decode: Decode) -> Iterator[Issue]:
     path = ("channels", name)
     if not any(getattr(channel, record) is not None for record in _RECORDS):
@@ -310,6 +335,8 @@ def _channel_problems(name: str, channel: Channel, decode: Decode) -> Iterator[I
             yield from _flag_problems((*path, record, "flags"), trade.flags)
             if isinstance(trade.replay, RowFilter):
                 yield from _filter_problems((*path, record, "replay"), trade.replay)
+    if channel.state is not None:
+        yield from _state_problems((*path, "state"), channel.state)
     for record in ("deriv", "greeks"):
         table = getattr(channel, record)
         if table is not None and all(getattr(table, f) is None for f in table.__struct_fields__):

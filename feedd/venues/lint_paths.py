@@ -16,6 +16,7 @@ from feedd.venues.schema import (
     FlagRule,
     RowFilter,
     SideRule,
+    State,
     TimeField,
     Venue,
 )
@@ -75,6 +76,18 @@ def _row_uses(name: str, channel: Channel) -> Iterator[Use]:
         yield from _book_uses((*where, "book"), channel.book)
     if channel.checksum is not None:
         yield from _uses((*where, "checksum"), ("path",), channel.checksum)
+    if channel.state is not None:
+        yield from _state_uses((*where, "state"), channel.state)
+
+
+def _state_uses(where: KeyPath, state: State) -> Iterator[Use]:
+    if state.word is not None:
+        yield (*where, "word"), state.word, False
+    for index, rule in enumerate(state.status):
+        for path in rule.when:
+            yield (*where, "status", index, "when"), path, False
+    for index, path in enumerate(state.facts):
+        yield (*where, "facts", index), path, False
 
 
 def _rest_uses(name: str, book: Book) -> Iterator[Use]:

@@ -39,6 +39,8 @@ __all__ = [
     "RestDepth",
     "RowFilter",
     "SideRule",
+    "State",
+    "StateRule",
     "TimeField",
     "Trade",
     "Venue",
@@ -217,6 +219,32 @@ class Checksum(_Base, frozen=True, kw_only=True):
     negative_asks: bool = False
     zero_is_none: bool = False
     """The venue sends 0 where it computes none."""
+
+
+class StateRule(_Base, frozen=True, kw_only=True):
+    """What the instrument is when all of this holds: the value at each path, as text, is one of the
+    texts; numbers, true and false as written."""
+
+    value: Literal["active", "halted", "settling", "expired", "pre"]
+    when: Annotated[dict[Path, str | Texts], msgspec.Meta(min_length=1)]
+
+
+class State(_Base, frozen=True, kw_only=True):
+    """What the venue says of an instrument itself: listed, halted, settled, ended.
+
+    The first rule that holds counts; a word for which none does is reported as unknown, never
+    guessed. A row without the word says nothing of the status.
+    """
+
+    word: Path | None = None
+    """The venue's own word, shown as it is. None: the channel tells of facts alone."""
+    status: tuple[StateRule, ...] = ()
+    partial: bool = False
+    """What makes an instrument active here is not all that has to hold (the list has flags that the
+    channel does not): then the list is asked for and decides."""
+    facts: tuple[Path, ...] = ()
+    """Values of a row whose change (tick size, lot, expiry) means that the list of instruments has
+    to be asked for again. Only where every row has all of them."""
 
 
 class ChecksumMessage(_Base, frozen=True, kw_only=True):
@@ -425,6 +453,7 @@ class Channel(_Base, frozen=True, kw_only=True):
     deriv: Deriv | None = None
     greeks: Greeks | None = None
     checksum: ChecksumMessage | None = None
+    state: State | None = None
 
 
 class Venue(_Base, frozen=True, kw_only=True):

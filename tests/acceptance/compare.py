@@ -171,6 +171,15 @@ def losses(lines: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
     return out
 
 
+def states(lines: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    """What was said of instruments themselves, in order."""
+    return [
+        tuple(line[key] for key in ("instrument", "ts_event", "state", "previous", "reason"))
+        for line in lines
+        if line["kind"] == "status" and line["event"] == "instrument_state"
+    ]
+
+
 def has_rest_books(venue: str) -> bool:
     """Whether snapshots come by REST: these lines have times of their own."""
     return venue.startswith(("binance_", "gate"))
@@ -181,6 +190,7 @@ def assert_same(got: Decoded, expected: Result, venue: str) -> None:
     rest_books = has_rest_books(venue)
     assert events(got.records, "bad_frame") == events(expected.records, "bad_frame")
     assert losses(got.records) == losses(expected.records)
+    assert states(got.records) == states(expected.records)
     assert_groups_equal(
         grouped(got.records, rest_books),
         grouped(expected.records, rest_books),

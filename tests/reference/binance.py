@@ -102,6 +102,9 @@ class Binance(Venue):
             return self._mark(event, ts_recv)
         if kind == "forceOrder" and not self.is_spot:
             return [self._liquidation(event.get("o"), ts_recv)]
+        if kind == "contractInfo" and not self.is_spot:
+            time = ns_of_ms(event.get("E"))
+            return self.states.say(self._instrument(event), event.get("cs"), time, ts_recv)
         return []
 
     def _instrument(self, event: dict[str, Any]) -> str:

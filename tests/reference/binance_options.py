@@ -34,6 +34,9 @@ class BinanceOptions(Binance):
             field, key = ("index", "p") if kind == "indexPrice" else ("open_interest", "o")
             values = present(**{field: number(event.get(key))})
             return self._deriv(event, values, ts_recv)
+        if kind == "optionSymbol":
+            time = ns_of_ms(event.get("E"))
+            return self.states.say(self._instrument(event), event.get("cs"), time, ts_recv)
         if kind in ("trade", "bookTicker", "depthUpdate"):
             return super()._event(stream, event, ts_recv)
         return []

@@ -192,7 +192,8 @@ class BitMEX(Venue):
             next_funding=ns_of_rfc3339(row.get("fundingTimestamp")),
         )
         name, ts_event = self._instrument(row), ns_of_rfc3339(row.get("timestamp"))
-        return [record("deriv", name, ts_event, ts_recv, **deriv)] if deriv else []
+        said = self.states.say(name, row.get("state"), ts_event, ts_recv)
+        return [record("deriv", name, ts_event, ts_recv, **deriv), *said] if deriv else said
 
     def _funding(self, row: dict[str, Any], action: str, ts_recv: int | None) -> list[Record]:
         deriv = present(funding_rate=number(row.get("fundingRate")))

@@ -28,6 +28,7 @@ Both: a book that is crossed after a message has lost something: its line, then 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from .book import Book, Update, on_trusted
@@ -71,12 +72,31 @@ class Coinbase(Venue):
             ts_event = ns_of_rfc3339(value.get("timestamp"))
             for event in rows_of(value.get("events")):
                 actions += self._event(value["channel"], event, sequence, ts_event, ts_recv)
+        if value["channel"] == "status":
+            actions += self._products(value, ts_recv)
         lines = self._count(sequence, ts_recv)
         if lines is None:
             return []
         for action in actions:
             lines += action()
         return lines
+
+    def _products(self, value: Row, ts_recv: int | None) -> list[Action]:
+        """What there is to say of products, once the frame is known to be new."""
+        time = ns_of_rfc3339(value.get("timestamp"))
+        rows = [
+            row for event in rows_of(value.get("events")) for row in rows_of(event.get("products"))
+        ]
+        return [
+            partial(
+                self.states.say,
+                f"{self.name}:{text(row.get('id'))}",
+                row.get("status"),
+                time,
+                ts_recv,
+            )
+            for row in rows
+        ]
 
     def _count(self, sequence: int | None, ts_recv: int | None) -> list[Record] | None:
         """The gap that this number shows, if any; None for a frame that came before."""
@@ -177,7 +197,19 @@ class CoinbaseExchange(Venue):
             return [self._trade(value, kind == "last_match", ts_recv)]
         if kind == "ticker":
             return self._ticker(value, ts_recv)
+        if kind == "status":
+            return [
+                line for row in rows_of(value.get("products")) for line in self._state(row, ts_recv)
+            ]
         return []
+
+    def _state(self, row: Row, ts_recv: int | None) -> list[Record]:
+        flags = ("trading_disabled", "cancel_only", "auction_mode")
+        stopped = row.get("status") == "online" and any(row.get(flag) is True for flag in flags)
+        name = f"{self.name}:{text(row.get('id'))}"
+        return self.states.say(
+            name, row.get("status"), None, ts_recv, "halted" if stopped else None
+        )
 
     def _instrument(self, value: Row) -> str:
         return f"{self.name}:{text(value.get('product_id'))}"

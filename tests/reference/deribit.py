@@ -49,6 +49,9 @@ class Deribit(Venue):
             return [self._quote(data, ts_recv)]
         if parts[0] == "ticker":
             return self._ticker(data, ts_recv)
+        if parts[:2] == ["instrument", "state"]:
+            time = ns_of_ms(data.get("timestamp"))
+            return self.states.say(self._instrument(data), data.get("state"), time, ts_recv)
         return []
 
     def _instrument(self, data: dict[str, Any]) -> str:

@@ -79,6 +79,12 @@ class Kraken(Venue):
             return [self._trade(row, is_snapshot, ts_recv) for row in rows_of(value.get("data"))]
         if channel == "ticker":
             return [self._quote(row, ts_recv) for row in rows_of(value.get("data"))]
+        if channel == "instrument" and isinstance(value.get("data"), dict):
+            return [
+                line
+                for row in rows_of(value["data"].get("pairs"))
+                for line in self.states.say(self._instrument(row), row.get("status"), None, ts_recv)
+            ]
         return []
 
     def _instrument(self, row: Row) -> str:

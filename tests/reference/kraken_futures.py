@@ -122,4 +122,4 @@ class KrakenFutures(Venue):
                 value.get("bid"), value.get("bid_size"), value.get("ask"), value.get("ask_size")
             )
             out.append(record("quote", name, ts_event, ts_recv, **sides))
-        return out
+        return [*out, *self.states.say(name, value.get("suspended"), ts_event, ts_recv)]

@@ -81,6 +81,14 @@ class Okx(Venue):
             return [
                 line for row in rows_of(value["data"]) for line in self._liquidations(row, ts_recv)
             ]
+        if channel == "instruments":
+            return [
+                line
+                for row in rows_of(value["data"])
+                for line in self.states.say(
+                    self._instrument(row, arg), row.get("state"), None, ts_recv
+                )
+            ]
         if channel in READERS:
             kind, read = READERS[channel]
             lines = []

@@ -7,6 +7,7 @@ from typing import Any
 from .book import Book
 from .fields import Record
 from .rows import Row
+from .states import States
 
 
 class Venue:
@@ -21,6 +22,7 @@ class Venue:
     def __init__(self, name: str) -> None:
         self.name = name
         self.books: dict[str, Book] = {}
+        self.states = States(name)
         self.conn = ""  # connection of the row that is being read
 
     def load_rest(self, rows: list[Row]) -> None:

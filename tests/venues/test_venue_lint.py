@@ -220,6 +220,39 @@ MISTAKES: list[tuple[str, str, str, str]] = [
 ]  # fmt: skip
 
 
+STATE_MISTAKES: list[tuple[str, str, str]] = [
+    ('facts = ["tick"]\nstatus = [{ value = "pre", when = { a = "b" } }]', "status", "no meaning"),
+    ('word = "a"', "status", "at least one rule"),
+    ("status = []", "", 'needs the key "word"'),
+    (
+        f'word = "a"\nstatus = [{{ value = "pre", when = {{ a = "{"x" * 17}" }} }}]',
+        "status[0].when",
+        "longer than 16 bytes",
+    ),
+    (
+        'word = "a"\nstatus = [{ value = "pre", when = { a = "1", b = "1", c = "1", d = "1", '
+        'e = "1" } }]',
+        "status[0].when",
+        "at most 4 values",
+    ),
+    (
+        'word = "a"\nstatus = [' + '{ value = "pre", when = { a = "b" } }, ' * 13 + "]",
+        "status",
+        "at most 12 rules",
+    ),
+    (f"facts = {[f'f{i}' for i in range(9)]}", "facts", "at most 8 paths"),
+    ('word = "a"\nstatus = [{ value = "pre", when = { "a.b" = "c" } }]', "word", "is inside it"),
+]
+
+
+@pytest.mark.parametrize(("state", "key", "message"), STATE_MISTAKES)
+def test_mistakes_of_a_state_channel(tmp_path: Path, state: str, key: str, message: str) -> None:
+    head = '[channels.state]\ntopics = ["!state"]\nsymbol = "s"\n\n[channels.state.state]\n'
+    told = problems(tmp_path, GOOD.replace("[session]\n", f"{head}{state}\n\n[session]\n"))
+    place = "channels.state.state" + (f".{key}" if key else "")
+    assert [(k, message in m) for _, k, m in told] == [(place, True)], told
+
+
 @pytest.mark.parametrize(
     ("old", "new", "key", "message"), MISTAKES, ids=[f"{i}-{m[2]}" for i, m in enumerate(MISTAKES)]
 )

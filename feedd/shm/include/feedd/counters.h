@@ -64,7 +64,9 @@
     X(stale_books, "live books marked stale") \
     X(drift_alarms, "fields of a channel that vanished, changed type or stand still") \
     X(captured, "entries for the recorder") \
-    X(capture_dropped, "entries that the recorder lost because it lagged a whole ring behind")
+    X(capture_dropped, "entries that the recorder lost because it lagged a whole ring behind") \
+    X(instrument_states, "changes of what a venue says of an instrument: listed, halted, ended") \
+    X(unknown_states, "states of instruments in words that the venue file does not know")
 
 /* Slots of a connection that the pipeline writes; the first 32 are the session's (see
  * feedd/reader/counts.py). They count only streams that more than one connection carries. */
