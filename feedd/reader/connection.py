@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import picows
@@ -29,7 +29,7 @@ from feedd.reader.tap import Tap
 from feedd.reader.topics import TopicState
 from feedd.records import Event, Scope
 from feedd.shm.connections import CONNECTION_FIELDS, LINE_STATES, venue_code
-from feedd.venues.schema import Venue
+from feedd.venues.schema import Book, Venue
 from feedd.venues.templates import holes
 
 __all__ = ["Connection", "Host"]
@@ -84,7 +84,7 @@ class Connection:
             signer=signer,
         )
         endpoints = {endpoint.name: endpoint for endpoint in venue.session.endpoints}
-        self._headers = endpoints[plan.endpoint].headers if plan.endpoint in endpoints else {}
+        self._endpoint = endpoints.get(plan.endpoint)
         self._venue_hash = venue_code(venue.name)
         self._texts = frozenset(t.encode() for t in venue.session.heartbeat.control_texts)
         self._context = context
@@ -150,7 +150,7 @@ class Connection:
     def resubscribe_stream(self, channel: str, symbol: str) -> None:
         """Start the stream of one channel of one instrument anew."""
         for stream in self.streams.values():
-            if stream.channel == channel and stream.symbol == symbol:
+            if self.venue.decoded(stream.channel) == channel and stream.symbol == symbol:
                 self._do(self.session.resubscribe(monotonic_ns(), [stream.topic]))
 
     def change(self, add: Iterable[Stream], drop: Iterable[str]) -> None:
@@ -278,7 +278,7 @@ class Connection:
         """Another line of a live book: its next delta shows whether something is missing, so that
         the book need not wait for one to outlive the line that feeds it."""
         stream = self.streams.get(topic)
-        book = None if stream is None else self.venue.channels[stream.channel].book
+        book = None if stream is None else self._book_of(stream)
         if stream is not None and book is not None and book.rest is not None:
             self.host.pipeline.line_carries(self.handle, self.number, stream.symbol)
 
@@ -305,15 +305,22 @@ class Connection:
         # before the first frame: counters and channel numbers belong to one connection
         self.host.pipeline.line_forget(self.number)
         self.host.pipeline.line_row(self.number, self.row)
+        url = self.plan.url
+        headers: Mapping[str, str] = {}
+        named: tuple[str, ...] = ()
+        if self._endpoint is not None:
+            headers = self._endpoint.headers
+            tail, named = self.session.subscriptions.addressed(monotonic_ns(), self._endpoint)
+            url += tail
         try:
             transport, line = await open_line(
-                self.plan.url, make, self._context, limits.message_bytes_max, self._headers
+                url, make, self._context, limits.message_bytes_max, headers
             )
         except ConnectError as exc:
             self._do(self.session.connect_failed(monotonic_ns(), str(exc), exc.retry_after_s))
             return
         self._line = line
-        self._do(self.session.connected(monotonic_ns()))
+        self._do(self.session.connected(monotonic_ns(), named))
         reason = ""
         try:
             await transport.wait_disconnected()
@@ -414,20 +421,23 @@ class Connection:
         found = []
         for stream in self.streams.values():
             own = {"symbol", "symbol_lower"} & set(holes(channels[stream.channel].subscribe))
-            book = channels[stream.channel].book
+            book = self._book_of(stream)
             snapshot = book is not None and book.rest is None
             if not own or (stream.channel not in limits and not snapshot):
                 continue
             names = [
                 name
                 for name, channel in channels.items()
-                if stream.channel in (name, channel.same_stream_as)
+                if self.venue.decoded(stream.channel) in (name, channel.same_stream_as)
             ]
             numbers = self.host.pipeline.channel_numbers(self.handle, names)
             if numbers:
                 limit_ns = int(limits.get(stream.channel, 0.0) * SECOND_NS)
                 found.append((stream, limit_ns, numbers))
         return found
+
+    def _book_of(self, stream: Stream) -> Book | None:
+        return self.venue.channels[self.venue.decoded(stream.channel)].book
 
     def climb(self, step: Step) -> None:
         """A stream took a step on the ladder."""
@@ -453,7 +463,7 @@ class Connection:
     def _mark_stale(self, step: Step) -> None:
         """A book that nothing is heard of is not shown as live."""
         stream = self.streams.get(step.topic)
-        if stream is None or self.venue.channels[stream.channel].book is None:
+        if stream is None or self._book_of(stream) is None:
             return
         pipeline, age_ns = self.host.pipeline, int(step.age_s * SECOND_NS)
         with contextlib.suppress(KeyError):  # it never said a word
@@ -477,12 +487,12 @@ class Connection:
 
     def joined(self, old: Connection) -> bool:
         """Every book that ``old`` feeds was heard of here too."""
-        pipeline, channels = self.host.pipeline, self.venue.channels
+        pipeline = self.host.pipeline
         return all(
             pipeline.carried(self.handle, stream.symbol, self.number)
             or not pipeline.carried(self.handle, stream.symbol, old.number)
             for stream in self.streams.values()
-            if channels[stream.channel].book is not None
+            if self._book_of(stream) is not None
         )
 
     @property

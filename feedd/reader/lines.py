@@ -72,12 +72,12 @@ class Lines:
 
         slot = Slot(line, make, self._numbers)
         self._slots[slot.row] = slot
-        self._carry(slot, mine.handle, line.streams)
+        self._carry(slot, mine, line.streams)
         return slot
 
-    def _carry(self, slot: Slot, handle: int, streams: tuple[Stream, ...]) -> None:
+    def _carry(self, slot: Slot, mine: _Venue, streams: tuple[Stream, ...]) -> None:
         for stream in streams:
-            key = handle, stream.symbol, stream.channel
+            key = mine.handle, stream.symbol, mine.described.decoded(stream.channel)
             self._carriers.setdefault(key, []).append(slot)
 
     # -- life ----------------------------------------------------------------------------------
@@ -173,20 +173,20 @@ class Lines:
 
     def change(self, change: PlanChange) -> None:
         """Lines and streams come and go; the others are left alone."""
-        handle = self._venues[change.venue].handle
+        mine = self._venues[change.venue]
         for row in change.ended:
             slot = self._slots.pop(row, None)
             if slot is not None:
                 slot.change((), list(slot.current.streams))
-                self._forget(slot)
+                self._forget(slot, mine)
                 slot.stop()
                 self._ending.append(slot)
         for edit in change.changes:
             slot = self._slots[edit.number]
             slot.change(edit.add, edit.drop)
             if edit.drop:
-                self._forget(slot)
-            self._carry(slot, handle, edit.add)
+                self._forget(slot, mine)
+            self._carry(slot, mine, edit.add)
         for line in change.lines:
             number = self._numbers.claim(line.number)
             if number is None:
@@ -195,9 +195,10 @@ class Lines:
                 change.venue, msgspec.structs.replace(line, number=number, row=line.number)
             ).start()
 
-    def _forget(self, slot: Slot) -> None:
+    def _forget(self, slot: Slot, mine: _Venue) -> None:
         """``slot`` carries no longer everything that it did."""
-        carried = {(s.symbol, s.channel) for s in slot.current.streams.values()}
+        streams = slot.current.streams.values()
+        carried = {(s.symbol, mine.described.decoded(s.channel)) for s in streams}
         for key, slots in list(self._carriers.items()):
             if slot in slots and key[1:] not in carried:
                 slots.remove(slot)

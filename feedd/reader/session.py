@@ -110,8 +110,8 @@ class LineSession:
         self.state = State.CONNECTING
         return [Action(Do.CONNECT)]
 
-    def connected(self, now: int) -> list[Action]:
-        """The WebSocket handshake succeeded."""
+    def connected(self, now: int, addressed: Iterable[str] = ()) -> list[Action]:
+        """The WebSocket handshake succeeded; ``addressed`` are topics that the address named."""
         if self.state is not State.CONNECTING:
             return [Action(Do.ABORT, text="not wanted any more")]
         self.state = State.UP
@@ -133,10 +133,11 @@ class LineSession:
             self._rotate_at = now + int(life_ns * share)
             self._rotate_end = now + int(life_ns * ROTATE_END)
         self.subscriptions.restart(now)
+        there = self._settle(now, self.subscriptions.subscribed(addressed))
         self._stay_away_s = None
         login, arm = self.subscriptions.login(now), self.subscriptions.arm(now)
         self._login.begin(now, wanted=login is not None)
-        out = [Action(Do.LINE_UP), *self._send(now, login), *self._send(now, arm)]
+        out = [Action(Do.LINE_UP), *there, *self._send(now, login), *self._send(now, arm)]
         return out + (self._open(now) if login is None else [])
 
     def _open(self, now: int) -> list[Action]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 
@@ -17,7 +18,7 @@ from feedd.clock import SECOND_NS, now_ns
 from feedd.reader.answers import Answers
 from feedd.reader.signing import Signer
 from feedd.reader.topics import Ledger, Outcome, Request, SendWindow, Topic, TopicState, Wanted
-from feedd.venues.session_schema import Session
+from feedd.venues.session_schema import Endpoint, Session
 from feedd.venues.templates import echoes, fill_template, placeholders
 
 __all__ = ["Subscriptions"]
@@ -78,6 +79,39 @@ class Subscriptions:
             and not self._hourly.room(now)
             and any(topic.state in _WAITING for topic in self.topics.values())
         )
+
+    def addressed(self, now: int, endpoint: Endpoint) -> tuple[str, tuple[str, ...]]:
+        """The address of a new connection, and the topics that it asks for by itself."""
+        if not endpoint.url_topics:
+            return "", ()
+        before, _, after = endpoint.url_topics.partition("{topics}")
+        room = endpoint.url_bytes_max - len(endpoint.url) - len(before) - len(after)
+        chosen: list[tuple[str, str]] = []
+        for topic in self.topics.values():
+            if not isinstance(topic.arg, str) or topic.dropped or topic.suspect:
+                continue
+            text = quote(topic.arg, safe="@!")
+            room -= len(text) + len(endpoint.url_separator)
+            if room < 0:
+                break
+            if topic.quarantined_until <= now:
+                chosen.append((topic.name, text))
+        if not chosen:
+            return "", ()
+        joined = endpoint.url_separator.join(text for _, text in chosen)
+        return f"{before}{joined}{after}", tuple(name for name, _ in chosen)
+
+    def subscribed(self, names: Iterable[str]) -> Outcome:
+        """Topics that the address of the new connection asked for."""
+        outcome = Outcome()
+        for name in names:
+            topic = self.topics.get(name)
+            if topic is None:  # dropped while the connection opened: the venue sends it
+                self._ledger.add(Wanted(name, name))
+                topic = self.topics[name]
+                topic.dropped = True
+            self._ledger.accept(topic, outcome)
+        return outcome
 
     def restart(self, now: int) -> None:
         """A new connection: nothing is subscribed, nothing has failed yet."""

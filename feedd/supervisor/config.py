@@ -402,6 +402,13 @@ def _venue_issues(name: str, config: VenueConfig) -> Iterator[Issue]:
     for values, what in ((config.channels, "channels"), (config.instruments, "instruments")):
         for value in sorted({v for v in values if values.count(v) > 1}):
             yield f"{key}.{what}", f'"{value}" is named more than once'
+    for channel in set(config.channels) & set(offered):
+        other = venue.decoded(channel)
+        if other != channel and other in config.channels:
+            yield (
+                f"{key}.channels",
+                f'"{channel}" and "{other}" send the same messages: name one of the two',
+            )
     if isinstance(config.lines, dict):
         for channel in sorted(set(config.lines) - set(config.channels)):
             yield f"{key}.lines.{channel}", f'"{channel}" is not one of the channels here'

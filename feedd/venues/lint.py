@@ -240,6 +240,9 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
     lists = {envelope.match for envelope in _topical(decode)}
     for name, channel in venue.channels.items():
         offered = {kind for kind in _LISTS if getattr(channel, kind)}
+        if channel.same_messages_as is not None:
+            yield from _same_messages_problems(venue, name, channel, offered)
+            continue
         for kind in sorted(offered - lists):
             yield ("channels", name, kind), f'no envelope has match = "{kind}"'
         if not offered and name not in fixed:
@@ -262,6 +265,26 @@ def _envelope_problems(venue: Venue) -> Iterator[Issue]:
                     ("channels", name, "checksum"),
                     'needs "same_stream_as" with a channel whose book has a checksum rule',
                 )
+
+
+def _same_messages_problems(
+    venue: Venue, name: str, channel: Channel, offered: set[str]
+) -> Iterator[Issue]:
+    """A channel that is only another way to subscribe."""
+    key, alias = ("channels", name, "same_messages_as"), channel.same_messages_as
+    other = venue.channels.get(alias or "")
+    if other is None or other.same_messages_as is not None or alias == name:
+        known = ", ".join(o for o, c in venue.channels.items() if c.same_messages_as is None)
+        yield key, f'no channel "{alias}" to be decoded as; there are {known}'
+    said = [*sorted(offered), *(r for r in _RECORDS if getattr(channel, r) is not None)]
+    for what in said:
+        yield ("channels", name, what), f'has no meaning beside same_messages_as = "{alias}"'
+    if channel.subscribe is None:
+        yield ("channels", name), 'without the key "subscribe" it says nothing'
+    carries = [set(endpoint.carries) for endpoint in venue.session.endpoints]
+    own = next((some for some in carries if some & {"*", name}), set())
+    if name not in own or own & {"*", alias}:
+        yield key, f'needs an endpoint of its own before that of "{alias}"'
 
 
 # ---- channels ------------------------------------------------------------------------------------
@@ -319,7 +342,9 @@ def _state_problems(path: tuple[str, ...], state: State) -> Iterator[Issue]:
 
 def _channel_problems(name: str, channel: Channel, decode: Decode) -> Iterator[Issue]:
     path = ("channels", name)
-    if not any(getattr(channel, record) is not None for record in _RECORDS):
+    if channel.same_messages_as is None and not any(
+        getattr(channel, record) is not None for record in _RECORDS
+    ):
         yield path, f"yields no record: it needs one of the tables {', '.join(_RECORDS)}"
     if channel.trade is not None and channel.liquidation is not None:
         yield (*path, "liquidation"), 'a channel has either "trade" or "liquidation"'

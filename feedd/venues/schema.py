@@ -420,6 +420,10 @@ class Channel(_Base, frozen=True, kw_only=True):
     """A third list of patterns, for venues with two forms of messages (see ``Envelope.match``)."""
     same_stream_as: str | None = None
     """The channel whose stream this one belongs to: its snapshots have a topic of their own."""
+    same_messages_as: str | None = None
+    """The channel whose messages these are in every respect (a faster form of it): they are decoded
+    as that one's, so that one subscribes to either of the two. The file says no more of it than how
+    it is subscribed; an endpoint of its own keeps it off the connections of the others."""
     subscribe: str | dict[str, Any] | None = None
     """Topic to subscribe to: ``{symbol}``, ``{symbol_lower}``, and options such as ``{interval}``;
     a table becomes one JSON argument. Absent: the channel is understood but not offered in the
@@ -467,3 +471,7 @@ class Venue(_Base, frozen=True, kw_only=True):
     channels: dict[str, Channel]
     session: Session
     reference: Reference | None = None
+
+    def decoded(self, channel: str) -> str:
+        """The channel as which the messages of a subscribed one are decoded; mostly its own."""
+        return self.channels[channel].same_messages_as or channel

@@ -14,6 +14,7 @@ __all__ = ["session_problems"]
 COMMON = frozenset({"id", "time_s", "time_ms"})
 STREAMS = frozenset({"topic", "topics"})
 HANDLES = frozenset({"handle", "handles"})
+TOPICS = "{topics}"
 
 
 def session_problems(session: Session, channels: set[str]) -> list[str]:
@@ -48,6 +49,8 @@ def _endpoints(session: Session, channels: set[str]) -> Iterator[str]:
             carried.add(channel)
         for channel in sorted(set(endpoint.channel_max) - channels):
             yield f"{where}.channel_max: no channel {channel!r}"
+        if endpoint.url_topics and endpoint.url_topics.count(TOPICS) != 1:
+            yield f'{where}.url_topics: needs "{TOPICS}" once'
         if not endpoint.symbols:
             yield f"{where}.symbols: at least one pattern is needed"
     for channel in sorted(channels - carried):

@@ -62,6 +62,12 @@ class Endpoint(_Base, frozen=True, kw_only=True):
     """The same for single channels."""
     headers: dict[str, str] = {}
     """Sent with the handshake."""
+    url_topics: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    """What a new connection puts behind ``url`` for the streams that it is to carry, with the hole
+    ``{topics}``: ``"?streams={topics}"``. No request is sent for these and no answer awaited; those
+    that come later, or do not fit into ``url_bytes_max``, are asked for as everywhere."""
+    url_separator: Annotated[str, msgspec.Meta(min_length=1, max_length=4)] = "/"
+    url_bytes_max: Annotated[int, msgspec.Meta(ge=64, le=16_384)] = 4_096
 
 
 class Limits(_Base, frozen=True, kw_only=True):
