@@ -36,6 +36,8 @@ __all__ = ["Connection", "Host"]
 
 NEVER_NS = 1 << 62
 NORMAL_CLOSE = 1000
+NO_TOKEN_PAUSE_S = 30.0
+"""The same keys again at once would be refused again."""
 HEARD_PER_TICK = 10
 """A channel that nobody named must not cost time."""
 CALM_NS = SECOND_NS // 10
@@ -76,6 +78,14 @@ class Connection:
         self.plan = plan
         self.streams = {stream.topic: stream for stream in plan.streams}
         self._promised: list[tuple[Stream, int, tuple[int, ...]]] | None = None
+        self.token = ""
+        """What the venue wants in the subscriptions of this connection; comes with the permit."""
+        self.wants_token = False
+        self._refused = ""
+        auth = venue.session.auth
+        if auth is not None and auth.token is not None:
+            self.wants_token = signer is not None and plan.endpoint in auth.token.endpoints
+            signer = self._with_token if self.wants_token else None
         self.session = LineSession(
             venue.session,
             [stream.wanted for stream in plan.streams],
@@ -144,8 +154,14 @@ class Connection:
     def start(self, delay_s: float = 0.0) -> None:
         self._do(self.session.start(monotonic_ns(), delay_s))
 
-    def permit(self) -> None:
+    def permit(self, token: str = "", refused: str = "") -> None:
+        """One attempt is allowed. Without the token that it needs there is none: ``refused`` says
+        why."""
+        self.token, self._refused = token, refused
         self._do(self.session.permit(monotonic_ns()))
+
+    def _with_token(self, _: int) -> Mapping[str, str]:
+        return {"token": self.token}
 
     def resubscribe_stream(self, channel: str, symbol: str) -> None:
         """Start the stream of one channel of one instrument anew."""
@@ -305,6 +321,10 @@ class Connection:
         # before the first frame: counters and channel numbers belong to one connection
         self.host.pipeline.line_forget(self.number)
         self.host.pipeline.line_row(self.number, self.row)
+        if self.wants_token and not self.token:
+            reason = self._refused or "no token came with the permit"
+            self._do(self.session.connect_failed(monotonic_ns(), reason, NO_TOKEN_PAUSE_S))
+            return
         url = self.plan.url
         headers: Mapping[str, str] = {}
         named: tuple[str, ...] = ()

@@ -137,11 +137,11 @@ class Lines:
 
     # -- what others ask for -------------------------------------------------------------------
 
-    def permit(self, number: int) -> None:
+    def permit(self, number: int, token: str = "", refused: str = "") -> None:
         """The supervisor lets the connection with this line number connect."""
         for connection in self.connections():
             if connection.number == number:
-                connection.permit()
+                connection.permit(token, refused)
 
     def replace(self, connection: Connection, reason: str) -> None:
         for slot in self._slots.values():

@@ -308,7 +308,10 @@ class ReaderProcess:
     # -- requests to the supervisor --------------------------------------------------------------
 
     def ask_permit(self, connection: Connection) -> None:
-        self.pipe.send({"op": "permit", "venue": connection.venue.name, "line": connection.number})
+        wanted = {"op": "permit", "venue": connection.venue.name, "line": connection.number}
+        if connection.wants_token:
+            wanted["token"] = True
+        self.pipe.send(wanted)
 
     def replace(self, connection: Connection, reason: str) -> None:
         self.lines.replace(connection, reason)
@@ -360,7 +363,7 @@ class ReaderProcess:
     def _on_message(self, message: dict[str, Any], body: bytes) -> None:
         op = message["op"]
         if op == "permit":
-            self.lines.permit(message["line"])
+            self.lines.permit(message["line"], message.get("token", ""), message.get("refused", ""))
         elif op == "snapshot":
             self._on_snapshot(message, body)
         elif op == "instrument":

@@ -310,6 +310,9 @@ class Subscriptions:
         if topics:
             values |= self._stream_values(topics)
         message = fill_template(template, values)
+        data = message
+        if topics and (own := self._own_fields()):
+            data = fill_template(template, {**values, "topic": {**values["topic"], **own}})
         names = tuple(topic.name for topic in topics)
         for topic in topics:
             topic.request = str(number)
@@ -317,7 +320,15 @@ class Subscriptions:
         if topics or "id" in placeholders(template):
             kept = {} if kind == "login" else message
             self._ledger.keep(Request(str(number), kind, names, now, kept))
-        return orjson.dumps(message | self._signed(values) if topics else message)
+        return orjson.dumps(data | self._signed(values) if topics else message)
+
+    def _own_fields(self) -> dict[str, Any]:
+        """What a venue wants inside of every stream's table of somebody with credentials."""
+        auth = self._venue.auth
+        if auth is None or not auth.topic or self._signer is None:
+            return {}
+        filled: dict[str, Any] = fill_template(auth.topic, dict(self._signer(self._wall())))
+        return filled
 
     def _signed(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """What a venue wants beside every subscription of somebody with credentials."""

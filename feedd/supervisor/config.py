@@ -415,11 +415,22 @@ def _venue_issues(name: str, config: VenueConfig) -> Iterator[Issue]:
     yield from _entry_issues(key, config, listed=config.reference and venue.reference is not None)
     yield from _option_issues(key, config, venue)
     if config.credentials is not None:
+        yield from _token_issues(key, config, venue)
         try:
             signer_of(venue, config.credentials)
         except ConfigError as exc:
             yield f"{key}.credentials", exc.problems[0]
     yield from _address_issues(key, config)
+
+
+def _token_issues(key: str, config: VenueConfig, venue: Venue) -> Iterator[Issue]:
+    """Keys that are good for a token alone are of no use without a channel that wants one."""
+    token = None if venue.session.auth is None else venue.session.auth.token
+    if token is None:
+        return
+    named = [e for e in venue.session.endpoints if e.name in token.endpoints]
+    if not any(set(endpoint.carries) & {"*", *config.channels} for endpoint in named):
+        yield f"{key}.credentials", "no channel that is named here wants them"
 
 
 def _entry_issues(key: str, config: VenueConfig, *, listed: bool) -> Iterator[Issue]:

@@ -12,6 +12,7 @@ import asyncio
 import heapq
 import itertools
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -119,17 +120,24 @@ class Fetcher:
         weight: float = 1.0,
         body: dict[str, Any] | None = None,
         urgency_s: float = 0.0,
+        headers: Mapping[str, str] | None = None,
+        form: str | None = None,
     ) -> Response:
-        """One GET, or a POST of ``body`` as JSON. Any status is returned; raises ``VenueError``
-        when no answer came. Of several requests the one that waits longest goes first;
-        ``urgency_s`` counts as time waited."""
+        """One GET, or a POST of ``body`` as JSON or of ``form`` as it stands (URL-encoded). Headers
+        and form may hold keys and signatures: they are in no message.
+
+        Any status is returned; raises ``VenueError`` when no answer came. Of several requests the
+        one that waits longest goes first; ``urgency_s`` counts as time waited."""
         await self._admit(weight, urgency_s)
-        method = "GET" if body is None else "POST"
+        method = "GET" if body is None and form is None else "POST"
+        sent = dict(headers or {})
+        if form is not None:
+            sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
         async with self._slots:
             self.requests += 1
             try:
                 async with self._client().request(
-                    method, url, json=body, allow_redirects=False
+                    method, url, json=body, data=form, headers=sent, allow_redirects=False
                 ) as answer:
                     received_body = await self._body(answer)
                     received = now_ns()

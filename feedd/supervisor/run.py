@@ -22,7 +22,7 @@ import msgspec
 from feedd import venues
 from feedd.broadcaster.publisher import Publisher
 from feedd.clock import monotonic_ns, now_ns
-from feedd.errors import Exit, FeeddError, StartError, VenueError
+from feedd.errors import ConfigError, Exit, FeeddError, StartError, VenueError
 from feedd.logs import flush_suppressed, setup_logging
 from feedd.reader.plan import ReaderPlan
 from feedd.shm.directory import Lock, create_directory, lock_path
@@ -46,6 +46,7 @@ from feedd.supervisor.reloading import Reloader
 from feedd.supervisor.segments import prepare_segments
 from feedd.supervisor.service import Service
 from feedd.supervisor.statusfeed import StatusFeed
+from feedd.supervisor.tokens import TokenDesk
 from feedd.venues.reference import InstrumentInfo
 from feedd.venues.schema import Venue
 
@@ -85,6 +86,9 @@ class Supervisor:
         self.permits: PermitDesk | None = None
         self.recorder: RecorderHandle | None = None
         self._feeds: list[StatusFeed] = []
+        self._tokens: dict[str, TokenDesk] = {}
+        self._wants_token: set[tuple[str, int, int]] = set()
+        """(venue, permit key, line) of permits that go with a token."""
         self.followers: list[Follower] = []
         self.started_ns = now_ns()
         self.service = Service(self.directory, self.readers)
@@ -307,6 +311,8 @@ class Supervisor:
         op = message.get("op")
         if op == "permit" and self.permits is not None:
             self.permits.ask(message["venue"], reader.permit_key, message["line"])
+            if message.get("token"):
+                self._wants_token.add((message["venue"], reader.permit_key, message["line"]))
         elif op == "snapshot":
             self.spawn(
                 self._snapshot(reader, message["venue"], message["symbol"], message["channel"])
@@ -371,8 +377,36 @@ class Supervisor:
             for venue, key, line in self.permits.grants(monotonic_ns(), now_ns()):
                 for reader in (*self.readers.values(), *self.handovers.standbys.values()):
                     if reader.permit_key == key:
-                        reader.send({"op": "permit", "venue": venue, "line": line})
+                        self._permit(reader, venue, line)
             await asyncio.sleep(PERMIT_S)
+
+    def _permit(self, reader: ReaderHandle, venue: str, line: int) -> None:
+        permit = {"op": "permit", "venue": venue, "line": line}
+        wanted = venue, reader.permit_key, line
+        if wanted in self._wants_token:
+            self._wants_token.discard(wanted)
+            self.spawn(self._with_token(reader, venue, permit))
+        else:
+            reader.send(permit)
+
+    async def _with_token(self, reader: ReaderHandle, name: str, permit: dict[str, Any]) -> None:
+        """A permit with what the venue wants in the subscriptions of the connection."""
+        try:
+            permit["token"] = await self._token_desk(name).token()
+        except (VenueError, ConfigError) as exc:
+            log.warning("%s", exc)
+            permit["refused"] = str(exc)
+        reader.send(permit)
+
+    def _token_desk(self, name: str) -> TokenDesk:
+        if name not in self._tokens:
+            mine, venue = self.config.venues[name], self.venues[name]
+            if mine.credentials is None:
+                raise ConfigError(f"venues.{name}.credentials: needed for a token, and not there")
+            base = rest_base(venue, mine.rest_endpoint)
+            desk = TokenDesk(venue, base, self.fetchers[name], mine.credentials)
+            self._tokens[name] = desk
+        return self._tokens[name]
 
     async def _health_forever(self) -> None:
         assert self.registry is not None  # noqa: S101 - made before the readers

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from feedd.venues.auth import FIELDS
-from feedd.venues.session_schema import Ack, Heartbeat, Session, Subscribe
+from feedd.venues.session_schema import Ack, Heartbeat, Session, Subscribe, Token
 from feedd.venues.templates import TRIGGER, placeholders
 
 __all__ = ["session_problems"]
@@ -135,15 +135,36 @@ def _auth(session: Session) -> Iterator[str]:
     if known is None:
         yield f"{where}.method: no way to sign called {auth.method!r}; known: {', '.join(FIELDS)}"
         return
+    if auth.token is not None:
+        yield from _token(session, auth.token, known)
+        known = frozenset({"token"})
+    yield from _template(f"{where}.topic", auth.topic, known)
     numbered = frozenset({"id"}) if auth.request is not None and not auth.accepted else frozenset()
     if auth.request is not None:
         yield from _template(f"{where}.request", auth.request, COMMON | known, numbered)
     yield from _template(f"{where}.subscribe", auth.subscribe, COMMON | known)
-    if auth.request is None and not auth.subscribe:
-        yield f"{where}: request or subscribe is needed"
+    if auth.request is None and not auth.subscribe and not auth.topic:
+        yield f"{where}: request, subscribe or topic is needed"
+    if auth.topic and "topic" not in placeholders(session.subscribe.request):
+        yield f"{where}.topic: only for a request with {{topic}}"
     within_s = session.limits.subscribe_within_s
     if auth.request is not None and within_s and auth.timeout_s >= within_s:
         yield f"{where}.timeout_s: must be less than limits.subscribe_within_s"
+
+
+def _token(session: Session, token: Token, known: frozenset[str]) -> Iterator[str]:
+    where = "session.auth.token"
+    for name, text in {**token.headers, "form": token.form}.items():
+        key = "form" if name == "form" else f"headers.{name}"
+        yield from _template(f"{where}.{key}", text, known)
+    names = {endpoint.name for endpoint in session.endpoints}
+    for name in token.endpoints:
+        if name not in names:
+            yield f"{where}.endpoints: no endpoint {name!r}; there are {', '.join(sorted(names))}"
+    if not token.endpoints:
+        yield f"{where}.endpoints: at least one is needed"
+    if session.auth is not None and session.auth.request is not None:
+        yield f"{where}: either a token or a login (request)"
 
 
 def _heartbeat(beat: Heartbeat) -> Iterator[str]:

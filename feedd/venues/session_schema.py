@@ -27,6 +27,7 @@ __all__ = [
     "RestLimits",
     "Session",
     "Subscribe",
+    "Token",
 ]
 
 Name = Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
@@ -278,6 +279,27 @@ class RestLimits(_Base, frozen=True, kw_only=True):
     concurrency: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
 
 
+class Token(_Base, frozen=True, kw_only=True):
+    """A token instead of a login: a signed REST request gives it, every subscription of some
+    endpoints wants it.
+
+    It is asked for when a connection is about to be opened, and holds as long as the connection.
+    """
+
+    path: Annotated[str, msgspec.Meta(pattern=r"^/", max_length=256)]
+    """Behind ``rest_url``; the request is a POST."""
+    headers: dict[str, str]
+    """With the fields of ``method`` as placeholders, as in ``form``."""
+    form: str = ""
+    """The body, ``application/x-www-form-urlencoded``."""
+    result: Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
+    """Where the answer has the token."""
+    errors: Path | None = None
+    """Where it says what was wrong: something there means that there is no token."""
+    endpoints: tuple[Name, ...]
+    """Their connections get one."""
+
+
 class Auth(_Base, frozen=True, kw_only=True):
     """A login before the first subscription, when the configuration names credentials.
 
@@ -291,6 +313,11 @@ class Auth(_Base, frozen=True, kw_only=True):
     """The login message; nothing is subscribed before its answer."""
     subscribe: dict[str, Any] = {}
     """Put beside the fields of every subscribe and unsubscribe request, signed anew."""
+    topic: dict[str, Any] = {}
+    """Put into the table of every stream that is asked for: ``{ token = "{token}" }``."""
+    token: Token | None = None
+    """With it ``{token}`` is the only placeholder of ``subscribe`` and ``topic``, and connections
+    of other endpoints do without credentials."""
     accepted: tuple[Match, ...] = ()
     """The login succeeded when all of these hold; without: when the answer with its number is no
     error by the rules of ``[session.ack]``."""

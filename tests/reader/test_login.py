@@ -51,7 +51,7 @@ class Rig:
     def _sign(self, now: int) -> dict[str, Any]:
         assert self.venue.auth is not None
         assert now == WALL + self.now
-        if self.venue.auth.method == "coinbase_jwt":
+        if self.venue.auth.method == "coinbase_jwt" or self.venue.auth.token is not None:
             self.signed.append({"jwt": f"TOKEN-{len(self.signed)}"})
         else:
             self.signed.append(sign(self.venue.auth.method, Credentials(SECRETS, "a test"), now))
@@ -213,7 +213,7 @@ def test_mistakes_of_the_table() -> None:
         request={"id": "{id}", "p": "{passphrase}"}
     )
     assert 'must hold the value "{id}"' in problems(request={"key": "{client_id}"})
-    assert "request or subscribe is needed" in problems(request=None)
+    assert "request, subscribe or topic is needed" in problems(request=None)
 
 
 def test_credentials_are_tried_once_at_the_start(tmp_path: Path) -> None:
