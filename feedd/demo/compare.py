@@ -36,6 +36,8 @@ class Result:
     wrong: int = 0
     duplicates: int = 0
     gaps: int = 0
+    ended: int = 0
+    """Connections that a fault of the simulated venue ended."""
     latency_ns: list[int] = field(default_factory=list)
     details: list[str] = field(default_factory=list)
 

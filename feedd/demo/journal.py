@@ -77,6 +77,8 @@ class Journal:
     """Streams that more than one connection carried."""
     seed: int | None = None
     messages: int = 0
+    ended: int = 0
+    """Connections that a fault ended."""
     complete: bool = False
 
 
@@ -164,6 +166,7 @@ class _Reader:
         for stream in row.get("unsubscribed", ()):
             self._carriers[venue, stream].discard(conn)
         if "close" in row:
+            self.journal.ended += str(row["close"]).endswith(" fault")
             for carriers in self._carriers.values():
                 carriers.discard(conn)
 

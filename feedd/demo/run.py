@@ -278,6 +278,7 @@ def measure(seconds: float, options: Options) -> Result:
         journal.final_books = {k: b for k, b in journal.final_books.items() if k in names}
         recording = load(places.files / "recording")
     result = compare(journal, recording.events, recording.books, recording.shared)
+    result.ended = journal.ended
     if not journal.complete:
         result.wrong += 1
         result.note("wrong: the journal has no end: the simulated venue did not stop cleanly")
@@ -298,6 +299,7 @@ def report(seconds: float, result: Result) -> dict[str, Any]:
         "wrong": result.wrong,
         "duplicates": result.duplicates,
         "gaps": result.gaps,
+        "ended": result.ended,
         "latency_ns": {"p50": p50, "p99": p99, "p999": p999},
     }
 

@@ -22,6 +22,9 @@ MAX_REQUEST = 1 << 20
 SECOND = 1_000_000_000
 LINGER_NS = SECOND
 """How long a client may take to answer a CLOSE before its socket is closed."""
+PROBE = b"feedd-sim-"
+"""What a ping begins with that asks how far the client has read."""
+PROBE_AGAIN_NS = SECOND
 NOTHING_DUE = ',"events":[]}\n'
 
 
@@ -66,6 +69,9 @@ class Connection(WSListener):
         silence_s = (config.idle_s or self.silence_s) if self.silence_s else 0.0
         self.silence_ns = int(silence_s * SECOND)
         self._ending: tuple[int, str, str] | None = None
+        self._probed_ns = 0
+        self.read_ns = 0
+        """The client has read all that was sent until then, monotonic; see ``probe``."""
 
     # -- picows callbacks ------------------------------------------------------------------
 
@@ -84,7 +90,11 @@ class Connection(WSListener):
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.get_payload_as_bytes())
         elif kind == WSMsgType.PONG:
-            self.on_pong(frame.get_payload_as_bytes())
+            payload = frame.get_payload_as_bytes()
+            if payload.startswith(PROBE):
+                self.read_ns = max(self.read_ns, int(payload[len(PROBE) :]))
+            else:
+                self.on_pong(payload)
         elif kind == WSMsgType.CLOSE:
             payload = frame.get_payload_as_bytes()[:2]
             transport.send(WSMsgType.CLOSE, payload)
@@ -184,6 +194,17 @@ class Connection(WSListener):
         """Send a protocol ping."""
         if self._transport is not None and not self.closing:
             self._transport.send_ping(payload)
+
+    def probe(self, since_ns: int) -> bool:
+        """Whether the client has read all that was sent until ``since_ns``; asks it (a ping) if
+        that is not known. What it has not read is lost with the connection when that is cut."""
+        if self.read_ns > since_ns:
+            return True
+        now = monotonic_ns()
+        if self._probed_ns <= since_ns or now - self._probed_ns > PROBE_AGAIN_NS:
+            self._probed_ns = now
+            self.ping(PROBE + b"%d" % now)
+        return False
 
     # -- sending ---------------------------------------------------------------------------
 

@@ -119,7 +119,7 @@ class Hub:
             stream.subs = [other for other in stream.subs if other is not connection]
 
     def kill_due(self, now_ns: int) -> None:
-        """Carry out the ``kill`` faults whose turn it is."""
+        """Carry out the ``kill`` faults whose turn it is, as soon as there is a line to cut."""
         for rule in self.faults.kills_due(now_ns):
             candidates = [
                 connection.number
@@ -131,17 +131,27 @@ class Hub:
             if candidates:
                 rule.hits += 1
                 self.connections[self.faults.pick(candidates)].close(rule.how, "fault")
+            else:
+                rule.next_ns = now_ns
 
     def _redundant(self, connection: Connection, now_ns: int) -> bool:
         """Whether every stream of a connection is also sent to another one.
 
-        For a while already: what went only to this one must have arrived before it is cut.
+        For a while already, and read by the client on all of them: what went only to this one must
+        have arrived before it is cut, and what the others began with too.
         """
         streams = [self.find(connection.venue, name) for name in connection.subscriptions]
         found = [stream for stream in streams if stream is not None]
-        return bool(found) and all(
-            len(stream.subs) > 1 and now_ns - stream.joined_ns > SETTLED_NS for stream in found
-        )
+        if not found or any(
+            len(stream.subs) < 2 or now_ns - stream.joined_ns <= SETTLED_NS for stream in found
+        ):
+            return False
+        joined_ns: dict[Connection, int] = {}
+        for stream in found:
+            for other in stream.subs:
+                joined_ns[other] = max(joined_ns.get(other, 0), stream.joined_ns)
+        unread = [other for other, since_ns in joined_ns.items() if not other.probe(since_ns)]
+        return not unread
 
     def register(self, connection: Connection) -> int:
         """Enter a new connection; returns its number."""
