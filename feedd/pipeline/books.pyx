@@ -332,7 +332,8 @@ cdef class Books(Checks):
 
         JOIN_NOW: the first buffered delta that it does not contain follows it by the venue's rule.
         A snapshot newer than all that is buffered may only start the book when it is ``at_hand``
-        (its answer came, not a row of a capture that lies in the future).
+        (its answer came, not a row of a capture that lies in the future). One that ends with the
+        last buffered delta shows nothing that is to come.
         """
         cdef uint32_t i
         cdef const pending_t* d
@@ -346,7 +347,9 @@ cdef class Books(Checks):
                 if joins(p, d.first, <int64_t>d.previous, snapshot_id):
                     return JOIN_NOW
                 return JOIN_TOO_OLD
-        return JOIN_NOW if at_hand else JOIN_WAIT
+        if at_hand or x.pending[x.n_pending - 1].current == snapshot_id:
+            return JOIN_NOW
+        return JOIN_WAIT
 
     cdef void snapshot(
         self, instrument_t* x, const program_t* p, const update_t* u

@@ -109,6 +109,8 @@ ctypedef struct instrument_t:
     uint32_t n_buffer, cap_buffer, cap_keys
     # duplicates
     uint64_t quote_sequence
+    int64_t quote_ts_recv
+    int32_t quote_line
     uint8_t has_quote
     uint8_t old_quotes        # in a row
     ids_t* ids

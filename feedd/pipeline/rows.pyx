@@ -44,6 +44,7 @@ cdef extern from "feedd/counters.h" nogil:
 
 cdef uint64_t FNV_OFFSET = 0xcbf29ce484222325      # FNV-1a, 64 bits
 cdef uint64_t FNV_PRIME = 0x100000001b3
+cdef int64_t QUOTES_BEHIND_NS = 5_000_000_000      # a line that is further behind has no other
 
 cdef enum:
     GREEKS_MARK = 9          # index of the field that alone makes no greeks record
@@ -259,11 +260,13 @@ cdef void row_publish(
         _put_trade(out, r, &s, FEEDD_LIQUIDATION)
         out.c[FEEDD_C_liquidations] += 1
     if r.yields & YIELDS_QUOTE:
-        if _is_old_quote(r):
+        if _is_old_quote(r, ts_recv, line):
             out.c[FEEDD_C_duplicates] += 1
         else:
             r.x.has_quote = r.quote_ordered
             r.x.quote_sequence = r.quote_sequence
+            r.x.quote_ts_recv = ts_recv
+            r.x.quote_line = line
             r.x.old_quotes = 0
             _put_quote(out, r, &s)
     if r.yields & YIELDS_DERIV:
@@ -272,12 +275,14 @@ cdef void row_publish(
         _put_greeks(out, r, &s)
 
 
-cdef bint _is_old_quote(row_t* r) noexcept nogil:
+cdef bint _is_old_quote(row_t* r, int64_t ts_recv, int line) noexcept nogil:
     """A number that is not above the last one is a repeat or late; a row of nothing else means
-    that the venue's numbering started over."""
+    that the venue's numbering started over. Another line than the one that brought the last quote
+    is no witness of that while that one goes on: it may only be far behind."""
     if not (r.quote_ordered and r.x.has_quote) or r.quote_sequence > r.x.quote_sequence:
         return False
-    if r.quote_sequence < r.x.quote_sequence:
+    if r.quote_sequence < r.x.quote_sequence and (
+            line == r.x.quote_line or ts_recv - r.x.quote_ts_recv > QUOTES_BEHIND_NS):
         r.x.old_quotes += 1
     return r.x.old_quotes < OLD_QUOTES_MAX
 

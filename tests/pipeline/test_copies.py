@@ -54,6 +54,30 @@ def test_a_copy_is_silent_also_the_very_first() -> None:
     assert rig.send(ticker(9, 9), 0) == []
 
 
+def numbered(u: int) -> dict[str, Any]:
+    data = {"u": u, "s": "AB", "b": "1", "B": str(u), "a": "2", "A": "1", "T": 1, "E": 1}
+    return {"stream": "ab@bookTicker", "data": {"e": "bookTicker", **data}}
+
+
+def test_a_line_far_behind_is_no_new_numbering() -> None:
+    """Any number of old quotes from a lagging line is silent while the other goes on."""
+    rig = Rig("binance_usdm")
+    for u in range(100, 300):
+        assert kinds(rig.send(numbered(u), 0)) == ["quote"]
+        assert rig.send(numbered(u - 60), 1) == []
+
+
+def test_a_numbering_that_starts_over_is_believed() -> None:
+    """From the line that brought the last quote, or from any when that one has long been silent."""
+    for line, silence_ns in ((0, 0), (1, 6_000_000_000)):
+        rig = Rig("binance_usdm")
+        assert kinds(rig.send(numbered(1_000), 0)) == ["quote"]
+        rig.t += silence_ns
+        heard = [kinds(rig.send(numbered(u), line)) for u in range(1, 41)]
+        assert heard[:31] == [[]] * 31
+        assert heard[31:] == [["quote"]] * 9
+
+
 def test_one_line_alone_may_repeat_itself() -> None:
     rig = two()
     assert kinds(rig.send(ticker(1, 1)) + rig.send(ticker(1, 1))) == ["deriv"] * 2

@@ -200,7 +200,7 @@ def test_usdm_gap_while_waiting_is_declared_once() -> None:
 
 @pytest.mark.parametrize(
     ("snapshot", "answer"),
-    [(88, "too_old"), (89, "joined"), (104, "joined"), (105, "wait"), (200, "wait")],
+    [(88, "too_old"), (89, "joined"), (104, "joined"), (105, "joined"), (106, "wait")],
 )
 def test_spot_join_rule(snapshot: int, answer: str) -> None:
     rig = Rig("binance_spot")
