@@ -66,8 +66,10 @@ cdef inline int number_of(
         return 0
     v = &row[f.slot]
     if v.plain and -22 <= f.shift - v.decimals <= 0:     # at most 15 digits: one exact division
+        if f.zero_absent and v.m == 0:
+            return 0
         out[0] = <double><int64_t>v.m / fd_pow10[v.decimals - f.shift]
-        return 0 if f.zero_absent and v.m == 0 else 1
+        return 1
     found = fd_number_of(m, v, f.shift, &value, &cut)
     if found != 1:
         return found
