@@ -35,6 +35,10 @@ class Decoded:
             if line["kind"] == kind and instrument in (None, line["instrument"])
         ]
 
+    def complaints(self) -> list[Line]:
+        """Status records that tell of something wrong: all but the states of instruments."""
+        return [item for item in self.of("status") if item["event"] != "instrument_state"]
+
     def events(self, event: str) -> list[Line]:
         """The status records with that ``event``."""
         return [line for line in self.of("status") if line["event"] == event]

@@ -25,7 +25,7 @@ def scenarios() -> list[Scenario]:
 def test_reference_finds_the_truth_of_made_up_sessions(scenario: Scenario) -> None:
     rest = [{"dir": "rest", **row} for row in scenario.rest_rows]
     result = decode_rows(scenario.venue, scenario.rows + rest)
-    assert not result.of("status")
+    assert not result.complaints()
     live = {name: book.levels() for name, book in result.books.items() if book.state == "live"}
     assert live == scenario.books
     trades = [f"{line['instrument']} {line['trade_id']}" for line in result.of("trade")]
@@ -36,7 +36,7 @@ def test_reference_finds_the_truth_of_made_up_sessions(scenario: Scenario) -> No
 def test_reference_agrees_with_what_is_known_of_the_recordings(recording: Recording) -> None:
     paths = recording.paths()
     result = reference_once(recording.venue, paths)
-    assert not result.of("status")
+    assert not result.complaints()
     assert len(result.of("trade")) == recording.trades
     assert len(result.of("quote")) == recording.quotes
     assert [book.state for book in result.books.values()] == [recording.state] * recording.books

@@ -54,7 +54,7 @@ SCENARIOS = [
 def test_the_truth_of_made_up_sessions(scenario: Scenario) -> None:
     rest = [{"dir": "rest", **row} for row in scenario.rest_rows]
     result = decode_rows(scenario.venue, scenario.rows + rest)
-    assert not result.of("status")
+    assert not result.complaints()
     live = {name: book.levels() for name, book in result.books.items() if book.state == "live"}
     assert live == scenario.books
     trades = [f"{line['instrument']} {line['trade_id']}" for line in result.of("trade")]

@@ -89,7 +89,7 @@ def test_bitget_checksums_of_the_reference() -> None:
     rows = bitget_books()
     assert sum('"checksum"' in row["raw"] for row in rows) == 460
     result = decode_rows("bitget_spot", rows)
-    assert not result.of("status")
+    assert not result.complaints()
     assert [book.state for book in result.books.values()] == ["live"] * 10
     # A checksum that is not computed would find nothing wrong here either.
     assert len(decode_rows("bitget_spot", damaged(rows)).events("checksum")) == 3

@@ -30,6 +30,10 @@ class Result:
             if item["kind"] == kind and instrument in (None, item["instrument"])
         ]
 
+    def complaints(self) -> list[Record]:
+        """Status records that tell of something wrong: all but the states of instruments."""
+        return [item for item in self.of("status") if item["event"] != "instrument_state"]
+
     def events(self, event: str) -> list[Record]:
         """The status records with that ``event``."""
         return [item for item in self.of("status") if item["event"] == event]

@@ -133,7 +133,7 @@ def check(
     """
     rows = [*rest, *(row for each in taps for row in each.rows)]
     result = decode_rows(venue, rows)
-    bad = [r for r in result.records if r["kind"] == "status"]
+    bad = result.complaints()
     assert not bad, bad[:3]
     due = [
         event

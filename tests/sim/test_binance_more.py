@@ -75,7 +75,7 @@ async def test_coinm_says_what_the_journal_says(tmp_path: Path) -> None:
 def check_books(venue: str, client: Tap, rest: list[dict[str, Any]], journal: list[Any]) -> None:
     """Every delta after the snapshot is in the journal, and the final books are."""
     result = decode_rows(venue, [*rest, *client.rows])
-    assert not result.of("status")
+    assert not result.complaints()
     due = [e for r in journal for e in r.get("events", ()) if e["kind"] == "book"]
     numbers = {(e["instrument"], e["sequence"], e["action"]): e for e in due}
     for record in result.of("book"):
