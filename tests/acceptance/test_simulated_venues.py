@@ -93,13 +93,16 @@ def plain(lines: Iterable[Mapping[str, Any]]) -> dict[Key, list[Any]]:
     """Records in a form that both sides can be brought to.
 
     A trade id counts once, and so does the number of a quote: the journal also notes what a
-    message repeats (the greeting of a subscription and the push behind it).
+    message repeats (the greeting of a subscription and the push behind it). It does not note the
+    states of instruments; tests/supervisor/test_states.py has those end to end.
     """
     out: dict[Key, list[Any]] = defaultdict(list)
     seen = set()
     quotes: dict[str, int] = {}
     for line in lines:
         kind, name = line["kind"], line["instrument"]
+        if kind == "status":
+            continue
         if kind == "trade" and (name, line["trade_id"]) in seen:
             continue
         seen.add((name, line.get("trade_id")))
