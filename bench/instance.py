@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import shutil
 import signal
@@ -53,14 +52,7 @@ class Instance:
             f"[readers]\ncount = {readers}",
         ]
         for venue, channels in CHANNELS.items():
-            lines += [
-                f"[venues.{venue}]",
-                f"instruments = {json.dumps(sim.instruments[venue])}",
-                f"channels = {json.dumps(channels)}",
-                f'endpoint = "{sim.endpoints[venue]["ws"]}"',
-                f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
-                f'ca_file = "{sim.ca}"',
-            ]
+            lines += sim.section(venue, channels)
         self.config = files / "feedd.toml"
         self.config.write_text("\n".join(lines) + "\n" + sections)
 

@@ -67,14 +67,7 @@ def simulated(directory: Path) -> list[tuple[str, list[Path]]]:
         lines = ["[instance]", f'directory = "{directory / "instance"}"']
         lines += [f'state_directory = "{directory / "state"}"', "[readers]", "count = 1"]
         for venue, names in channels.items():
-            lines += [
-                f"[venues.{venue}]",
-                f"instruments = {json.dumps(sim.instruments[venue])}",
-                f"channels = {json.dumps(names)}",
-                f'endpoint = "{sim.endpoints[venue]["ws"]}"',
-                f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
-                f'ca_file = "{sim.ca}"',
-            ]
+            lines += sim.section(venue, names)
         config = directory / "feedd.toml"
         config.write_text("\n".join(lines) + "\n")
         command = [sys.executable, "-m", "feedd", "record", "-c", str(config)]

@@ -8,7 +8,6 @@ REST), from its command to READY, as systemd is told it.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -70,14 +69,7 @@ def _config(sim: SimHandle, memory: Path, files: Path) -> str:
     lines = ["[instance]", f'directory = "{memory}"', f'state_directory = "{files / "state"}"']
     lines += ["[readers]", "count = 2"]
     for venue, channels in VENUES.items():
-        lines += [
-            f"[venues.{venue}]",
-            f"instruments = {json.dumps(sim.instruments[venue])}",
-            f"channels = {json.dumps(channels)}",
-            f'endpoint = "{sim.endpoints[venue]["ws"]}"',
-            f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
-            f'ca_file = "{sim.ca}"',
-        ]
+        lines += sim.section(venue, channels)
     return "\n".join(lines) + "\n"
 
 

@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -109,10 +109,6 @@ def _instruments(sim: SimHandle, venue: str) -> list[str]:
 def config_text(sim: SimHandle, places: _Places, options: Options, *, every: bool = True) -> str:
     """The daemon's configuration (TOML): all instruments of the simulated venues (of each venue
     all but the first, unless ``every``), two readers."""
-
-    def quoted(values: Sequence[str]) -> str:
-        return "[" + ", ".join(f'"{value}"' for value in values) + "]"
-
     lines = [
         "[instance]",
         'name = "demo"',
@@ -125,15 +121,8 @@ def config_text(sim: SimHandle, places: _Places, options: Options, *, every: boo
     for venue in options.venues:
         wanted = DEMO_CHANNELS[venue]
         symbols = _instruments(sim, venue)
-        lines += [
-            "",
-            f"[venues.{venue}]",
-            f"instruments = {quoted(symbols if every else symbols[1:])}",
-            f"channels = {quoted(wanted.channels)}",
-            f'endpoint = "{sim.endpoints[venue]["ws"]}"',
-            f'rest_endpoint = "{sim.endpoints[venue]["rest"]}"',
-            f'ca_file = "{sim.ca}"',
-        ]
+        shown = symbols if every else symbols[1:]
+        lines += ["", *sim.section(venue, wanted.channels, shown)]
         if options.reload:  # a row that was kept free is as deep as an option's
             lines.append("option_depth = 1024")
         if options.lines > 1:

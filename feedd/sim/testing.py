@@ -13,7 +13,7 @@ import sys
 import tempfile
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,6 +51,22 @@ class SimHandle:
         self.ca: str = ready["ca"]
         self.endpoints: dict[str, dict[str, str]] = ready["endpoints"]
         self.instruments: dict[str, list[str]] = ready["instruments"]
+
+    def section(
+        self, venue: str, channels: Sequence[str], instruments: Sequence[str] | None = None
+    ) -> list[str]:
+        """Lines of a daemon's configuration that subscribe to ``channels`` of a venue here; of all
+        its instruments unless some are named."""
+        symbols = self.instruments[venue] if instruments is None else instruments
+        where = self.endpoints[venue]
+        return [
+            f"[venues.{venue}]",
+            f"instruments = {json.dumps(list(symbols))}",
+            f"channels = {json.dumps(list(channels))}",
+            f'endpoint = "{where["ws"]}"',
+            f'rest_endpoint = "{where["rest"]}"',
+            f'ca_file = "{self.ca}"',
+        ]
 
     def _ready_line(self) -> dict[str, Any]:
         assert self.process.stdout is not None  # noqa: S101 - a pipe was asked for

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -35,16 +34,7 @@ def sections(sim: SimHandle) -> str:
     for name, channels in VENUES.items():
         if name == "deribit":
             continue
-        where = sim.endpoints[name]
-        lines += [
-            f"[venues.{name}]",
-            f"instruments = {json.dumps(list(sim.instruments[name]))}",
-            f"channels = {json.dumps(channels)}",
-            f'endpoint = "{where["ws"]}"',
-            f'rest_endpoint = "{where["rest"]}"',
-            f'ca_file = "{sim.ca}"',
-            f"[venues.{name}.options]",
-        ]
+        lines += [*sim.section(name, channels), f"[venues.{name}.options]"]
         lines += [f'"{k}" = "{v}"' for k, v in DEMO_CHANNELS[name].options.items()]
     return "\n".join(lines) + "\n"
 

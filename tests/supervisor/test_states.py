@@ -65,15 +65,7 @@ def sim(tmp_path: Path) -> Iterator[SimHandle]:
 def sections(sim: SimHandle) -> str:
     lines = []
     for name, (instruments, channels) in DEEP.items():
-        where = sim.endpoints[name]
-        lines += [
-            f"[venues.{name}]",
-            f"instruments = {json.dumps(instruments)}",
-            f"channels = {json.dumps(channels)}",
-            f'endpoint = "{where["ws"]}"',
-            f'rest_endpoint = "{where["rest"]}"',
-            f'ca_file = "{sim.ca}"',
-        ]
+        lines += sim.section(name, channels, instruments)
     return "\n".join(lines) + "\n"
 
 
