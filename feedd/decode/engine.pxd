@@ -157,7 +157,7 @@ cdef extern from "engine.h" nogil:
 
     ctypedef struct fd_templates:
         int isa
-        uint64_t hits, learned, walked
+        uint64_t hits, learned
 
     fd_templates* fd_templates_new()
     void fd_templates_free(fd_templates* t)

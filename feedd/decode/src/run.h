@@ -64,9 +64,9 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
                 break;
             case FD_HOLE_LEVELS:
                 if (*q != '[') goto other;
-                m->channel = s->fd_step_channel;
-                m->depth = s->fd_step_depth;
-                p = fd_level_list(m, q, list[n_lists], s->fd_step_side);
+                m->channel = s->list_channel;
+                m->depth = s->depth;
+                p = fd_level_list(m, q, list[n_lists], s->side);
                 if (p == NULL || list[n_lists][0].seen != 1) return 0;
                 n_lists++;
                 break;

@@ -130,9 +130,9 @@ static int fd_path_list(fd_path *w, const fd_list *list) {
     s.kind = FD_HOLE_LEVELS;
     s.channel = (int8_t)w->channel;
     s.len = (uint8_t)(m->base + list->off - w->literal);
-    s.fd_step_side = list->side;
-    s.fd_step_depth = list->depth;
-    s.fd_step_channel = (uint8_t)m->channel;
+    s.side = list->side;
+    s.depth = list->depth;
+    s.list_channel = (uint8_t)m->channel;
     memcpy(s.text, w->literal, s.len);
     w->literal = m->base + list->end;
     return fd_path_step(w, &s);
@@ -232,7 +232,6 @@ static int fd_form_make(fd_form *f, const fd_path *w) {
     f->listed = m->listed;
     f->rows = m->rows;
     f->n_values = m->rows * m->plan->channels[m->channel].slots;
-    f->n_lists = m->n_lists;
     f->has_levels = (uint8_t)fd_has_levels(m);
     f->dead = 0;
     f->value = NULL;

@@ -44,19 +44,25 @@ typedef struct {
     uint16_t form;           /* FD_HOLE_END */
     int8_t channel;          /* what the topic must have told; -1 before it is known */
     uint8_t peek;            /* byte that must stand behind the literal, 0 any */
-    uint8_t resolves;        /* behind this step the topic is known: */
-    uint8_t topic, tag, envelope;   /* its holes, FD_NO_HOLE none */
+    uint8_t resolves;        /* behind this step the topic is known */
+    union {
+        struct {
+            uint8_t topic, tag;  /* of one that resolves: holes, FD_NO_HOLE none */
+            uint8_t envelope;
+        };
+        struct {
+            uint8_t side, depth; /* FD_HOLE_LEVELS: depth is that of the containers around it */
+            uint8_t list_channel;
+        };
+    };
 } fd_step; /* one cache line */
 
-/* FD_HOLE_LEVELS has other uses for three of them. */
-#define fd_step_side topic
-#define fd_step_depth tag
-#define fd_step_channel envelope
+_Static_assert(sizeof(fd_step) == 64, "a step is a cache line");
 
 /* What a whole message of one structure is: where each value of it goes. */
 typedef struct {
     int32_t channel;
-    uint32_t rows, n_values, n_lists;
+    uint32_t rows, n_values;
     uint8_t envelope, listed, has_levels;
     uint8_t dead;                          /* learned wrongly: never matches */
     uint8_t list_at[FD_FORM_LISTS_MAX];    /* index in fd_msg.sides */
@@ -89,7 +95,7 @@ typedef struct fd_templates {
     uint32_t pause, pause_next;      /* misses that teach nothing, after one that could not */
     int isa;
     fd_form form[FD_FORMS_MAX];
-    uint64_t hits, learned, walked;
+    uint64_t hits, learned;
 } fd_templates;
 
 static inline uint32_t fd_level_slot(uint64_t marks, int channel) {
