@@ -1,8 +1,9 @@
 """C declarations of the order book (feedd/book/src)."""
 
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from feedd.decode.engine cimport fd_dec, fd_level
+from feedd.shm.feedd cimport feedd_record, feedd_writer
 
 
 cdef extern from "side.h" nogil:
@@ -47,11 +48,15 @@ cdef extern from "book.h" nogil:
     void fb_book_clear(fb_book* b)
     double fb_price(const fb_book* b, int64_t key, int side)
     int fb_key(fb_book* b, fd_dec d, int side, int64_t* key)
-    int fb_apply(fb_book* b, int side, const fd_level* levels, uint32_t n, int64_t* best)
+    int fb_apply(fb_book* b, int side, const fd_level* levels, uint32_t n, uint8_t* inexact)
     uint32_t fb_best(const fb_book* b, int side, int64_t* keys, fb_pair* out, uint32_t n)
 
 
 cdef extern from "top.h" nogil:
-    void fb_top_update(
-        fb_book* b, int side, const fd_level* levels, uint32_t n, int64_t best,
-        uint32_t* start, uint32_t* end)
+    void fb_top_update(fb_book* b, int side, uint32_t* start, uint32_t* end)
+
+
+cdef extern from "slots.h" nogil:
+    uint32_t fb_put_levels(
+        feedd_writer* w, const feedd_record* head, uint8_t last, const fd_level* bids,
+        uint32_t n_bid, const fd_level* asks, uint32_t n_ask)

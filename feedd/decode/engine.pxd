@@ -155,9 +155,13 @@ cdef extern from "engine.h" nogil:
     ctypedef struct fd_cached_topic:
         pass
 
+    ctypedef struct fd_layouts:
+        uint64_t hits, learned
+
     ctypedef struct fd_templates:
         int isa
         uint64_t hits, learned
+        fd_layouts layouts
 
     fd_templates* fd_templates_new()
     void fd_templates_free(fd_templates* t)
@@ -182,7 +186,7 @@ cdef extern from "engine.h" nogil:
         int envelope, channel
         uint64_t topic_hash
         uint16_t sym_off, sym_len
-        uint8_t topic_text[256]
+        const uint8_t* topic_at
         uint8_t listed, bare
         uint32_t line
         const fd_learned* learned

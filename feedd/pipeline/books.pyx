@@ -7,7 +7,7 @@ word, but a numbering that went back while the venue's clock went on is a gap. A
 verified before anything of its message is applied: what fails is not published.
 """
 
-from libc.stdint cimport INT64_MAX, int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from feedd.book.book cimport (
@@ -453,7 +453,7 @@ cdef class Books(Checks):
         """Bring the levels of a message into the book and publish them. False: the book left."""
         cdef update_t resolved, cut
         cdef const update_t* m = u
-        cdef int64_t changed[2]
+        cdef uint8_t inexact = 0
         cdef int status
         if p.policy == POLICY_KEYED_ROWS:
             status = rows_resolve(x.rows, &self.rows_scratch, u, snapshot, &resolved)
@@ -471,11 +471,11 @@ cdef class Books(Checks):
             x.cut = _depth(x, p, m)
         if x.rule != NULL and not self._verify(x, p, m, snapshot):
             return False
-        status = _set_levels(x.book, m, snapshot, changed)
+        status = _set_levels(x.book, m, snapshot, &inexact)
         if status == FB_PRICE and snapshot:
             # the decimals of prices that are gone may be what leaves no room
             x.book.decimals = 0
-            status = _set_levels(x.book, m, snapshot, changed)
+            status = _set_levels(x.book, m, snapshot, &inexact)
         if snapshot and status == FB_OK and not (
                 fb_fit(&x.book.side[0]) and fb_fit(&x.book.side[1])):
             status = FB_MEMORY
@@ -500,8 +500,8 @@ cdef class Books(Checks):
             self._revive(x, &u.stamp)
         if snapshot or m.n_bid or m.n_ask:
             self.out.book_event(
-                x, &u.stamp, m.bids, m.n_bid, m.asks, m.n_ask, snapshot)
-        self.out.book_shared(x, &u.stamp, m.bids, m.n_bid, m.asks, m.n_ask, changed)
+                x, &u.stamp, m.bids, m.n_bid, m.asks, m.n_ask, snapshot, inexact)
+        self.out.book_shared(x, &u.stamp)
         if snapshot:
             self.out.deep(x)
         if p.policy in (POLICY_TRUST, POLICY_KEYED_ROWS) and _is_crossed(x.book):
@@ -584,17 +584,14 @@ cdef inline bint _is_crossed(const fb_book* b) noexcept nogil:
 
 
 cdef int _set_levels(
-    fb_book* b, const update_t* u, bint snapshot, int64_t* changed
+    fb_book* b, const update_t* u, bint snapshot, uint8_t* inexact
 ) noexcept nogil:
-    """FB_OK, or why not; ``changed`` is the best key that changed on each side."""
-    cdef int32_t decimals = b.decimals
+    """FB_OK, or why not."""
     cdef int status
     if snapshot:
         fb_book_clear(b)
-    changed[0] = changed[1] = INT64_MAX
-    status = fb_apply(b, 0, u.bids, u.n_bid, &changed[0])
+    inexact[0] = 0
+    status = fb_apply(b, 0, u.bids, u.n_bid, inexact)
     if status == FB_OK:
-        status = fb_apply(b, 1, u.asks, u.n_ask, &changed[1])
-    if snapshot or b.decimals != decimals:      # every key of both sides is another one
-        changed[0] = changed[1] = -INT64_MAX
+        status = fb_apply(b, 1, u.asks, u.n_ask, inexact)
     return status

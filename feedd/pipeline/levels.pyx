@@ -1,6 +1,6 @@
 """From the levels of a message to what they do to a book: ids resolved, the rest cut off."""
 
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.stdlib cimport realloc
 from libc.string cimport memcpy, memset
 
@@ -90,7 +90,8 @@ cdef bint book_cut(
     cdef uint32_t k
     cdef int side
     cdef fb_iter it
-    cdef int64_t key, ticks, best
+    cdef int64_t key, ticks
+    cdef uint8_t inexact = 0         # that of levels that go does not matter
     cdef double size
     cdef fd_level* level
     n[0] = u.n_bid
@@ -120,8 +121,7 @@ cdef bint book_cut(
             level.price_dec.e = -book.decimals
             level.price = fb_price(book, key, side)
             level += 1
-        best = INT64_MAX
-        fb_apply(book, side, s.levels + start[side] + n[side], more[side], &best)
+        fb_apply(book, side, s.levels + start[side] + n[side], more[side], &inexact)
     out[0] = u[0]
     out.bids = s.levels
     out.n_bid = n[0] + more[0]

@@ -501,7 +501,7 @@ cdef class Messages(Publisher):
                 text = symbol_in(p, text, &n)
         else:
             n = self.m.sym_len
-            text = self.m.topic_text + self.m.sym_off
+            text = self.m.topic_at + self.m.sym_off
             if self.venues[venue].upper_case:
                 for i in range(n if n < sizeof(scratch) else sizeof(scratch)):
                     scratch[i] = text[i] - 32 if b"a" <= text[i] <= b"z" else text[i]

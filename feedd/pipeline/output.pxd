@@ -59,10 +59,8 @@ cdef class Output:
         self, instrument_t* x, const stamp_t* s, uint8_t state) noexcept nogil
     cdef void book_event(
         self, instrument_t* x, const stamp_t* s, const fd_level* bids, uint32_t n_bid,
-        const fd_level* asks, uint32_t n_ask, bint snapshot) noexcept nogil
-    cdef void book_shared(
-        self, instrument_t* x, const stamp_t* s, const fd_level* bids, uint32_t n_bid,
-        const fd_level* asks, uint32_t n_ask, const int64_t* changed) noexcept nogil
+        const fd_level* asks, uint32_t n_ask, bint snapshot, bint inexact) noexcept nogil
+    cdef void book_shared(self, instrument_t* x, const stamp_t* s) noexcept nogil
     cdef void deep(self, instrument_t* x) noexcept nogil
     cdef move(
         self, RingWriter ring, BoardWriter board, BooksWriter books, CountersWriter counters,

@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
 from feedd.book.book cimport (
-    fb_best, fb_book, fb_iter, fb_iterate, fb_pair, fb_price, fb_top_update,
+    fb_best, fb_book, fb_iter, fb_iterate, fb_pair, fb_price, fb_put_levels, fb_top_update,
 )
 from feedd.decode.engine cimport fd_level
 from feedd.pipeline.instrument cimport instrument_t
@@ -149,17 +149,14 @@ cdef class Output:
 
     cdef void book_event(
         self, instrument_t* x, const stamp_t* s, const fd_level* bids, uint32_t n_bid,
-        const fd_level* asks, uint32_t n_ask, bint snapshot
+        const fd_level* asks, uint32_t n_ask, bint snapshot, bint inexact
     ) noexcept nogil:
         """The slots of one book event; the last carries LAST. An event that fits a commit is
         published in one; a longer one is bracketed by BOOK_CONTROL records."""
         cdef feedd_record r
         cdef uint32_t total = n_bid + n_ask
         cdef uint32_t slots = (total + FEEDD_BOOK_LEVELS_PER_SLOT - 1) // FEEDD_BOOK_LEVELS_PER_SLOT
-        cdef uint32_t done = 0
-        cdef uint32_t k
         cdef bint bracketed
-        cdef uint8_t inexact = 0
         if slots == 0:
             slots = 1
         bracketed = slots > self.w.batch_max
@@ -170,40 +167,11 @@ cdef class Output:
         self.header(&r, FEEDD_BOOK, x, s)
         if snapshot:
             r.flags |= FEEDD_SNAPSHOT
-        for k in range(n_bid):
-            inexact |= bids[k].inexact
-        for k in range(n_ask):
-            inexact |= asks[k].inexact
         if inexact:
             r.flags |= FEEDD_INEXACT
             self.c[FEEDD_C_inexact] += 1
-        while True:
-            k = 0
-            while k < FEEDD_BOOK_LEVELS_PER_SLOT and done < n_bid:
-                r.p.levels[k].price = bids[done].price
-                r.p.levels[k].size = bids[done].size
-                k += 1
-                done += 1
-            r.side_mask = 0
-            if done < total and k < FEEDD_BOOK_LEVELS_PER_SLOT:
-                r.side_mask = <uint8_t>(0xff << k)
-                while k < FEEDD_BOOK_LEVELS_PER_SLOT and done < total:
-                    r.p.levels[k].price = asks[done - n_bid].price
-                    r.p.levels[k].size = asks[done - n_bid].size
-                    k += 1
-                    done += 1
-                r.side_mask &= <uint8_t>((1 << k) - 1)
-            r.n = <uint8_t>k
-            while k < FEEDD_BOOK_LEVELS_PER_SLOT:
-                r.p.levels[k].price = 0
-                r.p.levels[k].size = 0
-                k += 1
-            if done == total and not bracketed:
-                r.flags |= FEEDD_LAST
-            feedd_put(self.w, &r)
-            if done == total:
-                break
-            self.c[FEEDD_C_records] += 1
+        self.c[FEEDD_C_records] += fb_put_levels(
+            self.w, &r, 0 if bracketed else FEEDD_LAST, bids, n_bid, asks, n_ask) - 1
         if bracketed:
             self.control(x, s, FEEDD_REASON_SNAPSHOT_END, s.sequence, total)
         self.c[FEEDD_C_events] += 1
@@ -212,14 +180,8 @@ cdef class Output:
         else:
             self.c[FEEDD_C_book_deltas] += 1
 
-    cdef void book_shared(
-        self, instrument_t* x, const stamp_t* s, const fd_level* bids, uint32_t n_bid,
-        const fd_level* asks, uint32_t n_ask, const int64_t* changed
-    ) noexcept nogil:
-        """Bring the shared book's head and top tier, and the board row, to the private book.
-
-        The levels are those of the message; ``changed`` is the best key that changed on each side.
-        """
+    cdef void book_shared(self, instrument_t* x, const stamp_t* s) noexcept nogil:
+        """Bring the shared book's head and top tier, and the board row, to the private book."""
         cdef feedd_board_row* row = self.row(x)
         cdef feedd_book* book = NULL
         cdef fb_book* own = x.book
@@ -244,8 +206,8 @@ cdef class Output:
                 own.top[side].valid = 0
                 fb_best(own, side, &key, &best[side], 1)
         else:
-            fb_top_update(own, 0, bids, n_bid, changed[0], &start[0], &end[0])
-            fb_top_update(own, 1, asks, n_ask, changed[1], &start[1], &end[1])
+            fb_top_update(own, 0, &start[0], &end[0])
+            fb_top_update(own, 1, &start[1], &end[1])
             for side in range(2):
                 if own.top[side].n:
                     best[side] = own.top[side].pair[0]

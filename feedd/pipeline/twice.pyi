@@ -12,6 +12,9 @@ class Twice:
     hits: int
     """Messages that a template has read."""
     learned: int
+    layout_hits: int
+    """Of them those that had every byte in a place that was known."""
+    layouts: int
 
     def __init__(self, plan: Plan, isa: str = "") -> None: ...
     def hear(self, message: bytes) -> None:

@@ -49,6 +49,14 @@ cdef class Twice:
     def learned(self):
         return self.templates.learned
 
+    @property
+    def layout_hits(self):
+        return self.templates.layouts.hits
+
+    @property
+    def layouts(self):
+        return self.templates.layouts.learned
+
     def hear(self, bytes message not None):
         if self.plan.learn is not None:
             for number, topic in control.hear(self.plan.learn, {}, message).topics:

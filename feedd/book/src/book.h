@@ -18,6 +18,7 @@
 enum { FB_OK = 0, FB_PRICE = 1, FB_FULL = 2, FB_MEMORY = 3 };
 
 #define FB_TOP 32      /* levels a side that top.h keeps */
+#define FB_CHANGES 16  /* changes among them that are kept apart; beyond, finding them anew is cheaper */
 
 typedef struct { double price, size; } fb_pair;
 
@@ -26,7 +27,9 @@ typedef struct {
     int64_t key[FB_TOP];
     fb_pair pair[FB_TOP];
     uint32_t n;
-    uint32_t valid; /* 0: must be found anew */
+    uint32_t valid;     /* 0: must be found anew */
+    uint32_t n_changed; /* keys since the last update, FB_CHANGES + 1: too many */
+    int64_t changed[2 * FB_CHANGES + 2];
 } fb_top;
 
 typedef struct {
@@ -50,6 +53,7 @@ static inline void fb_book_free(fb_book *b) {
 static inline void fb_book_clear(fb_book *b) {
     fb_side_clear(&b->side[FB_BID]);
     fb_side_clear(&b->side[FB_ASK]);
+    b->top[FB_BID].valid = b->top[FB_ASK].valid = 0;
 }
 
 /* Float64 of |key| * 10^-decimals, correctly rounded. */
@@ -88,6 +92,7 @@ static int fb_rescale(fb_book *b, int32_t more) {
         *s = grown;
     }
     b->decimals += more;
+    b->top[FB_BID].valid = b->top[FB_ASK].valid = 0; /* its keys have the old scale */
     return FB_OK;
 }
 
@@ -125,36 +130,98 @@ static inline int fb_key(fb_book *b, fd_dec d, int side, int64_t *key) {
     return FB_OK;
 }
 
-/* Set the levels of one side; *best becomes the smallest key among them. Returns FB_OK or why the
- * book cannot be kept. */
-static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, int64_t *best) {
-    fb_side *s = &b->side[side];
-    const int32_t decimals = b->decimals;
-    const int64_t flip = side == FB_BID ? -1 : 0;
-    int64_t least = *best;
-    for (uint32_t i = 0; i < n; i++) {
-        const fd_dec *d = &levels[i].price_dec;
-        const int32_t drop = -(d->e + b->decimals);
-        uint64_t m = d->m;
-        int64_t key;
-        /* the prices of a venue have as many decimals as the book needs, or a zero more */
-        int plain = drop == 0;
-        if (drop == 1) {
-            const uint64_t tenth = m / 10;
-            plain = tenth * 10 == m;
-            m = tenth;
-        }
-        if (__builtin_expect(plain && !d->neg && m <= (uint64_t)FB_KEY_MAX, 1)) {
-            key = ((int64_t)m ^ flip) - flip;
-        } else {
-            const int status = fb_key(b, *d, side, &key);
-            if (status != FB_OK) return status;
-        }
-        if (key < least) least = key;
-        if (!fb_set(s, key, levels[i].size)) return FB_MEMORY;
-        if (__builtin_expect(s->levels == 1, 0) && !fb_maintain(s)) return FB_MEMORY;
+/* After the keys in t->changed[from ..] were set: is one of them the best, or has it gone? */
+static inline void fb_settle_best(fb_side *s, const fb_top *t, uint32_t from) {
+    int64_t best = s->best;
+    if (!t->valid || t->n_changed > FB_CHANGES) {
+        s->best = fb_find_best(s);
+        return;
     }
-    *best = b->decimals == decimals ? least : INT64_MIN;  /* else keys have another scale now */
+    for (uint32_t i = from; i < t->n_changed; i++)
+        if (t->changed[i] < best && s->size[t->changed[i] - s->base] != 0) best = t->changed[i];
+    s->best = best;
+    if (fb_covers(s, best) && s->size[best - s->base] == 0) s->best = fb_find_best(s);
+}
+
+/* Levels whose price has the book's decimals, or a zero more, and lies in the window: nearly all.
+ * Returns how many of them were set before one that must take the long way. */
+static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
+    fb_book *b, const int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
+    fb_side *s = &b->side[side];
+    fb_top *t = &b->top[side];
+    /* in registers: the compiler must assume that a stored size is one of them */
+    uint64_t *const sizes = (uint64_t *)(void *)s->size, *const bitmap = s->bitmap;
+    const int64_t base = s->base;
+    const uint64_t width = s->width;
+    /* a change of the best level is always one of the top levels, once these are known */
+    const int64_t limit = !t->valid ? INT64_MIN : t->n == FB_TOP ? t->key[FB_TOP - 1] : INT64_MAX;
+    /* exponent and flags of such a price as they lie in memory, without the padding behind them */
+    const uint64_t same = (uint64_t)(uint32_t)-b->decimals << 16;
+    const uint64_t longer = (uint64_t)(uint32_t)(-b->decimals - 1) << 16;
+    const uint32_t before = t->n_changed;
+    const fd_level *l = levels, *const end = levels + n;
+    int64_t more = 0;
+    uint8_t cut = 0;
+    while (l < end) {
+        const fd_level *const stop = end - l > FB_CHANGES ? l + FB_CHANGES : end;
+        int64_t *changed = t->changed + t->n_changed;
+        for (; l < stop; l++) {
+            uint64_t kind, m = l->price_dec.m, bits;
+            memcpy(&kind, &l->price_dec.e, sizeof kind);
+            kind <<= 16;
+            if (kind != same) {
+                const uint64_t tenth = m / 10;
+                if (kind != longer || tenth * 10 != m) break;
+                m = tenth;
+            }
+            const int64_t key = side == FB_BID ? -(int64_t)m : (int64_t)m;
+            const uint64_t at = (uint64_t)(key - base);
+            if (__builtin_expect(at >= width, 0)) break;
+            memcpy(&bits, &l->size, sizeof bits);
+            const uint64_t set = bits << 1 != 0, had = sizes[at] << 1 != 0; /* 0 and -0 are none */
+            const uint64_t was = bitmap[at >> 6], is = was ^ (set ^ had) << (at & 63);
+            sizes[at] = bits;
+            bitmap[at >> 6] = is;
+            if (__builtin_expect((was == 0) != (is == 0), 0))
+                s->summary[at >> 12] ^= 1ull << (at >> 6 & 63);
+            more += (int64_t)(set - had);
+            *changed = key;
+            changed += key <= limit;
+            cut |= l->inexact;
+        }
+        t->n_changed = (uint32_t)(changed - t->changed);
+        if (t->n_changed > FB_CHANGES) t->n_changed = FB_CHANGES + 1;
+        if (l < stop) break;
+    }
+    const uint32_t done = (uint32_t)(l - levels);
+    s->ops += done;
+    s->in_window += (uint32_t)more;
+    s->levels += (uint32_t)more;
+    *inexact |= cut;
+    if (done) fb_settle_best(s, t, before);
+    return done;
+}
+
+/* Set the levels of one side; what changed among the best ones is kept for fb_top_update. *inexact
+ * gains that of the levels. Returns FB_OK or why the book cannot be kept. */
+static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
+    fb_side *s = &b->side[side];
+    fb_top *t = &b->top[side];
+    for (uint32_t i = 0; i < n; i++) {
+        int64_t key;
+        if (s->levels) {
+            i += side == FB_BID ? fb_apply_plain(b, FB_BID, levels + i, n - i, inexact)
+                                : fb_apply_plain(b, FB_ASK, levels + i, n - i, inexact);
+            if (i == n) break;
+        }
+        const int status = fb_key(b, levels[i].price_dec, side, &key);
+        if (status != FB_OK) return status;
+        if (!fb_set(s, key, levels[i].size)) return FB_MEMORY;
+        if (s->levels == 1 && !fb_maintain(s)) return FB_MEMORY;
+        if (t->valid && t->n_changed <= FB_CHANGES && (t->n < FB_TOP || key <= t->key[FB_TOP - 1]))
+            t->changed[t->n_changed++] = key;
+        *inexact |= levels[i].inexact;
+    }
     if (s->levels > b->levels_max) return FB_FULL;
     return fb_maintain(s) ? FB_OK : FB_MEMORY;
 }

@@ -8,8 +8,6 @@
 
 #include "book.h"
 
-#define FB_TOP_CHANGES_MAX 16 /* beyond so many finding them anew is cheaper */
-
 /* Size at a key, 0 when there is no level. */
 static inline double fb_size_of(const fb_side *s, int64_t key) {
     if (fb_covers(s, key)) return s->size[key - s->base];
@@ -70,23 +68,22 @@ static void fb_top_fill(fb_book *b, int side) {
     }
 }
 
-/* After these levels were set in the book: bring the top of the side to it. What is old in a copy
- * of it is [*from, *to). `best` is the smallest key that changed; -INT64_MAX or less: all did. */
-static void fb_top_update(fb_book *b, int side, const fd_level *levels, uint32_t n, int64_t best,
-                          uint32_t *from, uint32_t *to) {
+/* After levels were set in the book: bring the top of the side to it. What is old in a copy of it
+ * is [*from, *to). */
+static void fb_top_update(fb_book *b, int side, uint32_t *from, uint32_t *to) {
     const fb_side *s = &b->side[side];
     fb_top *t = &b->top[side];
+    const uint32_t n = t->n_changed;
     uint32_t low = FB_TOP, high = 0;
     *from = *to = 0;
-    if (best <= -INT64_MAX || !t->valid || n > FB_TOP_CHANGES_MAX || t->n == 0) {
-        if (t->valid && t->n == FB_TOP && best > t->key[FB_TOP - 1]) return;
+    t->n_changed = 0;
+    if (!t->valid || n > FB_CHANGES || t->n == 0) {
         fb_top_anew(b, side);
         *to = t->n;
         return;
     }
     for (uint32_t i = 0; i < n; i++) {
-        int64_t key;
-        if (fb_key(b, levels[i].price_dec, side, &key) != FB_OK) continue; /* no such level */
+        const int64_t key = t->changed[i];
         /* behind the last one: fb_top_fill finds it if it belongs here */
         if (t->n == 0 || key > t->key[t->n - 1]) continue;
         const uint32_t at = fb_top_below(t, key);

@@ -192,9 +192,11 @@ static void fd_topic_known(fd_msg *m) {
     const fd_envelope *envelope = &m->plan->envelopes[m->envelope];
     m->channel = FD_NO_CHANNEL;
     m->sym_len = 0;
+    m->topic_at = m->topic_text;
     if (m->topic.type == FD_STR && n <= FD_TOPIC_MAX) {
         if (m->topic.escaped) n = fd_unescape(m->base + m->topic.off, n, m->topic_text);
-        else memcpy(m->topic_text, m->base + m->topic.off, n);
+        else if (envelope->tagged) memcpy(m->topic_text, m->base + m->topic.off, n);
+        else m->topic_at = m->base + m->topic.off;
     } else if (m->topic.type == FD_NUM && fd_text_u64(m->base + m->topic.off, n, &id)) {
         const fd_learned *known = fd_find_learned(m, id);
         if (known == NULL) return;
@@ -214,8 +216,8 @@ static void fd_topic_known(fd_msg *m) {
             n += tag;
         }
     }
-    m->topic_hash = fd_hash_bytes(m->topic_text, n) + (uint64_t)m->envelope;
-    m->channel = fd_resolve(m->plan, m->envelope, m->topic_text, n, m->topic_hash, &m->sym_off,
+    m->topic_hash = fd_hash_bytes(m->topic_at, n) + (uint64_t)m->envelope;
+    m->channel = fd_resolve(m->plan, m->envelope, m->topic_at, n, m->topic_hash, &m->sym_off,
                             &m->sym_len);
 }
 

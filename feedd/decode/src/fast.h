@@ -38,15 +38,6 @@ FD_TARGET static inline const uint8_t *FD_V(fd_plain_string)(const uint8_t *p) {
     return escaped ? NULL : p;
 }
 
-/* 32 digits, each lane of 16 one number, to the two halves of each: (high, low) of 8 digits. */
-FD_TARGET static inline __m256i FD_V(fd_halves)(__m256i digits) {
-    const __m256i tens = _mm256_set1_epi16(0x010a);          /* 10, 1 */
-    const __m256i hundreds = _mm256_set1_epi32(0x00010064);  /* 100, 1 */
-    const __m256i myriads = _mm256_set1_epi32(0x00012710);   /* 10000, 1 */
-    const __m256i fours = _mm256_madd_epi16(_mm256_maddubs_epi16(digits, tens), hundreds);
-    return _mm256_madd_epi16(_mm256_packus_epi32(fours, fours), myriads);
-}
-
 static const uint8_t FD_V(fd_slide)[32] __attribute__((aligned(32))) = {
     0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80,
     0,    1,    2,    3,    4,    5,    6,    7,    8,    9,    10,   11,   12,   13,   14,   15};
@@ -94,84 +85,144 @@ FD_TARGET static inline const uint8_t *FD_V(fd_short_decimal)(const uint8_t *p, 
 
 _Static_assert(offsetof(fd_level, price) == 16 && offsetof(fd_level, size_m) == 32 &&
                    sizeof(fd_level) == 48,
-               "fd_levels writes a level in three parts of 16 bytes");
+               "fd_two_levels writes a level in three parts of 16 bytes");
+
+/* Is every one of 32 bytes between its bounds? */
+FD_TARGET static inline int FD_V(fd_within)(__m256i x, const uint8_t *low, const uint8_t *high) {
+    const __m256i clamped = _mm256_min_epu8(
+        _mm256_max_epu8(x, _mm256_load_si256((const __m256i *)low)),
+        _mm256_load_si256((const __m256i *)high));
+    const __m256i differ = _mm256_xor_si256(clamped, x);
+    return _mm256_testz_si256(differ, differ);
+}
+
+/* The digits of price and size of a level at p, each at the end of 16 bytes. */
+FD_TARGET static inline __m256i FD_V(fd_level_digits)(const uint8_t *p, const fd_level_template *l) {
+    const __m256i both = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + l->price_at))),
+        _mm_loadu_si128((const __m128i *)(p + l->size_at)), 1);
+    return _mm256_shuffle_epi8(_mm256_sub_epi8(both, _mm256_set1_epi8('0')),
+                               _mm256_load_si256((const __m256i *)l->shuffle));
+}
+
+/* The numbers of two levels at once: what follows one step costs nothing more for the second. */
+FD_TARGET static inline void FD_V(fd_two_levels)(fd_level *out, const uint8_t *const *at,
+                                                 const fd_level_template *const *with) {
+    const __m256i tens = _mm256_set1_epi16(0x010a);          /* 10, 1 */
+    const __m256i hundreds = _mm256_set1_epi32(0x00010064);  /* 100, 1 */
+    const __m256i myriads = _mm256_set1_epi32(0x00012710);   /* 10000, 1 */
+    const fd_level_template *first = with[0], *second = with[1];
+    const __m256i a = _mm256_madd_epi16(
+        _mm256_maddubs_epi16(FD_V(fd_level_digits)(at[0], first), tens), hundreds);
+    const __m256i b = _mm256_madd_epi16(
+        _mm256_maddubs_epi16(FD_V(fd_level_digits)(at[1], second), tens), hundreds);
+    /* eight digits in each 32 bits: price of a, price of b, then the sizes in the upper half */
+    const __m256i halves = _mm256_madd_epi16(_mm256_packus_epi32(a, b), myriads);
+    /* mantissas: high half * 10^8 + low half */
+    const __m256i mantissas = _mm256_add_epi64(
+        _mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)), _mm256_srli_epi64(halves, 32));
+    /* below 2^52 an integer is a float64 whose exponent is put in front of it, less 2^52 */
+    const __m256i exponent = _mm256_set1_epi64x(0x4330000000000000);
+    const __m256d whole = _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(mantissas, exponent)),
+                                        _mm256_castsi256_pd(exponent));
+    const __m128d scale_a = _mm_load_pd(first->scale), scale_b = _mm_load_pd(second->scale);
+    const __m256d scale = _mm256_insertf128_pd(
+        _mm256_castpd128_pd256(_mm_unpacklo_pd(scale_a, scale_b)),
+        _mm_unpackhi_pd(scale_a, scale_b), 1);
+    const __m256d values = _mm256_div_pd(whole, scale);
+    const __m128i prices_m = _mm256_castsi256_si128(mantissas);
+    const __m128i sizes_m = _mm256_extracti128_si256(mantissas, 1);
+    const __m128d prices = _mm256_castpd256_pd128(values), sizes = _mm256_extractf128_pd(values, 1);
+    const __m128i rest_a = _mm_load_si128((const __m128i *)first->rest);
+    const __m128i rest_b = _mm_load_si128((const __m128i *)second->rest);
+    _mm_storeu_si128((__m128i *)&out[0].price_dec, _mm_unpacklo_epi64(prices_m, rest_a));
+    _mm_storeu_pd(&out[0].price, _mm_unpacklo_pd(prices, sizes));
+    _mm_storeu_si128((__m128i *)&out[0].size_m,
+                     _mm_unpackhi_epi64(_mm_unpacklo_epi64(sizes_m, sizes_m), rest_a));
+    _mm_storeu_si128((__m128i *)&out[1].price_dec,
+                     _mm_unpacklo_epi64(_mm_unpackhi_epi64(prices_m, prices_m), rest_b));
+    _mm_storeu_pd(&out[1].price, _mm_unpackhi_pd(prices, sizes));
+    _mm_storeu_si128((__m128i *)&out[1].size_m, _mm_unpackhi_epi64(sizes_m, rest_b));
+}
+
+/* What only some venues' levels need: signs and counts. 0: the level is none. */
+static inline int FD_V(fd_rare_level)(fd_level *out, const uint8_t *p, const fd_level_template *l) {
+    if (l->size_signs && out->size_m == 0) return 0;
+    if (l->price_neg) out->price = -out->price;
+    if (l->count_at && p[l->count_at] == '0') out->size = 0;
+    return 1;
+}
+
+#define FD_LEVELS_RUN 32 /* levels that are found before their numbers are read */
 
 /* Levels at p, one after the other, as long as each is like one seen before. Returns where it
- * stopped: *after tells whether that is behind a level, or at one that is new. */
+ * stopped: *after tells whether that is behind a level, or at one that is new. Where a level ends
+ * tells where the next one begins, so levels are found first and their numbers, which do not wait
+ * for each other, are read afterwards. */
 FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t *p, int close_with,
                                                        int *after) {
     const fd_templates *t = m->plan->templates;
     const int channel = m->channel;
     const __m256i zero = _mm256_set1_epi8('0'), nine = _mm256_set1_epi8(9);
     const __m256i closing = _mm256_set1_epi8((char)close_with);
-    fd_level *out = m->levels + m->n_levels, *end = m->levels + m->levels_cap;
+    const uint8_t *at[FD_LEVELS_RUN + 1];
+    const fd_level_template *with[FD_LEVELS_RUN + 1];
+    uint32_t n, room;
     *after = 0;
-    for (; out < end; out++) {
-        const __m256i x = _mm256_loadu_si256((const __m256i *)p);
-        const __m256i d = _mm256_sub_epi8(x, zero);
-        uint64_t marks =
-            (uint32_t)~_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(d, nine), d));
-        uint64_t closes = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, closing));
-        const int is_long = closes == 0;
-        __m256i y = _mm256_setzero_si256();
-        if (is_long) {
-            y = _mm256_loadu_si256((const __m256i *)(p + 32));
-            const __m256i e = _mm256_sub_epi8(y, zero);
-            marks |= (uint64_t)(uint32_t)~_mm256_movemask_epi8(
-                         _mm256_cmpeq_epi8(_mm256_min_epu8(e, nine), e)) << 32;
-            closes = (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(y, closing)) << 32;
-            if (closes == 0) break;
+    do {
+        fd_level *out = m->levels + m->n_levels;
+        room = m->levels_cap - m->n_levels;
+        if (room > FD_LEVELS_RUN) room = FD_LEVELS_RUN;
+        uint8_t is_rare = 0;
+        for (n = 0; n < room;) {
+            const __m256i x = _mm256_loadu_si256((const __m256i *)p);
+            const __m256i d = _mm256_sub_epi8(x, zero);
+            uint64_t digits =
+                (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(d, nine), d));
+            uint64_t closes = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, closing));
+            const fd_level_template *l;
+            uint32_t len;
+            if (__builtin_expect(closes != 0, 1)) {
+                len = (uint32_t)__builtin_ctzll(closes) + 1;
+                l = &t->level[fd_level_slot(_bzhi_u64(digits, len), channel)];
+            } else {
+                const __m256i y = _mm256_loadu_si256((const __m256i *)(p + 32));
+                const __m256i e = _mm256_sub_epi8(y, zero);
+                digits |= (uint64_t)(uint32_t)_mm256_movemask_epi8(
+                              _mm256_cmpeq_epi8(_mm256_min_epu8(e, nine), e)) << 32;
+                closes = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(y, closing));
+                if (closes == 0) break;
+                len = (uint32_t)__builtin_ctzll(closes) + 33;
+                l = &t->level[fd_level_slot(_bzhi_u64(digits, len), channel)];
+                if (!FD_V(fd_within)(y, l->low + 32, l->high + 32)) break;
+            }
+            if (!FD_V(fd_within)(x, l->low, l->high) || l->channel != channel) break;
+            at[n] = p;
+            with[n++] = l;
+            is_rare |= l->is_rare;
+            p += len;
+            if (*p != ',') {
+                *after = 1;
+                break;
+            }
+            p++;
         }
-        const uint32_t n = (uint32_t)__builtin_ctzll(closes) + 1;
-        marks = _bzhi_u64(marks, n);
-        const fd_level_template *l = &t->level[fd_level_slot(marks, channel)];
-        if (l->marks != marks || l->channel != channel) break;
-        uint64_t same = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(
-            x, _mm256_load_si256((const __m256i *)l->text)));
-        uint64_t zeros = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, zero));
-        if (is_long) {
-            same |= (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(
-                        y, _mm256_load_si256((const __m256i *)(l->text + 32)))) << 32;
-            zeros |= (uint64_t)(uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(y, zero)) << 32;
+        at[n] = n ? at[n - 1] : p; /* of an odd number the last one is done twice */
+        with[n] = n ? with[n - 1] : &t->level[0];
+        for (uint32_t i = 0; i + 1 < n; i += 2) FD_V(fd_two_levels)(out + i, at + i, with + i);
+        if (n & 1) {
+            fd_level two[2];
+            FD_V(fd_two_levels)(two, at + n - 1, with + n - 1);
+            out[n - 1] = two[0];
         }
-        if ((marks & ~same) | (zeros & l->leads)) break;
-        const __m256i both = _mm256_inserti128_si256(
-            _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + l->price_at))),
-            _mm_loadu_si128((const __m128i *)(p + l->size_at)), 1);
-        const __m256i halves = FD_V(fd_halves)(
-            _mm256_shuffle_epi8(_mm256_sub_epi8(both, zero),
-                                _mm256_load_si256((const __m256i *)l->shuffle)));
-        /* both mantissas: high half * 10^8 + low half */
-        const __m256i wide = _mm256_add_epi64(
-            _mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)), _mm256_srli_epi64(halves, 32));
-        const __m128i mantissas = _mm_unpacklo_epi64(_mm256_castsi256_si128(wide),
-                                                     _mm256_extracti128_si256(wide, 1));
-        /* below 2^52 an integer is a float64 whose exponent is put in front of it, less 2^52 */
-        const __m128i exponent = _mm_set1_epi64x(0x4330000000000000);
-        const __m128d values = _mm_div_pd(
-            _mm_sub_pd(_mm_castsi128_pd(_mm_or_si128(mantissas, exponent)),
-                       _mm_castsi128_pd(exponent)),
-            _mm_load_pd(l->scale));
-        const uint8_t *as_it_is = (const uint8_t *)&l->out;
-        const __m128i rest = _mm_unpackhi_epi64(_mm_loadu_si128((const __m128i *)as_it_is),
-                                                _mm_loadu_si128((const __m128i *)(as_it_is + 32)));
-        _mm_storeu_si128((__m128i *)out, _mm_unpacklo_epi64(mantissas, rest));
-        _mm_storeu_pd(&out->price, values);
-        _mm_storeu_si128((__m128i *)&out->size_m, _mm_unpackhi_epi64(mantissas, rest));
-        if (l->is_rare) {
-            if (l->size_signs && out->size_m == 0) break;
-            if (l->price_neg) out->price = -out->price;
-            if (l->count_at && p[l->count_at] == '0') out->size = 0;
+        for (uint32_t i = 0; is_rare && i < n; i++) {
+            if (FD_V(fd_rare_level)(&out[i], at[i], with[i])) continue;
+            m->n_levels += i;
+            *after = 0;
+            return at[i];
         }
-        p += n;
-        if (*p != ',') {
-            *after = 1;
-            out++;
-            break;
-        }
-        p++;
-    }
-    m->n_levels = (uint32_t)(out - m->levels);
+        m->n_levels += n;
+    } while (n == FD_LEVELS_RUN && !*after);
     return p;
 }
 

@@ -21,6 +21,7 @@ typedef struct {
     fd_val topic;
     uint64_t topic_hash;            /* tells streams of one channel apart */
     uint16_t sym_off, sym_len;      /* symbol inside the topic text (after unescaping) */
+    const uint8_t *topic_at;        /* in the message, or in topic_text where it was put together */
     uint8_t topic_text[FD_TOPIC_MAX];
     fd_val payload, tag;
     uint8_t payload_walked;

@@ -1,5 +1,8 @@
 /* A message against the templates; compiled once for each set of instructions (see isa.h). */
 #include "fast.h"
+#if FD_SIMD
+#include "match.h"
+#endif
 
 /* Decode the message by a template. 0: none fits, nothing of m may be used. */
 FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
@@ -16,8 +19,29 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
     m->n_levels = 0;
     m->topic_hash = 0;
     m->sym_len = 0;
+    fd_head head = {.tag = FD_NO_HOLE, .channel = -1};
+    const uint8_t *q;
+#if FD_SIMD
+    fd_places places;
+    const fd_layout *layout = FD_V(fd_layout_of)(m, n, &places);
+    if (layout != NULL) {
+        FD_V(fd_layout_read)(m, layout);
+        if (FD_V(fd_layout_topic)(m, layout)) {
+            t->layouts.hits++;
+            head.len = layout->head.len;
+            hole += layout->head.n_holes;
+            channel = layout->head.channel;
+            s = &t->step[layout->head.step];
+            if (!layout->head.before_levels) goto found;
+            q = m->base + head.len;
+            goto levels;
+        }
+        m->topic_hash = 0; /* a topic of the same form that means something else */
+        m->sym_len = 0;
+        layout = NULL;
+    }
+#endif
     for (;;) {
-        const uint8_t *q;
         while (s->channel != channel || !FD_V(fd_literal_at)(p, s)) {
         other:
             if (s->other == 0) return 0;
@@ -58,12 +82,22 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
                 break;
             }
             case FD_HOLE_CONST:
+                if (hole < m->holes + 64) head.fixed |= 1ull << (hole - m->holes);
                 *hole++ = (fd_val){.off = (uint32_t)(q - m->base) - s->value_len,
                                    .len = s->value_len, .type = s->type};
                 p = q;
                 break;
             case FD_HOLE_LEVELS:
+#if FD_SIMD
+            levels:
+#endif
                 if (*q != '[') goto other;
+                if (head.len == 0) {
+                    head.len = (uint32_t)(q - m->base);
+                    head.n_holes = (uint32_t)(hole - m->holes);
+                    head.step = (uint16_t)(s - t->step);
+                    head.before_levels = 1;
+                }
                 m->channel = s->list_channel;
                 m->depth = s->depth;
                 p = fd_level_list(m, q, list[n_lists], s->side);
@@ -79,6 +113,12 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
                 goto found;
         }
         if (s->resolves) {
+            if (head.len == 0) {
+                head.resolves = 1;
+                head.topic = s->topic;
+                head.tag = s->tag;
+                head.envelope = s->envelope;
+            }
             m->topic = m->holes[s->topic];
             m->tag.type = FD_ABSENT;
             m->tag.escaped = 0;
@@ -87,6 +127,7 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
             fd_topic_known(m);
             channel = m->channel;
             if (channel < 0) return 0;
+            if (head.len == 0) head.channel = channel;
         }
         s = &t->step[s->next];
     }
@@ -108,5 +149,15 @@ found:;
         if (f->list_mixed[k]) m->sides[f->list_at[k] + 1] = list[k][1];
     }
     t->hits++;
+#if FD_SIMD
+    if (layout == NULL) {
+        if (head.len == 0) {
+            head.len = (uint32_t)n;
+            head.n_holes = (uint32_t)(hole - m->holes);
+            head.step = (uint16_t)(s - t->step);
+        }
+        FD_V(fd_layout_note)(m, &places, &head);
+    }
+#endif
     return 1;
 }

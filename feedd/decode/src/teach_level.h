@@ -63,13 +63,16 @@ static void fd_teach_level(fd_templates *t, int channel, const fd_level_shape *s
     const uint8_t close_with = s->is_object ? '}' : ']';
     fd_part_of_level part[FD_MEMBERS], v = {NULL, 0, 0}, key = {NULL, 0, 0};
     fd_level_template l;
+    fd_level as;
+    uint64_t digits = 0, leads = 0;  /* leads: first digits of numbers of more than one whole digit */
     int seen = 0;
     memset(&l, 0, sizeof l);
+    memset(&as, 0, sizeof as);
     memset(part, 0, sizeof part);
     if (n > FD_LEVEL_TEXT || (s->side_sign && s->used[FD_SIDE])) return;
     for (uint32_t i = 0; i < n; i++) {
         if (start[i] == close_with && i + 1 < n) return;     /* it would seem to end there */
-        if (!fd_isdigit(start[i])) l.marks |= 1ull << i;
+        if (fd_isdigit(start[i])) digits |= 1ull << i;
     }
     p = fd_ws(p + 1);
     for (uint32_t index = 0;; index++) {
@@ -95,7 +98,7 @@ static void fd_teach_level(fd_templates *t, int channel, const fd_level_shape *s
             for (uint32_t i = 0; i < v.n; i++)
                 if ((v.at[i] | 0x20) == 'e' && fd_isdigit(v.at[0 + minus])) return;
             if (fd_isdigit(v.at[minus]) && fd_isdigit(v.at[minus + 1]))
-                l.leads |= 1ull << (v.at + minus - start);
+                leads |= 1ull << (v.at + minus - start);
         }
         p = fd_ws(p);
         if (*p == close_with) break;
@@ -107,26 +110,26 @@ static void fd_teach_level(fd_templates *t, int channel, const fd_level_shape *s
     if (!(seen >> FD_PRICE & 1) || !(seen >> FD_SIZE & 1)) return;
     if (!fd_is_plain_part(part[FD_PRICE], &l.price_neg, &whole, &decimals)) return;
     l.price_at = (uint8_t)(part[FD_PRICE].at + l.price_neg - start);
-    l.out.price_dec = (fd_dec){0, -(int32_t)decimals, l.price_neg, 0};
+    as.price_dec = (fd_dec){0, -(int32_t)decimals, l.price_neg, 0};
     l.scale[0] = fd_pow10[decimals];
     fd_gather(l.shuffle, whole, decimals);
-    if (whole > 1) l.leads |= 1ull << l.price_at;
+    if (whole > 1) leads |= 1ull << l.price_at;
     if (!fd_is_plain_part(part[FD_SIZE], &size_neg, &whole, &decimals)) return;
     l.size_at = (uint8_t)(part[FD_SIZE].at + size_neg - start);
-    l.out.size_e = (int16_t)-(int32_t)decimals;
+    as.size_e = (int16_t)-(int32_t)decimals;
     l.scale[1] = fd_pow10[decimals];
     fd_gather(l.shuffle + 16, whole, decimals);
-    if (whole > 1) l.leads |= 1ull << l.size_at;
+    if (whole > 1) leads |= 1ull << l.size_at;
     if (size_neg && !s->side_sign) return;
     if (s->side_sign) {
         l.size_signs = 1;
-        l.out.side = size_neg;
+        as.side = size_neg;
     } else if (s->general && s->used[FD_SIDE]) {
         const int side = fd_level_side(part[FD_SIDE].at - part[FD_SIDE].quoted, s);
         for (uint32_t i = 0; i < part[FD_SIDE].n; i++)
             if (fd_isdigit(part[FD_SIDE].at[i])) return;
         if (side < 0) return;
-        l.out.side = (uint8_t)side;
+        as.side = (uint8_t)side;
     }
     if (s->general && s->used[FD_COUNT]) {
         const fd_part_of_level count = part[FD_COUNT];
@@ -134,12 +137,19 @@ static void fd_teach_level(fd_templates *t, int channel, const fd_level_shape *s
         for (uint32_t i = 0; i < count.n; i++)
             if (!fd_isdigit(count.at[i])) return;
         if (count.n == 1) l.count_at = (uint8_t)(count.at - start);
-        else l.leads |= 1ull << (count.at - start);
+        else leads |= 1ull << (count.at - start);
     }
     l.is_rare = l.price_neg || l.size_signs || l.count_at;
-    memcpy(l.text, start, n);
+    for (uint32_t i = 0; i < n; i++) {
+        const int is_digit = (int)(digits >> i & 1), is_lead = (int)(leads >> i & 1);
+        l.low[i] = is_digit ? (uint8_t)('0' + is_lead) : start[i];
+        l.high[i] = is_digit ? '9' : start[i];
+    }
+    memset(l.high + n, 0xff, FD_LEVEL_TEXT - n);
+    memcpy(&l.rest[0], (const uint8_t *)&as + 8, 8);
+    memcpy(&l.rest[1], (const uint8_t *)&as + 40, 8);
     l.channel = channel;
-    t->level[fd_level_slot(l.marks, channel)] = l;
+    t->level[fd_level_slot(digits, channel)] = l;
 }
 
 #endif

@@ -13,6 +13,7 @@
 #include "plan.h" /* first: it asks the C library for strtod_l */
 
 #include "isa.h"
+#include "places.h"
 
 #define FD_STEPS_MAX 4096
 #define FD_STEP_TEXT 48
@@ -71,35 +72,37 @@ typedef struct {
     uint8_t *value;                        /* the same for every slot of every row */
 } fd_form;
 
+/* A level fits when every byte of it lies between `low` and `high`: a digit of a number anywhere
+ * among the digits (the first one of several before the point not 0), any other byte as it was. */
 typedef struct {
-    uint64_t marks;            /* bytes that are no digits, up to the closing bracket */
-    uint64_t leads;            /* first digits of numbers of more than one whole digit */
+    uint8_t low[FD_LEVEL_TEXT], high[FD_LEVEL_TEXT];
+    uint8_t shuffle[32];       /* digits of price and size to the ends of their 16 bytes */
+    double scale[2];           /* what divides price and size */
+    uint64_t rest[2];          /* of an fd_level, what is not a number: behind its mantissas */
     int32_t channel;
     uint8_t price_at, size_at;
     uint8_t is_rare;           /* one of the following is not zero */
     uint8_t price_neg;
     uint8_t size_signs;        /* the sign of the size is the side: zero is not a level */
     uint8_t count_at;          /* a single digit, zero when the level is gone; 0 none */
-    uint8_t spare[6];
-    uint8_t shuffle[32];       /* digits of price and size to the ends of their 16 bytes */
-    fd_level out;              /* as it is but for its numbers */
-    double scale[2];           /* what divides price and size */
-    uint8_t text[FD_LEVEL_TEXT];
+    uint8_t spare[54];         /* whole cache lines */
 } fd_level_template;
 
 typedef struct fd_templates {
     fd_step step[FD_STEPS_MAX];      /* step 0 is none, 1 the root */
-    fd_level_template level[FD_LEVEL_TEMPLATES];
+    fd_level_template level[FD_LEVEL_TEMPLATES] __attribute__((aligned(32)));
     uint32_t n_steps, n_forms;
     uint32_t misses;                 /* since the table was full */
     uint32_t pause, pause_next;      /* misses that teach nothing, after one that could not */
     int isa;
     fd_form form[FD_FORMS_MAX];
     uint64_t hits, learned;
+    fd_layouts layouts;
 } fd_templates;
 
-static inline uint32_t fd_level_slot(uint64_t marks, int channel) {
-    return (uint32_t)(((marks ^ (uint64_t)channel << 58) * 0x9e3779b97f4a7c15ull) >> 58);
+/* Where the template of a level is, by which of its bytes are digits. */
+static inline uint32_t fd_level_slot(uint64_t digits, int channel) {
+    return (uint32_t)(((digits ^ (uint64_t)channel << 58) * 0x9e3779b97f4a7c15ull) >> 58);
 }
 
 static inline fd_templates *fd_templates_new(void) {
@@ -118,6 +121,7 @@ static void fd_templates_clear(fd_templates *t) {
     t->n_forms = 0;
     t->n_steps = 1;
     t->misses = 0;
+    fd_layouts_clear(&t->layouts); /* they lead to steps */
 }
 
 static inline void fd_templates_free(fd_templates *t) {

@@ -164,9 +164,10 @@ static inline void feedd_prefetch_slot(unsigned char *slot)
 #endif
 }
 
-/* Stage one record; ring_seq and epoch are filled in. When batch_max records are staged they are
- * committed first. Nothing is visible before the commit, but the overwritten record is gone. */
-static inline void feedd_put(feedd_writer *w, const feedd_record *record)
+/* The slot of the next record, ready for its words from 1 on (feedd_put_word, in any order; word 5
+ * with feedd_epoch_word); then feedd_staged. When batch_max records are staged they are committed
+ * first. Nothing is visible before the commit, but the overwritten record is gone. */
+static inline unsigned char *feedd_stage(feedd_writer *w)
 {
     if (__builtin_expect(w->next - w->committed >= w->batch_max, 0)) {
         feedd_commit(w);
@@ -174,24 +175,45 @@ static inline void feedd_put(feedd_writer *w, const feedd_record *record)
     uint64_t seq = w->next;
     unsigned char *slot = feedd_slot(w->slots, w->mask, seq);
     feedd_prefetch_slot(feedd_slot(w->slots, w->mask, seq + FEEDD_PREFETCH_SLOTS));
-    uint64_t word[FEEDD_RECORD_WORDS];
-    memcpy(word, record, sizeof word);
-    word[5] = (word[5] & 0x0000ffffffffffffull) | ((uint64_t)w->epoch << 48);
     if (seq != w->committed) { /* the first slot of a batch was invalidated by W5 */
         FEEDD_YIELD(FEEDD_AT_INVALIDATE_LATER);
         feedd_store(slot, seq - 1);
     }
     feedd_fence_release(); /* W1: a reader that sees new data sees the invalidation, at R5 */
+    return slot;
+}
+
+static inline void feedd_put_word(unsigned char *slot, int i, uint64_t word)
+{
+    FEEDD_YIELD(FEEDD_AT_DATA);
+    feedd_store(slot + 8 * i, word);
+}
+
+static inline uint64_t feedd_epoch_word(const feedd_writer *w, uint64_t word)
+{
+    return (word & 0x0000ffffffffffffull) | ((uint64_t)w->epoch << 48);
+}
+
+static inline void feedd_staged(feedd_writer *w)
+{
+    w->next++;
+}
+
+/* Stage one record; ring_seq and epoch are filled in. */
+static inline void feedd_put(feedd_writer *w, const feedd_record *record)
+{
+    uint64_t word[FEEDD_RECORD_WORDS];
+    memcpy(word, record, sizeof word);
+    word[5] = feedd_epoch_word(w, word[5]);
+    unsigned char *slot = feedd_stage(w);
     /* the second line first: a reader that spins on the stamp then takes line 0 away once */
 #pragma GCC unroll 16
     for (int i = 8; i < FEEDD_RECORD_WORDS; i++) {
-        FEEDD_YIELD(FEEDD_AT_DATA);
-        feedd_store(slot + 8 * i, word[i]);
+        feedd_put_word(slot, i, word[i]);
     }
 #pragma GCC unroll 16
     for (int i = 1; i < 7; i++) {
-        FEEDD_YIELD(FEEDD_AT_DATA);
-        feedd_store(slot + 8 * i, word[i]);
+        feedd_put_word(slot, i, word[i]);
     }
     FEEDD_YIELD(FEEDD_AT_DATA);
 #ifdef FEEDD_PLAIN_WORD
@@ -199,7 +221,7 @@ static inline void feedd_put(feedd_writer *w, const feedd_record *record)
 #else
     feedd_store(slot + 8 * 7, word[7]);
 #endif
-    w->next = seq + 1;
+    feedd_staged(w);
 }
 
 static inline void feedd_writer_heartbeat(feedd_writer *w, int64_t mono_ns)

@@ -1,0 +1,78 @@
+/* The levels of a book event into the slots of a ring, five to a slot, without a record in between. */
+#ifndef FEEDD_SLOTS_H
+#define FEEDD_SLOTS_H
+
+#include "feedd/ring.h"
+#include "levels.h"
+
+#define FB_SLOT_WORDS 6 /* before the levels; the first is the stamp */
+
+/* What all slots of the event have in common, and the four bytes in which they differ. */
+typedef struct {
+    uint64_t word[FB_SLOT_WORDS];
+} fb_event;
+
+static inline void fb_event_init(fb_event *e, const feedd_writer *w, const feedd_record *head) {
+    memcpy(e->word, head, sizeof e->word);
+    e->word[5] = feedd_epoch_word(w, e->word[5]);
+}
+
+static inline void fb_put_pair(unsigned char *slot, int i, const fd_level *l) {
+    uint64_t price, size;
+    memcpy(&price, &l->price, 8);
+    memcpy(&size, &l->size, 8);
+    feedd_put_word(slot, FB_SLOT_WORDS + 2 * i, price);
+    feedd_put_word(slot, FB_SLOT_WORDS + 2 * i + 1, size);
+}
+
+/* Words 1 to 5: kind, flags, number of levels and their sides; instrument; the rest as it is. */
+static inline void fb_put_head(unsigned char *slot, const fb_event *e, uint8_t flags, uint32_t n,
+                               uint8_t asks) {
+    const uint64_t own = (uint64_t)flags << 8 | (uint64_t)n << 16 | (uint64_t)asks << 24;
+    feedd_put_word(slot, 1, e->word[1] | own);
+    for (int i = 2; i < FB_SLOT_WORDS; i++) feedd_put_word(slot, i, e->word[i]);
+}
+
+/* Stage the slots of an event: its bids, then its asks; the last slot gets the flags `last` more.
+ * The head's flags, n and side_mask are empty but for those that all slots have. Returns how many
+ * slots there are: at least one. */
+static uint32_t fb_put_levels(feedd_writer *w, const feedd_record *head, uint8_t last,
+                              const fd_level *bids, uint32_t n_bid, const fd_level *asks,
+                              uint32_t n_ask) {
+    const uint32_t five = FEEDD_BOOK_LEVELS_PER_SLOT, total = n_bid + n_ask;
+    uint32_t done = 0, slots = 0;
+    fb_event e;
+    fb_event_init(&e, w, head);
+    do {
+        unsigned char *slot = feedd_stage(w);
+        const uint32_t left = total - done, n = left < five ? left : five;
+        const uint8_t flags = left <= five ? last : 0;
+        if (n == five && (done + five <= n_bid || done >= n_bid)) {
+            const int ask = done >= n_bid;
+            const fd_level *l = ask ? asks + (done - n_bid) : bids + done;
+            for (int i = 0; i < FEEDD_BOOK_LEVELS_PER_SLOT; i++) fb_put_pair(slot, i, l + i);
+            fb_put_head(slot, &e, flags, five, ask ? 0x1f : 0);
+        } else {
+            uint8_t mask = 0;
+            for (uint32_t i = 0; i < five; i++) {
+                const uint32_t at = done + i;
+                if (i >= n) {
+                    feedd_put_word(slot, FB_SLOT_WORDS + 2 * (int)i, 0);
+                    feedd_put_word(slot, FB_SLOT_WORDS + 2 * (int)i + 1, 0);
+                } else if (at < n_bid) {
+                    fb_put_pair(slot, (int)i, bids + at);
+                } else {
+                    fb_put_pair(slot, (int)i, asks + (at - n_bid));
+                    mask |= (uint8_t)(1u << i);
+                }
+            }
+            fb_put_head(slot, &e, flags, n, mask);
+        }
+        feedd_staged(w);
+        done += n;
+        slots++;
+    } while (done < total);
+    return slots;
+}
+
+#endif

@@ -1,0 +1,133 @@
+/* A message against the layouts (places.h); compiled once for each set of vector instructions. Included
+ * by run.h only.
+ */
+
+/* Which of 64 bytes are quotes or points. */
+FD_TARGET static inline uint64_t FD_V(fd_marks)(const uint8_t *p) {
+    const __m256i quote = _mm256_set1_epi8('"'), point = _mm256_set1_epi8('.');
+    const __m256i x = _mm256_loadu_si256((const __m256i *)p);
+    const __m256i y = _mm256_loadu_si256((const __m256i *)(p + 32));
+    const uint32_t low = (uint32_t)_mm256_movemask_epi8(
+        _mm256_or_si256(_mm256_cmpeq_epi8(x, quote), _mm256_cmpeq_epi8(x, point)));
+    const uint32_t high = (uint32_t)_mm256_movemask_epi8(
+        _mm256_or_si256(_mm256_cmpeq_epi8(y, quote), _mm256_cmpeq_epi8(y, point)));
+    return (uint64_t)high << 32 | low;
+}
+
+/* The places of the first len bytes; marks[0] is there already, of 64 bytes. */
+FD_TARGET static inline void FD_V(fd_places_of)(fd_places *at, const uint8_t *p, uint32_t len) {
+    const uint32_t last = (len - 1) / 64;
+    for (uint32_t i = 1; i <= last; i++) at->marks[i] = FD_V(fd_marks)(p + 64 * i);
+    at->marks[last] = _bzhi_u64(at->marks[last], len - 64 * last);
+    at->len = len;
+    at->hash = fd_places_hash(at->marks, len);
+}
+
+FD_TARGET static inline int FD_V(fd_layout_fits)(const fd_layout *l, const fd_places *at,
+                                                 const uint8_t *p) {
+    if (l == NULL || l->head.len != at->len) return 0;
+    __m256i differ = _mm256_setzero_si256();
+    for (uint32_t i = 0; i < at->len; i += 32) {
+        const __m256i x = _mm256_loadu_si256((const __m256i *)(p + i));
+        const __m256i clamped = _mm256_min_epu8(
+            _mm256_max_epu8(x, _mm256_load_si256((const __m256i *)(l->low + i))),
+            _mm256_load_si256((const __m256i *)(l->high + i)));
+        differ = _mm256_or_si256(differ, _mm256_xor_si256(clamped, x));
+    }
+    return _mm256_testz_si256(differ, differ);
+}
+
+/* The layout of a message of n bytes, NULL when there is none. *at then tells its places, as far as
+ * they were looked at. */
+FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(const fd_msg *m, size_t n,
+                                                            fd_places *at) {
+    fd_layouts *all = &m->plan->templates->layouts;
+    const uint8_t *p = m->base;
+    at->len = 0;
+    at->paused = 0;
+    if (n < 64) return NULL;
+    at->marks[0] = FD_V(fd_marks)(p);
+    fd_family *family = fd_family_of(all, at->marks[0]);
+    const int known = family->known && family->marks == at->marks[0];
+    if (known && family->pause) {
+        if (--family->pause == 0) family->credit = FD_FAMILY_CREDIT;
+        at->paused = 1;
+        return NULL;
+    }
+    const size_t len = known && family->len ? family->len : n;
+    if (len > FD_LAYOUT_BYTES || len > n) return NULL;
+    FD_V(fd_places_of)(at, p, (uint32_t)len);
+    const uint32_t slot = (uint32_t)at->hash % FD_LAYOUT_SLOTS;
+    const fd_layout *l = all->slot[slot];
+    if (!FD_V(fd_layout_fits)(l, at, p)) {
+        l = all->slot[slot ^ 1];
+        if (!FD_V(fd_layout_fits)(l, at, p)) l = NULL;
+    }
+    if (known) {
+        family->credit = (int16_t)(family->credit + (l != NULL ? 1 : -1));
+        if (family->credit > FD_FAMILY_CREDIT) family->credit = FD_FAMILY_CREDIT;
+        if (family->credit < 0) family->pause = FD_FAMILY_PAUSE;
+    }
+    return l;
+}
+
+/* The values of a message that fits. */
+FD_TARGET static inline void FD_V(fd_layout_read)(fd_msg *m, const fd_layout *l) {
+    const __m256i zero = _mm256_set1_epi8('0');
+    const __m256i tens = _mm256_set1_epi16(0x010a);          /* 10, 1 */
+    const __m256i hundreds = _mm256_set1_epi32(0x00010064);  /* 100, 1 */
+    const __m256i myriads = _mm256_set1_epi32(0x00012710);   /* 10000, 1 */
+    const uint8_t *p = m->base;
+    for (uint32_t i = 0; i < l->head.n_holes; i++)
+        _mm256_storeu_si256((__m256i *)&m->holes[i],
+                            _mm256_load_si256((const __m256i *)&l->hole[i]));
+    for (uint32_t i = 0; i < l->n_numbers; i += 4) {
+        const uint16_t *at = l->number_at + i;
+        const uint8_t *hole = l->number_hole + i;
+        const __m256i x = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + at[0]))),
+            _mm_loadu_si128((const __m128i *)(p + at[1])), 1);
+        const __m256i y = _mm256_inserti128_si256(
+            _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + at[2]))),
+            _mm_loadu_si128((const __m128i *)(p + at[3])), 1);
+        const __m256i a = _mm256_shuffle_epi8(
+            _mm256_sub_epi8(x, zero), _mm256_load_si256((const __m256i *)l->shuffle[i]));
+        const __m256i b = _mm256_shuffle_epi8(
+            _mm256_sub_epi8(y, zero), _mm256_load_si256((const __m256i *)l->shuffle[i + 2]));
+        const __m256i halves = _mm256_madd_epi16(
+            _mm256_packus_epi32(_mm256_madd_epi16(_mm256_maddubs_epi16(a, tens), hundreds),
+                                _mm256_madd_epi16(_mm256_maddubs_epi16(b, tens), hundreds)),
+            myriads);
+        const __m256i mantissas = _mm256_add_epi64(
+            _mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)),
+            _mm256_srli_epi64(halves, 32));
+        const __m128i low = _mm256_castsi256_si128(mantissas);
+        const __m128i high = _mm256_extracti128_si256(mantissas, 1);
+        m->holes[hole[0]].m = (uint64_t)_mm_cvtsi128_si64(low);
+        m->holes[hole[1]].m = (uint64_t)_mm_cvtsi128_si64(high);
+        m->holes[hole[2]].m = (uint64_t)_mm_extract_epi64(low, 1);
+        m->holes[hole[3]].m = (uint64_t)_mm_extract_epi64(high, 1);
+    }
+}
+
+/* Does its topic mean what that of the layout meant? */
+FD_TARGET static inline int FD_V(fd_layout_topic)(fd_msg *m, const fd_layout *l) {
+    if (!l->head.resolves) return 1;
+    m->topic = m->holes[l->head.topic];
+    m->tag.type = FD_ABSENT;
+    m->tag.escaped = 0;
+    if (l->head.tag != FD_NO_HOLE) m->tag = m->holes[l->head.tag];
+    m->envelope = l->head.envelope;
+    fd_topic_known(m);
+    return m->channel == l->head.channel;
+}
+
+/* Remember the places of a message that was read step by step. */
+FD_TARGET static inline void FD_V(fd_layout_note)(fd_msg *m, fd_places *at, const fd_head *head) {
+    if (at->paused || head->len > FD_LAYOUT_BYTES || head->len < 64) return;
+    if (at->len != head->len) {
+        at->marks[0] = FD_V(fd_marks)(m->base);
+        FD_V(fd_places_of)(at, m->base, head->len);
+    }
+    fd_layout_learn(&m->plan->templates->layouts, at, m->base, m->holes, head);
+}

@@ -1,0 +1,174 @@
+/* Layouts: whole messages, or their heads, that have each byte in its place.
+ *
+ * A small message of one channel mostly has the length of one before, with the same keys, quotes and
+ * points in the same places; only digits and the letters of a symbol differ. A *layout* says of each
+ * byte between which bounds it lies, so that one look at 32 bytes at a time tells whether a message
+ * fits, and its numbers are read from where they are known to be. It is a short way through the steps
+ * of template.h to the end of the message, or to its first list of levels; what does not fit takes
+ * the long one. A layout is made when the same places were seen twice.
+ */
+#ifndef FEEDD_PLACES_H
+#define FEEDD_PLACES_H
+
+#include "isa.h"
+#include "plan.h"
+
+#define FD_LAYOUT_BYTES 384
+#define FD_LAYOUT_WORDS (FD_LAYOUT_BYTES / 64)
+#define FD_LAYOUT_HOLES 32
+#define FD_LAYOUT_NUMBERS 24 /* a multiple of four */
+#define FD_LAYOUT_SLOTS 256
+#define FD_FAMILIES 128
+#define FD_FAMILY_CREDIT 32    /* what a layout that was learned may miss before others pause */
+#define FD_FAMILY_PAUSE 2048   /* messages of a family that are not looked at, once most miss */
+
+/* How far the steps have come, and what they know there. */
+typedef struct {
+    uint64_t fixed;          /* holes that are literals */
+    uint32_t len, n_holes;
+    int32_t channel;
+    uint16_t step;           /* where it ends in the tree of steps */
+    uint8_t before_levels;   /* the rest of the message follows, a list of levels first */
+    uint8_t resolves;        /* the topic is in it: holes of it and its tag */
+    uint8_t topic, tag, envelope;
+} fd_head;
+
+typedef struct {
+    uint64_t marks[FD_LAYOUT_WORDS]; /* bytes that are quotes or points */
+    uint8_t n_numbers;
+    fd_head head;
+    uint16_t number_at[FD_LAYOUT_NUMBERS]; /* where it begins; in fours, the last one repeated */
+    uint8_t number_hole[FD_LAYOUT_NUMBERS];
+    uint8_t shuffle[FD_LAYOUT_NUMBERS][16] __attribute__((aligned(32)));
+    uint8_t low[FD_LAYOUT_BYTES] __attribute__((aligned(32)));
+    uint8_t high[FD_LAYOUT_BYTES] __attribute__((aligned(32)));
+    fd_val hole[FD_LAYOUT_HOLES] __attribute__((aligned(32)));
+} fd_layout;
+
+/* Messages that begin alike: how much of them a layout tells. */
+typedef struct {
+    uint64_t marks;    /* of the first 64 bytes */
+    uint16_t len;      /* of the part before the levels; 0: all of the message */
+    int16_t credit;    /* grows with hits, falls with misses */
+    uint16_t pause;
+    uint16_t known;
+} fd_family;
+
+typedef struct {
+    fd_layout *slot[FD_LAYOUT_SLOTS];
+    uint32_t seen[FD_LAYOUT_SLOTS];  /* of places met once */
+    fd_family family[FD_FAMILIES];
+    uint64_t hits, learned;
+} fd_layouts;
+
+/* Places of one message: what a layout is looked up by. */
+typedef struct {
+    uint64_t marks[FD_LAYOUT_WORDS];
+    uint64_t hash;
+    uint32_t len;      /* 0: not looked at */
+    uint8_t paused;    /* its family is left alone for now */
+} fd_places;
+
+static void fd_layouts_clear(fd_layouts *l) {
+    for (uint32_t i = 0; i < FD_LAYOUT_SLOTS; i++) {
+        free(l->slot[i]);
+        l->slot[i] = NULL;
+    }
+    memset(l->seen, 0, sizeof l->seen);
+    memset(l->family, 0, sizeof l->family);
+}
+
+static inline fd_family *fd_family_of(fd_layouts *l, uint64_t marks) {
+    return &l->family[(marks * 0x9e3779b97f4a7c15ull) >> 57];
+}
+
+static inline uint64_t fd_places_hash(const uint64_t *marks, uint32_t len) {
+    uint64_t h = len;
+    for (uint32_t i = 0; i < (len + 63) / 64; i++) {
+        h = (h ^ marks[i]) * 0x9e3779b97f4a7c15ull;
+        h ^= h >> 32;
+    }
+    return h;
+}
+
+/* The bounds of a byte in the content of a string: no quote, no backslash, no control character. */
+static int fd_layout_letter(fd_layout *l, uint32_t i, uint8_t c) {
+    if (c < 0x20 || c > 0x7f || c == '"' || c == '\\') return 0;
+    l->low[i] = c < '"' ? 0x20 : c < '\\' ? '"' + 1 : '\\' + 1;
+    l->high[i] = c < '"' ? '"' - 1 : c < '\\' ? '\\' - 1 : 0x7f;
+    return 1;
+}
+
+/* The bounds of a number's bytes, and how its digits are put together if it is a plain decimal. */
+static void fd_layout_number(fd_layout *l, const uint8_t *base, const fd_val *v, uint32_t hole) {
+    const uint8_t *p = base + v->off;
+    uint32_t first = v->len > 1 && *p == '-', digits = 0;
+    for (uint32_t i = 0; i < v->len; i++) {
+        if (!fd_isdigit(p[i])) continue;
+        l->low[v->off + i] = '0';
+        l->high[v->off + i] = '9';
+        digits++;
+    }
+    /* several digits in front of the point do not begin with a zero */
+    if (first + 1 < v->len && fd_isdigit(p[first + 1])) l->low[v->off + first] = '1';
+    if (!v->plain) return;
+    uint8_t *shuffle = l->shuffle[l->n_numbers];
+    memset(shuffle, 0x80, 16);
+    for (uint32_t i = 0, to = 16 - digits; i < v->len; i++)
+        if (fd_isdigit(p[i])) shuffle[to++] = (uint8_t)i;
+    l->number_at[l->n_numbers] = (uint16_t)v->off;
+    l->number_hole[l->n_numbers++] = (uint8_t)hole;
+}
+
+/* Make the layout of a message from how the steps have read it, if its places were seen before. */
+static void fd_layout_learn(fd_layouts *all, const fd_places *places, const uint8_t *base,
+                            const fd_val *hole, const fd_head *head) {
+    const uint32_t tag = (uint32_t)(places->hash >> 32) | 1;
+    const uint32_t at = (uint32_t)places->hash % FD_LAYOUT_SLOTS;
+    if (head->n_holes > FD_LAYOUT_HOLES) return;
+    if (all->seen[at] != tag) {
+        all->seen[at] = tag;
+        return;
+    }
+    void *room = NULL;
+    if (posix_memalign(&room, 64, sizeof(fd_layout))) return;
+    fd_layout *l = (fd_layout *)room;
+    memset(l, 0, sizeof *l);
+    l->head = *head;
+    memcpy(l->marks, places->marks, sizeof l->marks);
+    memcpy(l->low, base, head->len);
+    memcpy(l->high, base, head->len);
+    memset(l->high + head->len, 0xff, FD_LAYOUT_BYTES - head->len);
+    for (uint32_t i = 0; i < head->n_holes; i++) {
+        const fd_val *v = &hole[i];
+        int fits = !v->escaped && v->off + v->len <= head->len && l->n_numbers < FD_LAYOUT_NUMBERS - 3;
+        l->hole[i] = *v;
+        l->hole[i].spare = 0;
+        if (fits && !(head->fixed >> i & 1)) {
+            if (v->type == FD_NUM || v->plain) fd_layout_number(l, base, v, i);
+            else
+                for (uint32_t k = 0; fits && k < v->len; k++)
+                    fits = fd_layout_letter(l, v->off + k, base[v->off + k]);
+        }
+        if (!fits) {
+            free(l);
+            return;
+        }
+    }
+    for (; l->n_numbers & 3; l->n_numbers++) {
+        memcpy(l->shuffle[l->n_numbers], l->shuffle[l->n_numbers - 1], 16);
+        l->number_at[l->n_numbers] = l->number_at[l->n_numbers - 1];
+        l->number_hole[l->n_numbers] = l->number_hole[l->n_numbers - 1];
+    }
+    fd_layout **to = &all->slot[at];
+    if (*to != NULL && all->slot[at ^ 1] == NULL) to = &all->slot[at ^ 1];
+    free(*to);
+    *to = l;
+    all->learned++;
+    fd_family *family = fd_family_of(all, l->marks[0]);
+    const uint16_t len = head->before_levels ? (uint16_t)head->len : 0;
+    if (!family->known || family->marks != l->marks[0] || family->len != len)
+        *family = (fd_family){l->marks[0], len, FD_FAMILY_CREDIT, 0, 1};
+}
+
+#endif
