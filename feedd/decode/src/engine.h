@@ -451,6 +451,7 @@ static inline int fd_run(fd_msg *m, size_t n) {
  * channel index with m->rows rows, or FD_CONTROL_TOPIC, FD_NO_CHANNEL, FD_TOPIC_ABSENT. */
 static int fd_decode(fd_msg *m, const uint8_t *base, size_t n) {
     m->base = base;
+    m->end = base + n;
     m->error = NULL;
     if (m->plan->templates != NULL && m->plan->templates->n_steps > 1 && fd_run(m, n)) return FD_OK;
     for (uint32_t i = 0; i < m->plan->n_envelopes; i++) {
@@ -468,6 +469,7 @@ static int fd_decode(fd_msg *m, const uint8_t *base, size_t n) {
 /* Decode one document that is all payload of one channel (a REST body). */
 static int fd_decode_as(fd_msg *m, const uint8_t *base, size_t n, int channel) {
     m->base = base;
+    m->end = base + n;
     m->error = NULL;
     m->channel = channel;
     m->topic.type = FD_ABSENT;

@@ -155,18 +155,34 @@ static inline int FD_V(fd_rare_level)(fd_level *out, const uint8_t *p, const fd_
 
 #define FD_LEVELS_RUN 32 /* levels that are found before their numbers are read */
 
+/* Which of 64 bytes are this one. */
+FD_TARGET static inline uint64_t FD_V(fd_find64)(const uint8_t *p, __m256i byte) {
+    const uint32_t low = (uint32_t)_mm256_movemask_epi8(
+        _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)p), byte));
+    const uint32_t high = (uint32_t)_mm256_movemask_epi8(
+        _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(p + 32)), byte));
+    return (uint64_t)high << 32 | low;
+}
+
+/* Which of 32 bytes are digits. */
+FD_TARGET static inline uint32_t FD_V(fd_digits32)(__m256i x) {
+    const __m256i d = _mm256_sub_epi8(x, _mm256_set1_epi8('0'));
+    return (uint32_t)_mm256_movemask_epi8(
+        _mm256_cmpeq_epi8(_mm256_min_epu8(d, _mm256_set1_epi8(9)), d));
+}
+
 /* Levels at p, one after the other, as long as each is like one seen before. Returns where it
- * stopped: *after tells whether that is behind a level, or at one that is new. Where a level ends
- * tells where the next one begins, so levels are found first and their numbers, which do not wait
- * for each other, are read afterwards. */
+ * stopped: *after tells whether that is behind a level, or at one that is new. The ends of levels
+ * are looked for 64 bytes at a time, and their numbers are read once all of them are found: neither
+ * waits for the level before. */
 FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t *p, int close_with,
                                                        int *after) {
     const fd_templates *t = m->plan->templates;
     const int channel = m->channel;
-    const __m256i zero = _mm256_set1_epi8('0'), nine = _mm256_set1_epi8(9);
     const __m256i closing = _mm256_set1_epi8((char)close_with);
-    const uint8_t *at[FD_LEVELS_RUN + 1];
+    const uint8_t *at[FD_LEVELS_RUN + 1], *block = p;
     const fd_level_template *with[FD_LEVELS_RUN + 1];
+    uint64_t closes = FD_V(fd_find64)(p, closing);
     uint32_t n, room;
     *after = 0;
     do {
@@ -175,32 +191,31 @@ FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t 
         if (room > FD_LEVELS_RUN) room = FD_LEVELS_RUN;
         uint8_t is_rare = 0;
         for (n = 0; n < room;) {
+            while (closes == 0 && block + 64 < m->end) {
+                block += 64;
+                closes = FD_V(fd_find64)(block, closing);
+            }
+            const uint8_t *end = block + __builtin_ctzll(closes | 1ull << 63);
+            const size_t len = (size_t)(end + 1 - p);
+            closes &= closes - 1;
+            if (len > FD_LEVEL_TEXT) break;
             const __m256i x = _mm256_loadu_si256((const __m256i *)p);
-            const __m256i d = _mm256_sub_epi8(x, zero);
-            uint64_t digits =
-                (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(_mm256_min_epu8(d, nine), d));
-            uint64_t closes = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(x, closing));
+            uint64_t digits = FD_V(fd_digits32)(x);
             const fd_level_template *l;
-            uint32_t len;
-            if (__builtin_expect(closes != 0, 1)) {
-                len = (uint32_t)__builtin_ctzll(closes) + 1;
-                l = &t->level[fd_level_slot(_bzhi_u64(digits, len), channel)];
+            if (__builtin_expect(len <= 32, 1)) {
+                l = &t->level[fd_level_slot(_bzhi_u64(digits, (uint32_t)len), channel)];
             } else {
                 const __m256i y = _mm256_loadu_si256((const __m256i *)(p + 32));
-                const __m256i e = _mm256_sub_epi8(y, zero);
-                digits |= (uint64_t)(uint32_t)_mm256_movemask_epi8(
-                              _mm256_cmpeq_epi8(_mm256_min_epu8(e, nine), e)) << 32;
-                closes = (uint32_t)_mm256_movemask_epi8(_mm256_cmpeq_epi8(y, closing));
-                if (closes == 0) break;
-                len = (uint32_t)__builtin_ctzll(closes) + 33;
-                l = &t->level[fd_level_slot(_bzhi_u64(digits, len), channel)];
+                digits |= (uint64_t)FD_V(fd_digits32)(y) << 32;
+                l = &t->level[fd_level_slot(_bzhi_u64(digits, (uint32_t)len), channel)];
                 if (!FD_V(fd_within)(y, l->low + 32, l->high + 32)) break;
             }
-            if (!FD_V(fd_within)(x, l->low, l->high) || l->channel != channel) break;
+            if (!FD_V(fd_within)(x, l->low, l->high) || l->channel != channel || *end != close_with)
+                break;
             at[n] = p;
             with[n++] = l;
             is_rare |= l->is_rare;
-            p += len;
+            p = end + 1;
             if (*p != ',') {
                 *after = 1;
                 break;

@@ -13,7 +13,7 @@ typedef struct {
 } fd_list;
 
 typedef struct {
-    const uint8_t *base;
+    const uint8_t *base, *end;
     fd_plan *plan;
     int depth;
     int envelope;

@@ -71,19 +71,18 @@ FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(const fd_msg *m, siz
     return l;
 }
 
-/* The values of a message that fits. */
-FD_TARGET static inline void FD_V(fd_layout_read)(fd_msg *m, const fd_layout *l) {
+/* The values of a message that fits, to m->slots or m->holes. */
+FD_TARGET static inline void FD_V(fd_layout_read)(const fd_msg *m, const fd_layout *l, fd_val *to) {
     const __m256i zero = _mm256_set1_epi8('0');
     const __m256i tens = _mm256_set1_epi16(0x010a);          /* 10, 1 */
     const __m256i hundreds = _mm256_set1_epi32(0x00010064);  /* 100, 1 */
     const __m256i myriads = _mm256_set1_epi32(0x00012710);   /* 10000, 1 */
     const uint8_t *p = m->base;
-    for (uint32_t i = 0; i < l->head.n_holes; i++)
-        _mm256_storeu_si256((__m256i *)&m->holes[i],
-                            _mm256_load_si256((const __m256i *)&l->hole[i]));
+    for (uint32_t i = 0; i < l->n_values; i++)
+        _mm256_storeu_si256((__m256i *)&to[i], _mm256_load_si256((const __m256i *)&l->value[i]));
     for (uint32_t i = 0; i < l->n_numbers; i += 4) {
         const uint16_t *at = l->number_at + i;
-        const uint8_t *hole = l->number_hole + i;
+        const uint8_t *which = l->number_to + i;
         const __m256i x = _mm256_inserti128_si256(
             _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + at[0]))),
             _mm_loadu_si128((const __m128i *)(p + at[1])), 1);
@@ -103,31 +102,31 @@ FD_TARGET static inline void FD_V(fd_layout_read)(fd_msg *m, const fd_layout *l)
             _mm256_srli_epi64(halves, 32));
         const __m128i low = _mm256_castsi256_si128(mantissas);
         const __m128i high = _mm256_extracti128_si256(mantissas, 1);
-        m->holes[hole[0]].m = (uint64_t)_mm_cvtsi128_si64(low);
-        m->holes[hole[1]].m = (uint64_t)_mm_cvtsi128_si64(high);
-        m->holes[hole[2]].m = (uint64_t)_mm_extract_epi64(low, 1);
-        m->holes[hole[3]].m = (uint64_t)_mm_extract_epi64(high, 1);
+        to[which[0]].m = (uint64_t)_mm_cvtsi128_si64(low);
+        to[which[1]].m = (uint64_t)_mm_cvtsi128_si64(high);
+        to[which[2]].m = (uint64_t)_mm_extract_epi64(low, 1);
+        to[which[3]].m = (uint64_t)_mm_extract_epi64(high, 1);
     }
 }
 
 /* Does its topic mean what that of the layout meant? */
 FD_TARGET static inline int FD_V(fd_layout_topic)(fd_msg *m, const fd_layout *l) {
     if (!l->head.resolves) return 1;
-    m->topic = m->holes[l->head.topic];
-    m->tag.type = FD_ABSENT;
-    m->tag.escaped = 0;
-    if (l->head.tag != FD_NO_HOLE) m->tag = m->holes[l->head.tag];
+    m->topic = l->topic;
+    m->tag = l->tag; /* absent where there is none */
     m->envelope = l->head.envelope;
     fd_topic_known(m);
     return m->channel == l->head.channel;
 }
 
-/* Remember the places of a message that was read step by step. */
-FD_TARGET static inline void FD_V(fd_layout_note)(fd_msg *m, fd_places *at, const fd_head *head) {
+/* Remember the places of a message that was read step by step and is all in m. */
+FD_TARGET static inline void FD_V(fd_layout_note)(fd_msg *m, fd_places *at, const fd_head *head,
+                                                  const fd_form *f) {
     if (at->paused || head->len > FD_LAYOUT_BYTES || head->len < 64) return;
     if (at->len != head->len) {
         at->marks[0] = FD_V(fd_marks)(m->base);
         FD_V(fd_places_of)(at, m->base, head->len);
     }
-    fd_layout_learn(&m->plan->templates->layouts, at, m->base, m->holes, head);
+    fd_layout_learn(&m->plan->templates->layouts, at, m->base, m->holes, head,
+                    head->before_levels ? NULL : m->slots, f->n_values, m->env, m->plan->n_env);
 }

@@ -13,9 +13,10 @@
 #include "isa.h"
 #include "plan.h"
 
+#define FD_NO_HOLE 0xff
 #define FD_LAYOUT_BYTES 384
 #define FD_LAYOUT_WORDS (FD_LAYOUT_BYTES / 64)
-#define FD_LAYOUT_HOLES 32
+#define FD_LAYOUT_VALUES 32
 #define FD_LAYOUT_NUMBERS 24 /* a multiple of four */
 #define FD_LAYOUT_SLOTS 256
 #define FD_FAMILIES 128
@@ -34,15 +35,18 @@ typedef struct {
 } fd_head;
 
 typedef struct {
-    uint64_t marks[FD_LAYOUT_WORDS]; /* bytes that are quotes or points */
     uint8_t n_numbers;
     fd_head head;
+    uint8_t is_whole;                /* its values are those of a row, not those of the steps */
+    uint32_t n_values;
+    fd_val topic, tag;
+    fd_val env[FD_ENV_MAX];          /* of a whole message */
     uint16_t number_at[FD_LAYOUT_NUMBERS]; /* where it begins; in fours, the last one repeated */
-    uint8_t number_hole[FD_LAYOUT_NUMBERS];
+    uint8_t number_to[FD_LAYOUT_NUMBERS];  /* which value it is */
     uint8_t shuffle[FD_LAYOUT_NUMBERS][16] __attribute__((aligned(32)));
     uint8_t low[FD_LAYOUT_BYTES] __attribute__((aligned(32)));
     uint8_t high[FD_LAYOUT_BYTES] __attribute__((aligned(32)));
-    fd_val hole[FD_LAYOUT_HOLES] __attribute__((aligned(32)));
+    fd_val value[FD_LAYOUT_VALUES] __attribute__((aligned(32)));
 } fd_layout;
 
 /* Messages that begin alike: how much of them a layout tells. */
@@ -99,33 +103,88 @@ static int fd_layout_letter(fd_layout *l, uint32_t i, uint8_t c) {
     return 1;
 }
 
-/* The bounds of a number's bytes, and how its digits are put together if it is a plain decimal. */
-static void fd_layout_number(fd_layout *l, const uint8_t *base, const fd_val *v, uint32_t hole) {
+/* The bounds of a number's bytes. */
+static void fd_layout_digits(fd_layout *l, const uint8_t *base, const fd_val *v) {
     const uint8_t *p = base + v->off;
-    uint32_t first = v->len > 1 && *p == '-', digits = 0;
+    const uint32_t first = v->len > 1 && *p == '-';
     for (uint32_t i = 0; i < v->len; i++) {
         if (!fd_isdigit(p[i])) continue;
         l->low[v->off + i] = '0';
         l->high[v->off + i] = '9';
-        digits++;
     }
     /* several digits in front of the point do not begin with a zero */
     if (first + 1 < v->len && fd_isdigit(p[first + 1])) l->low[v->off + first] = '1';
-    if (!v->plain) return;
-    uint8_t *shuffle = l->shuffle[l->n_numbers];
-    memset(shuffle, 0x80, 16);
-    for (uint32_t i = 0, to = 16 - digits; i < v->len; i++)
-        if (fd_isdigit(p[i])) shuffle[to++] = (uint8_t)i;
-    l->number_at[l->n_numbers] = (uint16_t)v->off;
-    l->number_hole[l->n_numbers++] = (uint8_t)hole;
 }
 
-/* Make the layout of a message from how the steps have read it, if its places were seen before. */
+/* How the digits of a plain decimal, which is value `to`, are put together. */
+static int fd_layout_number(fd_layout *l, const uint8_t *base, const fd_val *v, uint32_t to) {
+    const uint8_t *p = base + v->off;
+    uint32_t at = 16;
+    if (l->n_numbers == FD_LAYOUT_NUMBERS) return 0;
+    uint8_t *shuffle = l->shuffle[l->n_numbers];
+    memset(shuffle, 0x80, 16);
+    for (uint32_t i = 0; i < v->len; i++) at -= fd_isdigit(p[i]);
+    for (uint32_t i = 0; i < v->len; i++)
+        if (fd_isdigit(p[i])) shuffle[at++] = (uint8_t)i;
+    l->number_at[l->n_numbers] = (uint16_t)v->off;
+    l->number_to[l->n_numbers++] = (uint8_t)to;
+    return 1;
+}
+
+/* What is copied for a message that fits: the values of a row where the message ends with the layout,
+ * else those that the steps go on with. 0: they are too many. */
+static int fd_layout_values(fd_layout *l, const uint8_t *base, const fd_val *value, uint32_t n) {
+    if (n > FD_LAYOUT_VALUES) return 0;
+    l->n_values = n;
+    for (uint32_t i = 0; i < n; i++) {
+        l->value[i] = value[i];
+        if (value[i].plain && !fd_layout_number(l, base, &value[i], i)) return 0;
+    }
+    for (; l->n_numbers & 3; l->n_numbers++) {
+        memcpy(l->shuffle[l->n_numbers], l->shuffle[l->n_numbers - 1], 16);
+        l->number_at[l->n_numbers] = l->number_at[l->n_numbers - 1];
+        l->number_to[l->n_numbers] = l->number_to[l->n_numbers - 1];
+    }
+    return 1;
+}
+
+/* The layout of a message whose values the steps have read; 0: it has none. `slots` are those of its
+ * rows, NULL before the end of it; `env` are `n_env` values of the message. */
+static int fd_layout_make(fd_layout *l, const uint8_t *base, const fd_val *hole,
+                          const fd_head *head, const fd_val *slots, uint32_t n_slots,
+                          const fd_val *env, uint32_t n_env) {
+    l->head = *head;
+    memcpy(l->low, base, head->len);
+    memcpy(l->high, base, head->len);
+    memset(l->high + head->len, 0xff, FD_LAYOUT_BYTES - head->len);
+    for (uint32_t i = 0; i < head->n_holes; i++) {
+        const fd_val *v = &hole[i];
+        if (v->escaped || v->off + v->len > head->len) return 0;
+        if (i < 64 && head->fixed >> i & 1) continue;
+        if (v->type == FD_NUM || v->plain) {
+            fd_layout_digits(l, base, v);
+            continue;
+        }
+        for (uint32_t k = v->off; k < v->off + v->len; k++)
+            if (!fd_layout_letter(l, k, base[k])) return 0;
+    }
+    if (head->resolves) l->topic = hole[head->topic];
+    if (head->resolves && head->tag != FD_NO_HOLE) l->tag = hole[head->tag];
+    l->is_whole = slots != NULL && n_slots <= FD_LAYOUT_VALUES;
+    for (uint32_t k = 0; l->is_whole && k < n_env; k++) {
+        l->env[k] = env[k];
+        if (env[k].plain) l->is_whole = 0;
+    }
+    return l->is_whole ? fd_layout_values(l, base, slots, n_slots)
+                       : fd_layout_values(l, base, hole, head->n_holes);
+}
+
+/* Make the layout of a message, if its places were seen before. The rest as fd_layout_make. */
 static void fd_layout_learn(fd_layouts *all, const fd_places *places, const uint8_t *base,
-                            const fd_val *hole, const fd_head *head) {
+                            const fd_val *hole, const fd_head *head, const fd_val *slots,
+                            uint32_t n_slots, const fd_val *env, uint32_t n_env) {
     const uint32_t tag = (uint32_t)(places->hash >> 32) | 1;
     const uint32_t at = (uint32_t)places->hash % FD_LAYOUT_SLOTS;
-    if (head->n_holes > FD_LAYOUT_HOLES) return;
     if (all->seen[at] != tag) {
         all->seen[at] = tag;
         return;
@@ -134,41 +193,19 @@ static void fd_layout_learn(fd_layouts *all, const fd_places *places, const uint
     if (posix_memalign(&room, 64, sizeof(fd_layout))) return;
     fd_layout *l = (fd_layout *)room;
     memset(l, 0, sizeof *l);
-    l->head = *head;
-    memcpy(l->marks, places->marks, sizeof l->marks);
-    memcpy(l->low, base, head->len);
-    memcpy(l->high, base, head->len);
-    memset(l->high + head->len, 0xff, FD_LAYOUT_BYTES - head->len);
-    for (uint32_t i = 0; i < head->n_holes; i++) {
-        const fd_val *v = &hole[i];
-        int fits = !v->escaped && v->off + v->len <= head->len && l->n_numbers < FD_LAYOUT_NUMBERS - 3;
-        l->hole[i] = *v;
-        l->hole[i].spare = 0;
-        if (fits && !(head->fixed >> i & 1)) {
-            if (v->type == FD_NUM || v->plain) fd_layout_number(l, base, v, i);
-            else
-                for (uint32_t k = 0; fits && k < v->len; k++)
-                    fits = fd_layout_letter(l, v->off + k, base[v->off + k]);
-        }
-        if (!fits) {
-            free(l);
-            return;
-        }
-    }
-    for (; l->n_numbers & 3; l->n_numbers++) {
-        memcpy(l->shuffle[l->n_numbers], l->shuffle[l->n_numbers - 1], 16);
-        l->number_at[l->n_numbers] = l->number_at[l->n_numbers - 1];
-        l->number_hole[l->n_numbers] = l->number_hole[l->n_numbers - 1];
+    if (!fd_layout_make(l, base, hole, head, slots, n_slots, env, n_env)) {
+        free(l);
+        return;
     }
     fd_layout **to = &all->slot[at];
     if (*to != NULL && all->slot[at ^ 1] == NULL) to = &all->slot[at ^ 1];
     free(*to);
     *to = l;
     all->learned++;
-    fd_family *family = fd_family_of(all, l->marks[0]);
+    fd_family *family = fd_family_of(all, places->marks[0]);
     const uint16_t len = head->before_levels ? (uint16_t)head->len : 0;
-    if (!family->known || family->marks != l->marks[0] || family->len != len)
-        *family = (fd_family){l->marks[0], len, FD_FAMILY_CREDIT, 0, 1};
+    if (!family->known || family->marks != places->marks[0] || family->len != len)
+        *family = (fd_family){places->marks[0], len, FD_FAMILY_CREDIT, 0, 1};
 }
 
 #endif

@@ -4,6 +4,17 @@
 #include "match.h"
 #endif
 
+/* What the message is, as its form says; no levels yet. */
+FD_TARGET static inline void FD_V(fd_formed)(fd_msg *m, const fd_form *f) {
+    m->envelope = f->envelope;
+    m->channel = f->channel;
+    m->rows = f->rows;
+    m->listed = f->listed;
+    m->bare = 0;
+    m->shape_error = 0;
+    if (f->has_levels) memset(m->sides, 0, (size_t)f->rows * 2 * sizeof(fd_levels));
+}
+
 /* Decode the message by a template. 0: none fits, nothing of m may be used. */
 FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
     fd_templates *t = m->plan->templates;
@@ -24,18 +35,27 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
 #if FD_SIMD
     fd_places places;
     const fd_layout *layout = FD_V(fd_layout_of)(m, n, &places);
-    if (layout != NULL) {
-        FD_V(fd_layout_read)(m, layout);
-        if (FD_V(fd_layout_topic)(m, layout)) {
-            t->layouts.hits++;
-            head.len = layout->head.len;
-            hole += layout->head.n_holes;
-            channel = layout->head.channel;
-            s = &t->step[layout->head.step];
-            if (!layout->head.before_levels) goto found;
-            q = m->base + head.len;
-            goto levels;
+    if (layout != NULL && FD_V(fd_layout_topic)(m, layout)) {
+        t->layouts.hits++;
+        head.len = layout->head.len;
+        s = &t->step[layout->head.step];
+        if (layout->is_whole) {
+            const fd_form *f = &t->form[s->form];
+            if (f->dead || layout->n_values > m->slots_cap || f->rows * 2 > m->sides_cap) return 0;
+            FD_V(fd_layout_read)(m, layout, m->slots);
+            for (uint32_t k = 0; k < m->plan->n_env; k++) m->env[k] = layout->env[k];
+            FD_V(fd_formed)(m, f);
+            t->hits++;
+            return 1;
         }
+        FD_V(fd_layout_read)(m, layout, m->holes);
+        hole += layout->head.n_holes;
+        channel = layout->head.channel;
+        if (!layout->head.before_levels) goto found;
+        q = m->base + head.len;
+        goto levels;
+    }
+    if (layout != NULL) {
         m->topic_hash = 0; /* a topic of the same form that means something else */
         m->sym_len = 0;
         layout = NULL;
@@ -135,15 +155,9 @@ found:;
     const fd_form *f = &t->form[s->form];
     if (f->dead) return 0;
     if (f->n_values > m->slots_cap || f->rows * 2 > m->sides_cap) return 0;
-    m->envelope = f->envelope;
-    m->channel = f->channel;
-    m->rows = f->rows;
-    m->listed = f->listed;
-    m->bare = 0;
-    m->shape_error = 0;
+    FD_V(fd_formed)(m, f);
     for (uint32_t k = 0; k < f->n_values; k++) m->slots[k] = m->holes[f->value[k]];
     for (uint32_t k = 0; k < m->plan->n_env; k++) m->env[k] = m->holes[f->env[k]];
-    if (f->has_levels) memset(m->sides, 0, (size_t)f->rows * 2 * sizeof(fd_levels));
     for (uint32_t k = 0; k < n_lists; k++) {
         m->sides[f->list_at[k]] = list[k][0];
         if (f->list_mixed[k]) m->sides[f->list_at[k] + 1] = list[k][1];
@@ -156,7 +170,7 @@ found:;
             head.n_holes = (uint32_t)(hole - m->holes);
             head.step = (uint16_t)(s - t->step);
         }
-        FD_V(fd_layout_note)(m, &places, &head);
+        FD_V(fd_layout_note)(m, &places, &head, f);
     }
 #endif
     return 1;

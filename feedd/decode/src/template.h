@@ -18,7 +18,6 @@
 #define FD_STEPS_MAX 4096
 #define FD_STEP_TEXT 48
 #define FD_HOLES_MAX 96
-#define FD_NO_HOLE 0xff
 #define FD_FORMS_MAX 256
 #define FD_FORM_VALUES_MAX 2048   /* slots of all rows of a message */
 #define FD_FORM_LISTS_MAX 32
