@@ -1,0 +1,134 @@
+"""Layouts against the walker: messages with every byte in a known place, and those that only seem so."""
+
+from __future__ import annotations
+
+import random
+
+import orjson
+import pytest
+
+from feedd import venues
+from feedd.decode.plan import compile_plan
+from feedd.pipeline.twice import Twice
+from tests.decode.test_venue_frames import _frames
+from tests.fixtures.sessions import SESSIONS
+
+VENUES = sorted(set(SESSIONS) & set(venues.names()))
+OTHER_BYTES = b'09.-"\\,:{}[]e \x00\x1fA~\x80\xff'
+SHORT = 384  # bytes of the longest layout
+
+QUOTE = (
+    b'{"stream":"%s@bookTicker","data":{"e":"bookTicker","u":%d,"s":"%s","b":"%s","B":"%s",'
+    b'"a":"61000.20","A":"1.004","T":1723111111111,"E":1723111111112}}'
+)
+
+
+def _avx2(venue: str) -> Twice:
+    try:
+        return Twice(compile_plan(venues.load(venue)), "avx2")
+    except ValueError as error:
+        pytest.skip(str(error))
+
+
+def _quote(
+    number: int,
+    symbol: bytes = b"BTCUSDT",
+    price: bytes = b"61000.10",
+    size: bytes = b"2.500",
+    topic: bytes = b"",
+) -> bytes:
+    return QUOTE % (topic or symbol.lower(), number, symbol, price, size)
+
+
+@pytest.mark.parametrize("venue", VENUES)
+def test_any_byte_of_a_message_that_fits_may_be_another(venue: str) -> None:
+    """Each frame is seen until it has its layout; then one byte of it at a time is another one."""
+    rng = random.Random(venue)
+    twice = _avx2(venue)
+    sent = [frame for frame in _frames(venue) if frame[:1] in b"{["]
+    for frame in sent:
+        twice.hear(frame)
+    # the sessions write keys in any order and with any spacing: a venue does not
+    sent += [orjson.dumps(orjson.loads(frame), option=orjson.OPT_SORT_KEYS) for frame in sent]
+    frames = [frame for frame in sent if len(frame) <= SHORT]
+    for _ in range(4):
+        for frame in frames:
+            assert not twice.differ(frame)
+    # its short messages are trades, whose ids mix letters and digits
+    assert twice.layouts > 0 or venue == "bybit_option"
+    for frame in rng.sample(frames, min(8, len(frames))):
+        hits = twice.layout_hits
+        for at in range(len(frame)):
+            for byte in rng.sample(OTHER_BYTES, 3):
+                changed = frame[:at] + bytes((byte,)) + frame[at + 1 :]
+                assert not twice.differ(changed), (at, changed)
+                assert not twice.differ(frame)
+        assert twice.layout_hits >= hits
+
+
+def test_a_layout_is_made_at_the_second_sight_and_used_from_then_on() -> None:
+    twice = _avx2("binance_usdm")
+    for i in range(2):  # the first one teaches the steps, too
+        assert not twice.differ(_quote(400000001 + i))
+    assert (twice.layouts, twice.layout_hits) == (1, 0)
+    assert not twice.differ(_quote(400000009, b"ETHUSDT", b"19999.99", b"0.000"))
+    assert twice.layout_hits == 1
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        _quote(400000009, price=b"01000.10"),
+        _quote(400000009, price=b"6100.010"),
+        _quote(400000009, price=b"61000.1e"),
+        _quote(400000009, size=b"-.500"),
+        _quote(400000009, size=b"2\\500"),
+        _quote(400000009, b"BTC\x1fSDT"),
+        _quote(400000009, b"BTC\xc3\xa9DT"),
+        _quote(400000009, topic=b"btcusdt"),
+        _quote(400000009, topic=b"btc@sdt"),
+        _quote(400000009).replace(b"bookTicker", b"bookTicket", 1),
+        _quote(400000009).replace(b"bookTicker", b"markPrice@", 1),
+        _quote(400000009).replace(b'"u":4', b'"u":0'),
+        _quote(400000009).replace(b'"u":4', b'"u":-'),
+        _quote(400000009).replace(b"}}", b"}]"),
+        _quote(400000009) + b" ",
+        _quote(400000009)[:-1],
+    ],
+)
+def test_what_only_seems_to_fit_is_read_as_by_the_walker(frame: bytes) -> None:
+    twice = _avx2("binance_usdm")
+    for i in range(4):
+        assert not twice.differ(_quote(400000001 + i))
+    assert twice.layout_hits > 0
+    assert not twice.differ(frame)
+    assert not twice.differ(_quote(400000010))
+
+
+def test_more_places_than_there_is_room_for() -> None:
+    twice = _avx2("binance_usdm")
+    rng = random.Random(5)
+
+    def size() -> bytes:
+        whole = rng.choice([b"1", b"22", b"333", b"4444", b"55555", b"666666"])
+        return whole + b"." + b"7" * rng.randint(1, 8)
+
+    forms = [(b"X" * rng.randint(2, 12) + b"USDT", size(), size()) for _ in range(400)]
+    for _ in range(10):
+        for symbol, price, quantity in forms:
+            assert not twice.differ(_quote(rng.randint(10**8, 10**9), symbol, price, quantity))
+    assert twice.layouts > 64
+    assert twice.layout_hits > 0
+
+
+def test_messages_that_never_fit_are_soon_left_alone() -> None:
+    """Of messages that begin alike and mostly miss, only a few are looked up."""
+    twice = _avx2("binance_usdm")
+    for i in range(4):
+        assert not twice.differ(_quote(400000001 + i))
+    hits = twice.layout_hits
+    for i in range(200):  # each with an id of another length
+        assert not twice.differ(_quote(10 ** (1 + i % 8) + i, price=b"1." + b"5" * (1 + i % 11)))
+    for i in range(100):
+        assert not twice.differ(_quote(400000001 + i))
+    assert twice.layout_hits < hits + 100
