@@ -7,7 +7,7 @@ word, but a numbering that went back while the venue's clock went on is a gap. A
 verified before anything of its message is applied: what fails is not published.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
 from feedd.book.book cimport (

@@ -1,4 +1,4 @@
-"""Layouts against the walker: messages with every byte in a known place, and those that only seem so."""
+"""Layouts against the walker: messages with every byte in a known place, or almost."""
 
 from __future__ import annotations
 
