@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from feedd import venues
@@ -38,8 +39,8 @@ def decoded(venue: str, rows: Sequence[Row], path: Path) -> Decoded:
     """What ``feedd decode --books`` says, without a process of its own."""
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     decoder = CaptureDecoder(venues.load(venue))
-    lines = [json.dumps(line) for line in decoder.events([path])]
-    lines += [json.dumps(line) for line in decoder.final_books()]
+    lines = [orjson.dumps(line).decode() for line in decoder.events([path])]
+    lines += [orjson.dumps(line).decode() for line in decoder.final_books()]
     return read_lines(lines)
 
 
