@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .book import Book, Update, on_window
+from .book import Book, Update, on_window, owns
 from .fields import (
     BadMessage,
     Record,
@@ -52,7 +52,7 @@ class Deribit(Venue):
         if parts[0] == "incremental_ticker":
             return self._ticker(data, ts_recv, whole=False)
         if parts[0] == "book":
-            return self._book(data, len(parts) > 3, ts_recv)
+            return self._book(channel, data, len(parts) > 3, ts_recv)
         if parts[0] == "quote":
             return [self._quote(data, ts_recv)]
         if parts[0] == "ticker":
@@ -91,7 +91,9 @@ class Deribit(Venue):
             trade_id=str(data.get("trade_id") or ""),
         )
 
-    def _book(self, data: dict[str, Any], is_window: bool, ts_recv: int | None) -> list[Record]:
+    def _book(
+        self, channel: str, data: dict[str, Any], is_window: bool, ts_recv: int | None
+    ) -> list[Record]:
         name = self._instrument(data)
         book = self.books.setdefault(name, Book())
         at = 0 if is_window else 1
@@ -104,6 +106,9 @@ class Deribit(Venue):
             prev=prev,
             source=(ts_event, ts_recv),
         )
+        # the whole book takes over from its windows; which of two windows has it, the first does
+        if not owns(book, 7 if is_window else 1, channel if is_window else ""):
+            return []
         if is_window:
             out = on_window(book, update)
         else:

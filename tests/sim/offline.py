@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from feedd import venues
 from feedd.reader.subscriptions import Subscriptions
-from feedd.reader.topics import SendWindow, Wanted
+from feedd.reader.topics import SendWindow, TopicState, Wanted
 from feedd.sim.config import SimConfig
 from feedd.sim.connection import Connection
 from feedd.sim.exchange import RestRequest
@@ -153,8 +153,21 @@ def _open(
     connection.on_ws_connected(wire)  # type: ignore[arg-type]
     subscriptions = Subscriptions(venue.session, wanted, wall=lambda: EPOCH_MS * 1_000_000)
     requests = [*subscriptions.opening(0), *subscriptions.pump(0, SendWindow(1 << 20, 1, 0))]
+    heard = len(recorded.rows)
     for request in requests:
         _ask(connection, recorded, endpoint.name, request)
+    for row in recorded.rows[heard:]:
+        if row["dir"] == "in" and row["raw"][:1] == "{":
+            subscriptions.answer(0, json.loads(row["raw"]))
+    recorded.refused += [
+        name for name, topic in subscriptions.topics.items() if topic.state is not TopicState.ACTIVE
+    ]
+    # some venues accept whatever they are asked for
+    recorded.refused += [
+        name
+        for name in connection.subscriptions
+        if name in subscriptions.topics and server.hub.find(venue.name, name) is None
+    ]
 
 
 def _ask(connection: Connection, recorded: Recorded, name: str, request: bytes) -> None:
