@@ -19,7 +19,18 @@ from feedd.venues.templates import path_get
 
 Row = dict[str, Any]
 Place = tuple[str, ...]
-KINDS = ("order", "unknown", "space", "digits", "quoting", "escapes", "batches", "huge", "twice")
+KINDS = (
+    "order",
+    "unknown",
+    "space",
+    "digits",
+    "quoting",
+    "escapes",
+    "batches",
+    "huge",
+    "twice",
+    "nulls",
+)
 DECIMAL = re.compile(r"-?(0|[1-9][0-9]*)(\.[0-9]+)?")
 NAMES = (
     "zz",
@@ -93,6 +104,19 @@ def _written_at(value: str, path: Place) -> Place:
     return (*path, "number" if isinstance(value, Number) else "text")
 
 
+def optional_keys(venue: Venue) -> set[str]:
+    """Members of rows that hold a value of a ticker: a message may have them or not."""
+    found: set[str] = set()
+    for channel in venue.channels.values():
+        for values in (channel.deriv, channel.greeks):
+            for name in values.__struct_fields__ if values is not None else ():
+                value = getattr(values, name)
+                path = value if isinstance(value, str) or value is None else value.path
+                if path is not None and path.isidentifier():
+                    found.add(path)
+    return found
+
+
 class Speller:
     """Rewrites frames of one venue with some of ``KINDS``."""
 
@@ -105,6 +129,7 @@ class Speller:
         self._orders: dict[tuple[str, ...], list[int]] = {}
         self._fractions: set[Place] = set()
         self._earlier: dict[Place, Any] = {}
+        self._optional = optional_keys(venue)
         self._exact = False
 
     # -- sessions --------------------------------------------------------------------------
@@ -130,18 +155,30 @@ class Speller:
         ]
 
     def _rebatched(self, read: list[tuple[Row, Any]]) -> list[tuple[Row, Any]]:
+        """Rows of one message in several, and those of the next one in the same."""
         out: list[tuple[Row, Any]] = []
+        last: tuple[str, Row, list[Any]] | None = None
         for row, value in read:
             place = self._rows_of(value) if row["dir"] == "in" else None
-            rows = place[0] if place else []
-            if place is None or len(rows) < 2 or self.rng.random() < 0.3:
+            if place is None:
                 out.append((row, value))
+                last = None
                 continue
-            cuts = [[each] for each in rows]
-            if len(rows) > 2 and self.rng.random() < 0.5:
+            rows, made = place
+            around = json.dumps(_plain(made([])))
+            same = last is not None and last[0] == around and last[1].get("conn") == row.get("conn")
+            if last is not None and same and self.rng.random() < 0.7:
+                rows = [*last[2], *rows]
+                out[-1] = (row, made(rows))
+                last = (around, row, rows)
+                continue
+            cuts = [rows]
+            if len(rows) > 1 and self.rng.random() < 0.7:
                 cut = self.rng.randrange(1, len(rows))
-                cuts = [rows[:cut], rows[cut:]]
-            out += [(row, place[1](some)) for some in cuts]
+                one_by_one = self.rng.random() < 0.5
+                cuts = [[each] for each in rows] if one_by_one else [rows[:cut], rows[cut:]]
+            out += [(row, made(some)) for some in cuts]
+            last = (around, row, cuts[-1])
         return out
 
     def _rows_of(self, value: Any) -> tuple[list[Any], Callable[[list[Any]], Any]] | None:
@@ -203,6 +240,8 @@ class Speller:
         members: list[tuple[str, Any]] = list(value)
         if "order" in self.kinds:
             members = self._ordered(members)
+        if "nulls" in self.kinds:
+            members = self._with_nulls(members)
         extra: list[tuple[str, Any]] = []
         if "unknown" in self.kinds and self.rng.random() < 0.4:
             taken = {key for key, _ in members}
@@ -240,6 +279,14 @@ class Speller:
             self.rng.shuffle(places)
             self._orders[keys] = places
         return [members[place] for place in places]
+
+    def _with_nulls(self, members: list[tuple[str, Any]]) -> list[tuple[str, Any]]:
+        """Values that a row need not have and has not: there, without a value."""
+        keys = {key for key, _ in members}
+        if not keys & self._optional:
+            return members
+        missing = [key for key in sorted(self._optional - keys) if self.rng.random() < 0.3]
+        return [*members, *((key, self.rng.choice((None, ""))) for key in missing)]
 
     def _twice(self, members: list[tuple[str, Any]], path: Place) -> list[tuple[str, Any]]:
         """Now and then a member comes before with what another message had there."""

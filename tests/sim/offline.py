@@ -48,6 +48,8 @@ class Recorded:
     rows: list[Row] = field(default_factory=list)
     journal: list[Row] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
+    asked: list[tuple[str, list[Wanted], list[bytes]]] = field(default_factory=list)
+    """By connection: its name, the streams, and the requests for them."""
 
     @property
     def frames(self) -> list[str]:
@@ -153,6 +155,7 @@ def _open(
     connection.on_ws_connected(wire)  # type: ignore[arg-type]
     subscriptions = Subscriptions(venue.session, wanted, wall=lambda: EPOCH_MS * 1_000_000)
     requests = [*subscriptions.opening(0), *subscriptions.pump(0, SendWindow(1 << 20, 1, 0))]
+    recorded.asked.append((endpoint.name, wanted, requests))
     heard = len(recorded.rows)
     for request in requests:
         _ask(connection, recorded, endpoint.name, request)
