@@ -63,8 +63,9 @@ tsan: $(STAMP) ## the ring under ThreadSanitizer, with a mutant that it must rep
 autobahn: $(STAMP) ## the WebSocket assembler against Autobahn's client cases
 	@$(BIN)/python tests/autobahn/run.py
 
-fuzz: $(STAMP) ## fuzz the decode engine against orjson
+fuzz: $(STAMP) ## fuzz the decode engine against orjson, and venues' frames in other spellings
 	@$(BIN)/python tests/fuzz/run.py
+	@FEEDD_SPELLINGS=60 $(BIN)/python -m pytest -q -n auto --dist loadfile tests/fuzz/test_spellings.py
 
 asan: $(STAMP) ## replay the fuzz corpus through an AddressSanitizer build
 	@$(BIN)/python tests/fuzz/asan.py

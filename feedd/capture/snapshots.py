@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import orjson
@@ -53,8 +54,8 @@ def collect_snapshots(
             problems.append(f"REST row {row.url or ''}: the body is not JSON, skipped")
             continue
         for rest in depths:
-            snapshot_id = path_get(body, rest.id)
-            if type(snapshot_id) is int and 0 <= snapshot_id < NO_SEQUENCE:
+            snapshot_id = _number(path_get(body, rest.id))
+            if 0 <= snapshot_id < NO_SEQUENCE:
                 symbol = _symbol_of(row.url, rest.url, venue.decode.symbol_case == "upper")
                 if symbol is None and rest.symbol is not None:
                     symbol = path_get(body, rest.symbol, None)
@@ -67,6 +68,14 @@ def collect_snapshots(
             nameless = found.pop(None)
             found[only] = [s for s in found.get(only, ()) if s not in nameless] + nameless
     return found
+
+
+def _number(value: Any) -> int:
+    """An integer, also one that is written as text; -1 for anything else."""
+    if type(value) is int:
+        return value
+    digits = isinstance(value, str) and len(value) <= 20 and value.isascii() and value.isdecimal()
+    return int(value) if digits else -1
 
 
 def _only_symbol(venue: Venue, rows: Sequence[Row]) -> str | None:

@@ -6,6 +6,7 @@ from functools import partial
 from typing import ClassVar
 from urllib.parse import urlsplit
 
+from feedd.sim import events
 from feedd.sim.connection import Connection
 from feedd.sim.exchange import Exchange, RestAnswer, RestRequest, World
 from feedd.sim.hub import Stream
@@ -54,6 +55,13 @@ class UsdmExchange(Exchange):
             1_000: self.hub.stream(self.name, "!markPrice@arr@1s", "*"),
             3_000: self.hub.stream(self.name, "!markPrice@arr", "*"),
         }
+        self._assets: dict[str, Stream] = {}
+        if self.name == USDM:
+            for market in self.markets.values():
+                asset = f"{market.spec.base}USD"
+                name = f"{asset.lower()}@assetIndex"
+                self._assets[asset] = self.hub.stream(self.name, name, asset)
+            self._all_assets = self.hub.stream(self.name, "!assetIndex@arr", "*")
         self._contracts = self.hub.stream(self.name, "!contractInfo", "*")
 
     @classmethod
@@ -74,7 +82,29 @@ class UsdmExchange(Exchange):
         self.hub.post(self._contracts, lambda: (body, ""))
 
     def timers(self) -> list[Timer]:
-        return [(ms, partial(self._send_marks, stream)) for ms, stream in self._arrays.items()]
+        timers: list[Timer] = [
+            (ms, partial(self._send_marks, stream)) for ms, stream in self._arrays.items()
+        ]
+        return [*timers, (1_000, self._send_assets)] if self._assets else timers
+
+    def _send_assets(self) -> None:
+        """Values of the assets of a margin account, in dollars."""
+        rows, now = [], self.time.now_ms
+        for market, (asset, stream) in zip(
+            self.markets.values(), self._assets.items(), strict=True
+        ):
+            price = market.price_text(market.ladder.best_bid)
+            body = (
+                f'{{"e":"assetIndexUpdate","E":{now},"s":"{asset}","i":"{price}",'
+                f'"b":"0.10000000","a":"0.10000000","B":"{price}","A":"{price}"}}'
+            )
+            event = events.values("deriv", f"{self.name}:{asset}", now, {"index": price})
+            rows.append((body, event))
+            self.hub.post(stream, partial(_as_it_is, body, event))
+        if self._all_assets.subs:
+            body = "[" + ",".join([row for row, _ in rows]) + "]"
+            all_events = ",".join([event for _, event in rows])
+            self.hub.post(self._all_assets, partial(_as_it_is, body, all_events))
 
     def _send_marks(self, stream: Stream) -> None:
         markets = [m for m in self.markets.values() if isinstance(m, UsdmMarket)]
@@ -128,7 +158,7 @@ class CoinmExchange(UsdmExchange):
         return [*super().timers(), (1_000, self._send_indices)]
 
     def _send_indices(self) -> None:
-        """Prices of the pairs; feedd has no record for what is no instrument of the venue."""
+        """Prices of the pairs: an index is an instrument of its own."""
         for name, streams in self._indices.items():
             market = next(m for m in self.markets.values() if pair(m.spec) == name)
             middle = (market.ladder.best_bid + market.ladder.best_ask) // 2
@@ -139,7 +169,9 @@ class CoinmExchange(UsdmExchange):
                         f'{{"e":"indexPriceUpdate","E":{self.time.now_ms},"i":"{name}",'
                         f'"p":"{market.price_text(middle)}"}}'
                     )
-                    self.hub.publish(stream, body, "")
+                    values = {"index": market.price_text(middle)}
+                    event = events.values("deriv", f"{COINM}:{name}", self.time.now_ms, values)
+                    self.hub.publish(stream, body, event)
 
     def rest_refusal(self, status: int) -> str:
         return TOO_MANY
@@ -149,3 +181,7 @@ class CoinmExchange(UsdmExchange):
 
     def _info(self) -> dict[str, object]:
         return {"symbols": [market.reference() for market in self.listed]}
+
+
+def _as_it_is(body: str, event: str) -> tuple[str, str]:
+    return body, event

@@ -19,9 +19,10 @@ from feedd.sim.market_bitget import (
     bitget_spot_specs,
     family,
 )
-from feedd.sim.session_bitget import FAMILIES, BitgetConnection
+from feedd.sim.session_bitget import FAMILIES, BitgetConnection, BitgetV3Connection
 
 DEPTH_MAX = 150
+SESSIONS = {"/v2/ws/public": BitgetConnection, "/v3/ws/public": BitgetV3Connection}
 
 
 class BitgetExchange(Exchange):
@@ -35,10 +36,11 @@ class BitgetExchange(Exchange):
         return BitgetMarket(spec, self.hub, self.time, self.config.seed)
 
     def connection(self, path: str) -> Connection | None:
-        if urlsplit(path).path.rstrip("/") != "/v2/ws/public":
+        session = SESSIONS.get(urlsplit(path).path.rstrip("/"))
+        if session is None:
             return None
         families = {symbol: family(market.spec) for symbol, market in self.markets.items()}
-        return BitgetConnection(self.hub, self.config, path, self.name, families)
+        return session(self.hub, self.config, path, self.name, families)
 
     @abstractmethod
     def wanted(self, request: RestRequest) -> str | None:

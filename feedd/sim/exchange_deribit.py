@@ -6,6 +6,7 @@ import itertools
 from typing import ClassVar
 
 from feedd.sim.exchange import Exchange, World
+from feedd.sim.indices_deribit import DeribitIndex
 from feedd.sim.instruments import DERIBIT, Spec, deribit_specs
 from feedd.sim.market import Market, Timer
 from feedd.sim.market_deribit import DeribitMarket, DeribitState
@@ -26,6 +27,20 @@ class DeribitExchange(Exchange):
         self._state = DeribitState()
         self._tickers: list[DeribitTicker] = []
         super().__init__(world)
+        self._indices = [
+            DeribitIndex(
+                base,
+                self.hub,
+                self.time,
+                self._state,
+                [
+                    ticker
+                    for ticker in self._tickers
+                    if ticker.market.spec.base == base and ticker.market.spec.kind == "option"
+                ],
+            )
+            for base in CURRENCIES
+        ]
         self._platform = self.hub.stream(DERIBIT, "platform_state", "*")
         self.hub.stream(DERIBIT, "platform_state.public_methods_state", "*")
         for kind, currency in itertools.product(("any", "future", "option"), ("any", *CURRENCIES)):
@@ -59,6 +74,7 @@ class DeribitExchange(Exchange):
 
     def timers(self) -> list[Timer]:
         timers = [timer for ticker in self._tickers for timer in ticker.timers()]
+        timers += [timer for index in self._indices for timer in index.timers()]
         return [*timers, (PLATFORM_MS, self._send_platform)]
 
     def _send_platform(self) -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 
+from feedd.sim import events
 from feedd.sim.bookfeed import BookFeed, Level
 from feedd.sim.figures import Figures
 from feedd.sim.hub import Hub
 from feedd.sim.instruments import Spec
 from feedd.sim.ladder import ASK, BID
 from feedd.sim.market import Timer, VenueTime
-from feedd.sim.market_streams import Message, StreamMarket, Trade
+from feedd.sim.market_streams import LIQUIDATION_EVERY, Message, StreamMarket, Trade
 from feedd.sim.text import FixedText
 
 BITGET_SPOT = "bitget_spot"
@@ -19,7 +20,7 @@ BOOK_MS = 100
 PARTIAL_MS = 150
 TOP_MS = 10
 TICKER_MS = 200
-PARTIAL_DEPTHS = (5, 15)
+PARTIAL_DEPTHS = (5, 15, 50)
 MARK_DECIMALS = 6
 FIRST_TRADE = 1_235_671_058_000_000_000
 HUGE_SEQUENCE = (1 << 53) + 5
@@ -87,6 +88,9 @@ class BitgetMarket(StreamMarket):
             for depth in PARTIAL_DEPTHS
         }
         self._trades = self.channel(f"trade:{symbol}", self._past_trades)
+        self._liquidations = None
+        if spec.venue == BITGET_FUTURES:
+            self._liquidations = self.channel(f"liquidation:{symbol}")
         self._ticker = self.channel(f"ticker:{symbol}", self._ticker_message)
 
     def timers(self) -> list[Timer]:
@@ -194,6 +198,21 @@ class BitgetMarket(StreamMarket):
                 ",".join(map(self.trade_event, trades)),
             ),
         )
+
+        if self._liquidations is not None and self.takers % LIQUIDATION_EVERY == 0:
+            self.hub.post(self._liquidations, lambda: self._liquidation(trades[-1]))
+
+    def _liquidation(self, trade: Trade) -> Message:
+        """v3 only."""
+        price, size = self.prices[trade.tick], self.sizes[trade.lots]
+        data = (
+            f'{{"symbol":"{self.spec.symbol}","side":"{"buy" if trade.buy else "sell"}",'
+            f'"price":"{price}","amount":"{size}","ts":"{trade.ms}"}}'
+        )
+        event = ""
+        if self.hub.journal.enabled:
+            event = events.liquidation(self.spec.name, price, size, trade.buy, trade.ms)
+        return self._frame("update", "liquidation", data), event
 
     def _trade(self, trade: Trade) -> str:
         side = "buy" if trade.buy else "sell"

@@ -95,6 +95,9 @@ class BitmexMarket(StreamMarket):
         self._trades = self.channel(f"trade:{symbol}", self._last_trade)
         self._instrument = self.channel(f"instrument:{symbol}", self._instrument_partial)
         self._funding = self.channel(f"funding:{symbol}", self._funding_partial)
+        self._settlements = self.channel(
+            f"settlement:{symbol}", lambda: (self.message("settlement", "partial", []), "")
+        )
         self._liquidations = self.channel(f"liquidation:{symbol}", self._liquidation_partial)
         self._orders: dict[str, Trade] = {}
         self._told = self._state()
@@ -309,6 +312,19 @@ class BitmexMarket(StreamMarket):
         """An update that says what the instrument is, and nothing else."""
         changed = {"state": json.dumps(self.word)}
         self.hub.post(self._instrument, lambda: self._instrument_message("update", changed))
+        if self.word == "Settled":
+            self.hub.post(self._settlements, self._settlement_message)
+
+    def _settlement_message(self) -> Message:
+        now, price = self.time.now_ms, self.prices[self.last_tick]
+        row = (
+            f'{{"timestamp":"{iso_ms(now)}","symbol":"{self.spec.symbol}",'
+            f'"settlementType":"Settlement","settledPrice":{price},"bankrupt":null}}'
+        )
+        return (
+            self.message("settlement", "insert", [row]),
+            self.deriv_event(now, {"settlement": price}),
+        )
 
     def _instrument_message(self, action: str, fields: dict[str, str]) -> Message:
         now = self.time.now_ms

@@ -12,6 +12,7 @@ from feedd.sim.market import Fill, Market, Timer, VenueTime
 from feedd.sim.text import PlainText, ShortText
 
 INTERVALS = {0: "raw", 100: "100ms", 1_000: "agg2"}
+GROUPED_DEPTHS = (1, 10, 20)
 PERPETUAL_EXPIRY_MS = 32_503_708_800_000
 REST_STATES = {"": "open", "started": "open", "deactivated": "inactive", "closed": "closed"}
 """What lists say of an instrument for a word of ``instrument.state``."""
@@ -46,6 +47,7 @@ class DeribitMarket(Market):
         self.advance(1)
         kind = "option" if spec.kind == "option" else "future"
         self._books: dict[int, tuple[Window, Stream]] = {}
+        self._groups: dict[int, list[tuple[int, Stream]]] = {}
         self._trades: dict[int, list[Stream]] = {}
         self._batches: dict[int, list[tuple[str, str]]] = {}
         for interval, suffix in INTERVALS.items():
@@ -53,6 +55,11 @@ class DeribitMarket(Market):
             stream = self._stream(f"book.{spec.symbol}.{suffix}", spec.symbol)
             stream.greet = partial(self._greet_book, window, stream)
             self._books[interval] = (window, stream)
+            for depth in GROUPED_DEPTHS if interval else ():
+                name = f"book.{spec.symbol}.none.{depth}.{suffix}"
+                grouped = self._stream(name, spec.symbol)
+                grouped.greet = partial(self._grouped, grouped, depth)
+                self._groups.setdefault(interval, []).append((depth, grouped))
             self._trades[interval] = [
                 self._stream(f"trades.{spec.symbol}.{suffix}", spec.symbol),
                 self._stream(f"trades.{kind}.{spec.base}.{suffix}", "*"),
@@ -99,6 +106,8 @@ class DeribitMarket(Market):
         window.clear()
         if not (changed[BID] or changed[ASK]):
             return
+        for depth, grouped in self._groups.get(interval, ()):
+            self.hub.post(grouped, partial(self._grouped, grouped, depth))
         stream.count += 1
         prev, window.prev = window.prev, self.sequence
         if not stream.subs:
@@ -117,6 +126,11 @@ class DeribitMarket(Market):
             frame(stream, shuffled(head + tail, stream.count)),
             self._book_event("delta", self.sequence, *changed),
         )
+
+    def _grouped(self, stream: Stream, depth: int) -> tuple[str, str]:
+        """The best levels as they are now."""
+        data, event = self.order_book(depth)
+        return frame(stream, data), event
 
     def _net(self, window: Window, side: int) -> list[tuple[int, int, int]]:
         """(tick, size before, size now) of every level that differs, best first."""

@@ -12,6 +12,7 @@ from feedd.sim.market_gate import FAST_MS, GateMarket
 from feedd.sim.market_streams import LIQUIDATION_EVERY, Message, Trade
 
 MARK_DECIMALS = 4
+STATS_S = 10
 GATE_FUTURES = "gate_futures"
 UPDATE_DEPTHS = {FAST_MS: (20,)}
 SLOW_UPDATE_DEPTHS = (20, 50, 100)
@@ -43,7 +44,9 @@ class GateFuturesMarket(GateMarket):
     def __init__(self, spec: Spec, hub: Hub, time: VenueTime, seed: int) -> None:
         super().__init__(spec, hub, time, seed)
         self.figures = Figures(self, decimals=MARK_DECIMALS)
+        self._seconds = 0
         self._liquidations = self.topic("public_liquidates", spec.symbol)
+        self._stats = self.topic("contract_stats", f"{spec.symbol}:10s")
         self._info = self.topic("contract_info", spec.symbol)
         self._info.greet = lambda: self._info_message("all")
 
@@ -106,6 +109,21 @@ class GateFuturesMarket(GateMarket):
 
     def before_ticker(self) -> None:
         self.figures.update()
+        self._seconds += 1
+        if self._seconds % STATS_S == 0:
+            self.hub.post(self._stats, self._stats_message)
+
+    def _stats_message(self) -> Message:
+        figures, second = self.figures, self.time.now_ms // 1_000
+        result = (
+            f'[{{"time":{second},"contract":"{self.spec.symbol}","lsr_taker":100,'
+            f'"lsr_account":0.5,"long_liq_size":0,"short_liq_size":0,'
+            f'"open_interest":{figures.open_interest},"mark_price":"{figures.mark}",'
+            f'"open_interest_usd":1511,"top_lsr_size":1.02,"top_lsr_account":1.5}}]'
+        )
+        values = {"mark": figures.mark, "open_interest": figures.open_interest}
+        event = self.deriv_event(second * 1_000, values)
+        return self.frame_of("contract_stats", result), event
 
     def _values(self) -> dict[str, str]:
         figures = self.figures

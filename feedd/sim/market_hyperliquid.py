@@ -187,9 +187,9 @@ class HyperliquidMarket(StreamMarket):
             f'{{"channel":"{channel}","data":{{"coin":"{self.spec.symbol}",'
             f'"ctx":{self.context()}}}}}'
         )
-        if spot:
-            return body, ""
         figures = self.figures
+        if spot:
+            return body, self.deriv_event(0, {"mark": figures.mark})
         values = {
             "mark": figures.mark,
             "index": figures.index,

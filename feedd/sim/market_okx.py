@@ -60,7 +60,10 @@ class OkxMarket(TextMarket):
         self.mark = None if spec.kind == "spot" else self._channel("mark-price")
         self.interest = None if spec.kind == "spot" else self._channel("open-interest")
         self.funding = self._channel("funding-rate") if spec.kind == "perpetual" else None
+        delivered = spec.kind in ("future", "option")
+        self.estimate = self._channel("estimated-price") if delivered else None
         for stream, greet in (
+            (self.estimate, self._estimate_message),
             (self.mark, self._mark_message),
             (self.interest, self._interest_message),
             (self.funding, self._funding_message),
@@ -97,6 +100,8 @@ class OkxMarket(TextMarket):
         ]
         if self.interest is not None:
             timers.append((OPEN_INTEREST_MS, partial(self._send, self.interest)))
+        if self.estimate is not None:
+            timers.append((OPEN_INTEREST_MS, partial(self._send, self.estimate)))
         if self.funding is not None:
             timers.append((FUNDING_MS, partial(self._send, self.funding)))
         return timers
@@ -316,6 +321,14 @@ class OkxMarket(TextMarket):
             f'"markPx":"{mark}","ts":"{self.time.now_ms}"}}'
         )
         return self._data("mark-price", row), self._deriv({"mark": mark})
+
+    def _estimate_message(self) -> tuple[str, str]:
+        price = self.figures.settlement
+        row = (
+            f'{{"instType":"{TYPES[self.spec.kind]}","instId":"{self.spec.symbol}",'
+            f'"settlePx":"{price}","settleType":"delivery","ts":"{self.time.now_ms}"}}'
+        )
+        return self._data("estimated-price", row), self._deriv({"settlement": price})
 
     def _interest_message(self) -> tuple[str, str]:
         interest = self.figures.open_interest

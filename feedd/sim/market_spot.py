@@ -4,8 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from feedd.sim import events
+from feedd.sim.hub import Hub
+from feedd.sim.instruments import Spec
 from feedd.sim.ladder import Window
+from feedd.sim.market import Fill, VenueTime
 from feedd.sim.market_binance import BinanceMarket
+
+BLOCK_EVERY = 97
+"""One trade in so many is followed by a block trade, which has ids of its own."""
+BLOCK_FIRST = 7_000
 
 
 class SpotMarket(BinanceMarket):
@@ -13,6 +21,28 @@ class SpotMarket(BinanceMarket):
 
     depth_names: ClassVar[dict[int, tuple[str, ...]]] = {100: ("@100ms",), 1000: ("", "@1000ms")}
     first_sequence = 72_000_000_000
+
+    def __init__(self, spec: Spec, hub: Hub, time: VenueTime, seed: int, one_sided: bool) -> None:
+        super().__init__(spec, hub, time, seed, one_sided)
+        self._blocks = self._stream("blockTrade")
+        self._block_id = BLOCK_FIRST
+
+    def on_trades(self, buy: bool, fills: list[Fill]) -> None:
+        super().on_trades(buy, fills)
+        if self.trade_id % BLOCK_EVERY == 0:
+            self._block_id += 1
+            self.hub.post(self._blocks, lambda: self._block(*fills[-1], buy))
+
+    def _block(self, tick: int, lots: int, buy: bool) -> tuple[str, str]:
+        price, size, now = self.prices[tick], self.sizes[lots], self.time.now_ms
+        body = (
+            f'{{"e":"blockTrade","E":{now + 1},"s":"{self.spec.symbol}","t":{self._block_id},'
+            f'"p":"{price}","q":"{size}","T":{now},"m":{"false" if buy else "true"}}}'
+        )
+        event = events.trade(
+            self.spec.name, price, size, buy, str(self._block_id), "null", now, "block"
+        )
+        return body, event
 
     def advance(self, changes: int) -> None:
         self.sequence += changes

@@ -79,6 +79,7 @@ class UsdmMarket(LinkedMarket, BinanceMarket):
         self._tickers.append(hub.stream(spec.venue, "!bookTicker", "*"))
         self._mark_1s = [self._stream("markPrice@1s")]
         self._mark_3s = [self._stream("markPrice")]
+        self._composite = self._stream("compositeIndex") if self.product == 1 else None
         self._force = [self._stream("forceOrder"), hub.stream(spec.venue, "!forceOrder@arr", "*")]
         self._premium = self.rng.randrange(-3_000, 3_000)
         self._funding = self.rng.randrange(-5_000, 30_000)
@@ -157,6 +158,15 @@ class UsdmMarket(LinkedMarket, BinanceMarket):
             f'"ap":"{average}","P":"{values["settlement"]}","i":"{values["index"]}",'
             f'"r":"{values.get("funding_rate", "")}","T":{funding_ms}{self.tail}}}'
         )
+        if self._composite is not None:
+            price = values["index"]
+            index = (
+                f'{{"e":"compositeIndex","E":{now},"s":"{spec.symbol}","p":"{price}",'
+                f'"C":"baseAsset","c":[{{"b":"BAL","q":"{spec.quote}","w":"1.0","i":"{price}"}}]}}'
+            )
+            event = events.values("deriv", spec.name, now, {"index": price})
+            self._composite.count += 1
+            self.hub.publish(self._composite, index, event)
         self.mark = (body, events.values("deriv", spec.name, now, values, funding_ms))
         for stream in self._mark_1s:
             stream.count += 1

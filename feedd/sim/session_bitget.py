@@ -1,6 +1,8 @@
-"""Bitget's public WebSocket, v2 form: one ack per argument, text pings."""
+"""Bitget's public WebSocket, v2 and v3 form: one ack per argument, text pings."""
 
 from __future__ import annotations
+
+import json
 
 from feedd.clock import monotonic_ns
 from feedd.sim.config import SimConfig
@@ -9,6 +11,26 @@ from feedd.sim.hub import Hub
 from feedd.sim.session_limits import Limit
 
 FAMILIES = ("SPOT", "USDT-FUTURES", "USDC-FUTURES", "COIN-FUTURES")
+TOPICS = {
+    "books": "books",
+    "books1": "books1",
+    "books5": "books5",
+    "books50": "books50",
+    "publicTrade": "trade",
+    "ticker": "ticker",
+    "liquidation": "liquidation",
+}
+"""Topics of v3, and what carries the same in v2."""
+KEYS = {
+    "asks": "a",
+    "bids": "b",
+    "tradeId": "i",
+    "side": "S",
+    "lastPr": "lastPrice",
+    "holdingAmount": "openInterest",
+}
+"""Members whose names v3 changed, in every channel but ``liquidation``."""
+TRADE_KEYS = {"price": "p", "size": "v", "ts": "T"}
 CHANNELS = ("books", "books1", "books5", "books15", "trade", "ticker")
 REQUEST_BYTES_MAX = 4_096
 SUBSCRIPTIONS_PER_HOUR = 240
@@ -51,13 +73,13 @@ class BitgetConnection(Connection):
                 self._one(str(operation), arg)
 
     def _one(self, operation: str, arg: object) -> None:
-        if not isinstance(arg, dict) or arg.get("instType") not in FAMILIES:
+        if not isinstance(arg, dict) or self._family(arg) not in FAMILIES:
             self._fail(arg, BAD_PARAM, "Param error")
             return
-        channel, symbol = str(arg.get("channel")), str(arg.get("instId"))
+        channel, symbol = self._named(arg)
         own = self._families.get(symbol)
-        if own is None or channel not in CHANNELS:
-            shown = f"instType:{arg['instType']},channel:{channel},instId:{symbol}"
+        if own is None or not channel:
+            shown = ",".join([f"{key}:{value}" for key, value in arg.items()])
             self._fail(arg, NO_CHANNEL, f"{shown} doesn't exist")
             return
         if operation == "subscribe" and not self._hourly.allow():
@@ -65,7 +87,7 @@ class BitgetConnection(Connection):
             return
         self.say({"event": operation, "arg": arg})
         name = f"{channel}:{symbol}"
-        if own != arg["instType"]:
+        if own != self._family(arg):
             return  # a real symbol of another family: accepted, and silent for ever
         if operation == "unsubscribe":
             self.leave(name)
@@ -73,6 +95,14 @@ class BitgetConnection(Connection):
             self.hub.greet(self, name)
         else:
             self.join(name)
+
+    def _family(self, arg: dict[str, object]) -> str:
+        return str(arg.get("instType"))
+
+    def _named(self, arg: dict[str, object]) -> tuple[str, str]:
+        """Channel (empty: there is none of that name) and symbol that an argument means."""
+        channel = str(arg.get("channel"))
+        return channel if channel in CHANNELS else "", str(arg.get("instId"))
 
     def _fail(self, arg: object, code: int, message: str) -> None:
         answer: dict[str, object] = {"event": "error"}
@@ -84,3 +114,28 @@ class BitgetConnection(Connection):
         """Only the text ``ping`` counts as a sign of life, whatever else the client sends."""
         if now - self._pinged_ns > self.silence_ns:
             self.close("fin", "no ping")
+
+
+class BitgetV3Connection(BitgetConnection):
+    """The same content in the form of v3."""
+
+    def _family(self, arg: dict[str, object]) -> str:
+        name = str(arg.get("instType"))
+        return name.upper() if name.islower() else ""
+
+    def _named(self, arg: dict[str, object]) -> tuple[str, str]:
+        return TOPICS.get(str(arg.get("topic")), ""), str(arg.get("symbol"))
+
+    def frame(self, name: str, body: str) -> str:
+        value = json.loads(body)
+        arg = value["arg"]
+        channel, symbol = arg["channel"], arg["instId"]
+        topic = next(topic for topic, inside in TOPICS.items() if inside == channel)
+        names = {**KEYS, **(TRADE_KEYS if channel == "trade" else {})}
+        if channel == "liquidation":
+            names = {}
+        value["arg"] = {"instType": arg["instType"].lower(), "topic": topic, "symbol": symbol}
+        value["data"] = [
+            {names.get(key, key): member for key, member in row.items()} for row in value["data"]
+        ]
+        return json.dumps(value, separators=(",", ":"))

@@ -172,5 +172,5 @@ class GateFuturesConnection(GateConnection):
     lists = frozenset(
         {"trades", "tickers", "book_ticker", "obu", "public_liquidates", "contract_info"}
     )
-    singles = frozenset({"order_book_update", "order_book"})
+    singles = frozenset({"order_book_update", "order_book", "contract_stats"})
     unknown = "unknown contract"

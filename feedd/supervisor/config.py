@@ -113,8 +113,9 @@ class VenueConfig(_Base, frozen=True, kw_only=True):
 
     instruments: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=200)], ...]
     """The venue's own symbols, ``*`` for any text; or what an instrument is: ``"kind=option
-    underlying=BTC-USD"`` with kind, base, quote, settle and underlying, ``|`` between alternatives;
-    ``!`` in front takes out. All but exact symbols follow the venue's list as it changes."""
+    underlying=BTC-USD"`` with kind, base, quote, settle, underlying and expiry (``2026-12-*``),
+    ``|`` between alternatives; ``!`` in front takes out. All but exact symbols follow the venue's
+    list as it changes."""
     channels: tuple[str, ...]
     """Channels of the venue file, for every instrument that has them."""
     options: dict[str, str] = {}

@@ -59,7 +59,9 @@ def topic_of(venue: Venue, channel: str, listed: Listed, options: Mapping[str, s
     try:
         for option, default in described.options.items():
             chosen = options.get(f"{channel}.{option}", options.get(option))
-            values[option] = option_of(default, facts) if chosen is None else chosen
+            values[option] = (
+                fill_topic(option_of(default, facts), values) if chosen is None else chosen
+            )
         return fill_topic(described.subscribe, values)
     except KeyError as exc:
         raise ConfigError(

@@ -6,7 +6,9 @@ import asyncio
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
+from feedd.clock import SECOND_NS
 from feedd.errors import ConfigError, StartError, VenueError
 from feedd.reader.net import is_loopback
 from feedd.shm.rows import InstrumentStatus
@@ -100,5 +102,10 @@ def listed_of(info: InstrumentInfo) -> Listed:
         quote=info.quote,
         settle=info.settle,
         underlying=info.underlying,
+        expiry=_day(info.expiry) if info.expiry else "",
         active=info.status is InstrumentStatus.ACTIVE,
     )
+
+
+def _day(ns: int) -> str:
+    return f"{datetime.fromtimestamp(ns // SECOND_NS, UTC):%Y-%m-%d}"

@@ -9,6 +9,7 @@ A ``!`` in front takes what the entry means out again::
     "*"                                 all
     "kind=option underlying=BTC-USD"    by what they are
     "kind=perpetual|future quote=USDT"
+    "kind=option expiry=2026-12-*"
     "!*-TEST"
 
 Everything but an exact symbol follows the venue's list: new listings come, expired ones go.
@@ -40,6 +41,8 @@ class Listed:
     quote: str = ""
     settle: str = ""
     underlying: str = ""
+    expiry: str = ""
+    """The day, ``2026-12-25``."""
     active: bool = True
 
     def facts(self) -> dict[str, str]:

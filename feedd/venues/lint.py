@@ -37,7 +37,7 @@ from feedd.venues.schema import (
     Venue,
 )
 from feedd.venues.session_lint import session_problems
-from feedd.venues.templates import FACT_HOLES, FACTS
+from feedd.venues.templates import FACT_HOLES, FACTS, HOLE, fill_topic
 from feedd.venues.templates import holes as topic_holes
 
 __all__ = ["lint", "parse_venue", "problems"]
@@ -154,6 +154,10 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
                 ("channels", name, "options", option),
                 f'a table needs "by" (one of {facts}) and at least one value',
             )
+        texts = default.values() if isinstance(default, dict) else [default]
+        for hole in topic_holes(list(texts)):
+            if hole not in (*_SYMBOL_HOLES, *FACT_HOLES):
+                yield ("channels", name, "options", option), f"unknown placeholder {{{hole}}}"
     if channel.subscribe is None:
         return
     known = [*_SYMBOL_HOLES, *FACT_HOLES, *channel.options]
@@ -163,7 +167,7 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
         yield path, f"unknown placeholder {{{hole}}}; known are {names} (add it to options)"
     if not isinstance(channel.subscribe, str):
         return
-    if _malformed(channel.subscribe):
+    if _malformed(HOLE.sub("", channel.subscribe)):
         yield path, f'"{channel.subscribe}": a placeholder is {{name}} in small letters'
         return
     # a topic without placeholders is a channel's name, and what is subscribed something else
@@ -173,8 +177,15 @@ def _subscribe_problems(name: str, channel: Channel, decode: Decode) -> Iterator
     if unknown or not judged or any(_malformed(topic) for topic in channel.topics):
         return
     values = {"symbol": "X", "symbol_lower": "x"} | dict.fromkeys(FACT_HOLES, "x")
-    values |= {name: _any_of(default) for name, default in channel.options.items()}
-    topic = _HOLE.sub(lambda match: values[match[1]], channel.subscribe)
+    values["expiry"] = "2026-12-25"
+    try:
+        values |= {n: fill_topic(_any_of(d), values) for n, d in channel.options.items()}
+        topic = fill_topic(channel.subscribe, values)
+    except ValueError:
+        yield path, f'"{channel.subscribe}": only the expiry can be written as a day'
+        return
+    except KeyError:
+        return  # told above
     if not any(_matches(p, topic, decode.delimiters) for p in channel.topics):
         yield path, f'"{topic}" (of a symbol X) matches none of the topics of this channel'
 

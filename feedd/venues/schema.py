@@ -431,7 +431,8 @@ class Channel(_Base, frozen=True, kw_only=True):
     options: dict[str, str | dict[str, str]] = {}
     """Defaults of the placeholders of ``subscribe``: a text, or a table that tells it from what an
     instrument is: ``{ by = "quote", USDT = "USDT-FUTURES", "*" = "COIN-FUTURES" }`` with the facts
-    kind, base, quote, settle and underlying."""
+    kind, base, quote, settle, underlying and expiry. A text may hold ``{symbol}`` and facts itself
+    (the index of a spot pair is called like the pair, that of a future like its underlying)."""
     kinds: tuple[str, ...] = ()
     """Kinds of instruments that have this channel (``"perpetual"``); empty: all of them."""
     payload: Literal["object", "rows", "either", "value"] = "object"

@@ -6,18 +6,21 @@ with such a value puts the fields of a table beside the others. A *path* is a do
 keys and array positions (``"params.type"``, ``"data.0.system"``); ``""`` is the message.
 
 A *topic* is what a stream is subscribed by: a text with ``{name}`` holes anywhere, or a table with
-such texts; ``"{name:int}"`` alone becomes a JSON number.
+such texts; ``"{name:int}"`` alone becomes a JSON number, ``"{expiry:%y%m%d}"`` a day as written
+there (%Y, %y, %m, %d, and %b for JAN).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 __all__ = [
     "FACTS",
     "FACT_HOLES",
+    "HOLE",
     "SPREAD",
     "TRIGGER",
     "arg_key",
@@ -34,12 +37,13 @@ __all__ = [
 
 SPREAD = "*"
 TRIGGER = "trigger."
-FACTS = ("kind", "base", "quote", "settle", "underlying")
-"""What the reference data says that an instrument is."""
+FACTS = ("kind", "base", "quote", "settle", "underlying", "expiry")
+"""What the reference data says that an instrument is; the expiry is a day, ``2026-12-25``."""
 FACT_HOLES = tuple(name + case for name in FACTS for case in ("", "_lower"))
 """Holes of topics that it fills."""
 _MISSING = object()
-_HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)(:int)?\}")
+HOLE = re.compile(r"\{([a-z_][a-z0-9_]*)(:int|:(?:%[Yymdb]|[^{}%])+)?\}")
+"""A hole of a topic: its name, and the form that its value is written in."""
 
 
 def path_get(message: Any, path: str, default: Any = None) -> Any:
@@ -115,23 +119,30 @@ def holes(topic: Any) -> list[str]:
     if isinstance(topic, list):
         return [name for value in topic for name in holes(value)]
     if isinstance(topic, str):
-        return [name for name, _ in _HOLE.findall(topic)]
+        return [name for name, _ in HOLE.findall(topic)]
     return []
 
 
 def fill_topic(topic: Any, values: Mapping[str, str]) -> Any:
     """``topic`` with every hole filled. Raises KeyError for a name without a value, ValueError for
-    a ``:int`` that is none."""
+    a ``:int`` that is none and for a day that is none."""
     if isinstance(topic, Mapping):
         return {key: fill_topic(value, values) for key, value in topic.items()}
     if isinstance(topic, list):
         return [fill_topic(value, values) for value in topic]
     if not isinstance(topic, str):
         return topic
-    whole = _HOLE.fullmatch(topic)
-    if whole is not None and whole[2]:
+    whole = HOLE.fullmatch(topic)
+    if whole is not None and whole[2] == ":int":
         return int(values[whole[1]])
-    return _HOLE.sub(lambda match: values[match[1]], topic)
+    return HOLE.sub(lambda match: _written(values[match[1]], match[2]), topic)
+
+
+def _written(value: str, form: str | None) -> str:
+    """A value in the form of its hole: as it is, or a day."""
+    if form is None or form == ":int":
+        return value
+    return date.fromisoformat(value).strftime(form[1:]).upper()
 
 
 def option_of(default: str | Mapping[str, str], facts: Mapping[str, str]) -> str:

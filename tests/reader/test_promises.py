@@ -92,6 +92,7 @@ def test_promises_are_about_channels_that_can_be_followed(name: str) -> None:
             quote="Q",
             underlying="U",
             settle="S",
+            expiry="2026-12-25",
         )
         _, made = connection(name, [channel], listed)
         shared = "{symbol" not in str(venue.channels[channel].subscribe)

@@ -26,6 +26,11 @@ from .venue import Venue
 
 WINDOW_STREAM = re.compile(r"(?P<symbol>[^@]+)@depth(5|10|20)(@.*)?$")
 DEPTH_RANK, WINDOW_RANK = 1, 7  # an instrument's whole book takes over from its windows
+INDICES = {
+    ("binance_coinm", "indexPriceUpdate"): ("i", "p"),
+    ("binance_usdm", "compositeIndex"): ("s", "p"),
+    ("binance_usdm", "assetIndexUpdate"): ("s", "i"),
+}
 FAMILY = {"binance_usdm": 1, "binance_coinm": 2}  # "st": both come on all-market streams
 
 
@@ -100,6 +105,8 @@ class Binance(Venue):
             return self._quote(event, ts_recv)
         if kind == "markPriceUpdate" and not self.is_spot:
             return self._mark(event, ts_recv)
+        if (self.name, kind) in INDICES:
+            return self._index(event, *INDICES[self.name, str(kind)], ts_recv)
         if kind == "forceOrder" and not self.is_spot:
             return [self._liquidation(event.get("o"), ts_recv)]
         if kind == "contractInfo" and not self.is_spot:
@@ -191,6 +198,17 @@ class Binance(Venue):
         # T of a mark price is the next funding, so the event's own time is E.
         name = self._instrument(event)
         return [record("deriv", name, ns_of_ms(event.get("E")), ts_recv, **values)]
+
+    def _index(
+        self, event: dict[str, Any], name_key: str, price_key: str, ts_recv: int | None
+    ) -> list[Record]:
+        """The index of a pair, of a composite contract or of an asset, under its own name."""
+        values = present(index=number(event.get(price_key)))
+        if not isinstance(event.get(name_key), str):
+            raise BadMessage("no symbol")
+        name = f"{self.name}:{event[name_key]}"
+        time = ns_of_ms(event.get("E"))
+        return [record("deriv", name, time, ts_recv, **values)] if values else []
 
     def _liquidation(self, order: Any, ts_recv: int | None) -> Record:
         if not isinstance(order, dict):

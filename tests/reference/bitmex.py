@@ -65,6 +65,7 @@ class BitMEX(Venue):
             "quote": self._quote,
             "instrument": self._instrument_patch,
             "funding": self._funding,
+            "settlement": self._settlement,
             "liquidation": self._liquidation,
             "orderBook10": self._window,
         }
@@ -197,6 +198,11 @@ class BitMEX(Venue):
 
     def _funding(self, row: dict[str, Any], action: str, ts_recv: int | None) -> list[Record]:
         deriv = present(funding_rate=number(row.get("fundingRate")))
+        name, ts_event = self._instrument(row), ns_of_rfc3339(row.get("timestamp"))
+        return [record("deriv", name, ts_event, ts_recv, **deriv)] if deriv else []
+
+    def _settlement(self, row: dict[str, Any], action: str, ts_recv: int | None) -> list[Record]:
+        deriv = present(settlement=number(row.get("settledPrice")))
         name, ts_event = self._instrument(row), ns_of_rfc3339(row.get("timestamp"))
         return [record("deriv", name, ts_event, ts_recv, **deriv)] if deriv else []
 

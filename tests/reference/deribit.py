@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .book import Book, Update, on_window
+from .book import Book, Update, on_window, owns
 from .fields import (
     BadMessage,
     Record,
@@ -18,6 +18,8 @@ from .fields import (
     number,
     present,
     record,
+    rows_of,
+    text,
 )
 from .followed import LINK, on_followed
 from .venue import Venue
@@ -41,10 +43,16 @@ class Deribit(Venue):
         data = params.get("data")
         if parts[0] == "trades" and isinstance(data, list):
             return [self._trade(item, ts_recv) for item in data]
+        if parts[:2] == ["markprice", "options"]:
+            return [line for row in rows_of(data) for line in self._mark(row, ts_recv)]
         if not isinstance(data, dict):
             return []
+        if parts[0] in INDICES and len(parts) == 2:
+            return self._index(parts[0], parts[1], data, ts_recv)
+        if parts[0] == "incremental_ticker":
+            return self._ticker(data, ts_recv, whole=False)
         if parts[0] == "book":
-            return self._book(data, len(parts) > 3, ts_recv)
+            return self._book(channel, data, len(parts) > 3, ts_recv)
         if parts[0] == "quote":
             return [self._quote(data, ts_recv)]
         if parts[0] == "ticker":
@@ -83,7 +91,9 @@ class Deribit(Venue):
             trade_id=str(data.get("trade_id") or ""),
         )
 
-    def _book(self, data: dict[str, Any], is_window: bool, ts_recv: int | None) -> list[Record]:
+    def _book(
+        self, channel: str, data: dict[str, Any], is_window: bool, ts_recv: int | None
+    ) -> list[Record]:
         name = self._instrument(data)
         book = self.books.setdefault(name, Book())
         at = 0 if is_window else 1
@@ -96,6 +106,9 @@ class Deribit(Venue):
             prev=prev,
             source=(ts_event, ts_recv),
         )
+        # the whole book takes over from its windows; which of two windows has it, the first does
+        if not owns(book, 7 if is_window else 1, channel if is_window else ""):
+            return []
         if is_window:
             out = on_window(book, update)
         else:
@@ -119,7 +132,37 @@ class Deribit(Venue):
             "quote", self._instrument(data), ns_of_ms(data.get("timestamp")), ts_recv, **values
         )
 
-    def _ticker(self, data: dict[str, Any], ts_recv: int | None) -> list[Record]:
+    def _mark(self, row: dict[str, Any], ts_recv: int | None) -> list[Record]:
+        """A fraction here; without it nothing is told of the option that its ticker does not."""
+        name, ts_event = self._instrument(row), ns_of_ms(row.get("timestamp"))
+        iv = nonzero(number(row.get("iv")))
+        if iv is None:
+            return []
+        values = present(mark_iv=iv, mark=number(row.get("mark_price")))
+        return [record("greeks", name, ts_event, ts_recv, **values)]
+
+    def _index(
+        self, channel: str, topic: str, data: dict[str, Any], ts_recv: int | None
+    ) -> list[Record]:
+        """An index is an instrument of its own. An expiration price that is not estimated is the
+        index once more."""
+        ts_event = ns_of_ms(data.get("timestamp"))
+        if channel == "estimated_expiration_price":
+            if data.get("is_estimated") is not True:
+                return []
+            name, values = topic, present(settlement=number(data.get("price")))
+        else:
+            name = text(data.get("index_name"))
+            if channel == "deribit_volatility_index":
+                values = present(mark_iv=_fraction(data.get("volatility")))
+            else:
+                values = present(index=number(data.get("price")))
+        kind = "greeks" if "mark_iv" in values else "deriv"
+        return [record(kind, f"{self.name}:{name}", ts_event, ts_recv, **values)] if values else []
+
+    def _ticker(
+        self, data: dict[str, Any], ts_recv: int | None, whole: bool = True
+    ) -> list[Record]:
         name = self._instrument(data)
         ts_event = ns_of_ms(data.get("timestamp"))
         deriv = present(
@@ -133,7 +176,7 @@ class Deribit(Venue):
         out = [record("deriv", name, ts_event, ts_recv, **deriv)] if deriv else []
         greeks = data.get("greeks")
         ivs = {key: _fraction(data.get(key)) for key in ("mark_iv", "bid_iv", "ask_iv")}
-        if isinstance(greeks, dict) or "mark_iv" in data:
+        if isinstance(greeks, dict) or GREEK_KEYS & set(data):
             source = greeks if isinstance(greeks, dict) else {}
             values = present(
                 **{key: number(source.get(key)) for key in GREEKS},
@@ -141,11 +184,14 @@ class Deribit(Venue):
                 underlying=number(data.get("underlying_price")),
                 mark=number(data.get("mark_price")),
             )
-            out.append(record("greeks", name, ts_event, ts_recv, **values))
+            if whole or set(values) - {"mark"}:
+                out.append(record("greeks", name, ts_event, ts_recv, **values))
         return out
 
 
 GREEKS = ("delta", "gamma", "vega", "theta", "rho")
+GREEK_KEYS = {"mark_iv", "bid_iv", "ask_iv", "underlying_price"}
+INDICES = {"deribit_price_index", "deribit_volatility_index", "estimated_expiration_price"}
 
 
 def _fraction(percent: Any) -> Any:

@@ -44,6 +44,7 @@ KINDS = {
     "tickers",
     "book_ticker",
     "public_liquidates",
+    "contract_stats",
     "obu",
     "order_book_update",
     "order_book",
@@ -126,6 +127,14 @@ class Gate(Venue):
                 out += self._ticker(row, time, ts_recv)
             elif kind == "book_ticker":
                 out += self._quote(row, ts_recv)
+            elif kind == "contract_stats":
+                values = present(
+                    mark=number(row.get("mark_price")),
+                    open_interest=number(row.get("open_interest")),
+                )
+                name = f"{self.name}:{symbol_of(row, self.symbol_key)}"
+                time = ns_of_s(row.get("time"))
+                out += [record("deriv", name, time, ts_recv, **values)] if values else []
             elif kind == "public_liquidates":
                 out.append(self._liquidation(row, ts_recv))
             else:

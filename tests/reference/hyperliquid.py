@@ -43,7 +43,7 @@ class Hyperliquid(Venue):
         channel, data = value.get("channel"), value.get("data")
         if channel == "trades":
             return [self._trade(row, ts_recv) for row in rows_of(data)]
-        if channel not in ("l2Book", "bbo", "activeAssetCtx"):
+        if channel not in ("l2Book", "bbo", "activeAssetCtx", "activeSpotAssetCtx"):
             return []
         name = f"{self.name}:{symbol_of(data, 'coin')}"
         assert isinstance(data, dict)
@@ -51,7 +51,7 @@ class Hyperliquid(Venue):
             return self._book(name, data, ts_recv)
         if channel == "bbo":
             return self._quote(name, data, ts_recv)
-        return self._context(name, data, ts_recv)
+        return self._context(name, data, channel == "activeSpotAssetCtx", ts_recv)
 
     def _book(self, name: str, data: dict[str, Any], ts_recv: int | None) -> list[Record]:
         sides = data.get("levels")
@@ -76,10 +76,14 @@ class Hyperliquid(Venue):
         sides = touch(ends[0].get("px"), ends[0].get("sz"), ends[1].get("px"), ends[1].get("sz"))
         return [record("quote", name, ns_of_ms(data.get("time")), ts_recv, **sides)]
 
-    def _context(self, name: str, data: dict[str, Any], ts_recv: int | None) -> list[Record]:
+    def _context(
+        self, name: str, data: dict[str, Any], is_spot: bool, ts_recv: int | None
+    ) -> list[Record]:
         context = data.get("ctx")
         if not isinstance(context, dict):
             raise BadMessage("no ctx")
+        if is_spot:
+            context = {"markPx": context.get("markPx")}
         deriv = present(
             mark=number(context.get("markPx")),
             index=number(context.get("oraclePx")),

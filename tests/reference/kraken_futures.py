@@ -24,6 +24,7 @@ from .fields import (
     integer,
     needed,
     needed_integer,
+    nonzero,
     ns_of_ms,
     number,
     present,
@@ -35,6 +36,9 @@ from .venue import Venue
 from .wire import lower_side, symbol_of, touch
 
 FLAGS = {"liquidation": ("liquidation",), "block": ("block",)}
+
+
+GREEKS = ("delta", "gamma", "vega", "theta", "rho")
 
 
 class KrakenFutures(Venue):
@@ -117,6 +121,11 @@ class KrakenFutures(Venue):
             next_funding=ns_of_ms(value.get("next_funding_rate_time")),
         )
         out = [record("deriv", name, ts_event, ts_recv, **deriv)] if deriv else []
+        source = value.get("greeks")
+        if isinstance(source, dict):
+            greeks = {key: number(source.get(key)) for key in GREEKS}
+            values = present(**greeks, mark_iv=nonzero(number(source.get("iv"))))
+            out += [record("greeks", name, ts_event, ts_recv, **values)] if values else []
         if has_sizes:
             sides = touch(
                 value.get("bid"), value.get("bid_size"), value.get("ask"), value.get("ask_size")

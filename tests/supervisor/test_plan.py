@@ -198,3 +198,17 @@ def test_redundant_lines_carry_the_same_streams_and_start_apart() -> None:
     some = lines({"depth": 2})
     assert [len(line.streams) for line in some] == [6, 3, 3]
     assert {s.channel for s in some[1].streams} == {"depth"}
+
+
+def test_topics_of_a_day_and_of_what_an_index_is_called() -> None:
+    options = venues.load("binance_options")
+    option = Listed("BTC-261225-1-C", 0, "option", underlying="BTCUSDT", expiry="2026-12-25")
+    interest = topic_of(options, "openInterest", option, {})
+    assert interest == "btcusdt@optionOpenInterest@261225"
+    with pytest.raises(ConfigError, match="needs its expiry"):
+        topic_of(options, "openInterest", Listed("X", 0, "option", underlying="U"), {})
+    okx = venues.load("okx")
+    future = Listed("BTC-USD-261225", 0, "future", underlying="BTC-USD")
+    assert topic_of(okx, "index-tickers", future, {})["instId"] == "BTC-USD"
+    assert topic_of(okx, "index-tickers", Listed("BTC-USDT", 0, "spot"), {})["instId"] == "BTC-USDT"
+    assert topic_of(okx, "estimated-price", future, {})["instType"] == "FUTURES"

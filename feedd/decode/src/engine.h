@@ -246,7 +246,8 @@ static inline const uint8_t *fd_member(fd_msg *m, const uint8_t *p, const fd_key
         case FD_OP_NODE: {
             const fd_node *child = &m->plan->nodes[e->arg];
             const int inside = fd_is_container(p, child);
-            if (inside || !owner->positional)
+            /* null in an array is a side that is not there, anything else is not what it must be */
+            if (inside || !owner->positional || *p != 'n')
                 fd_clear(m, child, row, *p == '[' && inside ? FD_NULL : FD_ABSENT);
             if (row == FD_IN_ENVELOPE) { /* again: what the first one said is void */
                 if (child->has_topic) {
