@@ -51,6 +51,7 @@ cdef extern from "engine.h" nogil:
         FD_PLAIN
         FD_PORTABLE
         FD_AVX2
+        FD_AVX512
         FD_OK
         FD_BAD_JSON
         FD_BAD_SHAPE

@@ -2,8 +2,11 @@
 
 from feedd.decode.plan import Plan
 
+SETS: dict[str, int]
+"""Sets of instructions, worse before better."""
+
 class Twice:
-    """``isa``: ``"portable"``, ``"avx2"`` or the best of this processor.
+    """``isa``: ``"portable"``, ``"avx2"``, ``"avx512"`` or the best of this processor.
 
     Raises ValueError when the processor has not what is asked for.
     """

@@ -4,7 +4,7 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from feedd.decode.engine cimport (
-    FD_AVX2, FD_OK, FD_PORTABLE, fd_copy, fd_decode, fd_msg, fd_msg_free, fd_outcome,
+    FD_AVX2, FD_AVX512, FD_OK, FD_PORTABLE, fd_copy, fd_decode, fd_msg, fd_msg_free, fd_outcome,
     fd_outcome_free,
     fd_outcome_of, fd_plain_holds, fd_same_outcome, fd_templates,
 )
@@ -12,6 +12,8 @@ from feedd.decode.plan cimport Plan
 from feedd.pipeline.connections cimport Connections
 
 from feedd.pipeline import control
+
+SETS = {"portable": FD_PORTABLE, "avx2": FD_AVX2, "avx512": FD_AVX512}
 
 
 cdef class Twice:
@@ -28,10 +30,10 @@ cdef class Twice:
         self.connections = Connections()
         self.templates = plan.plan.templates
         self.walked.plan = self.m.plan = &plan.plan
-        if isa == "avx2" and self.templates.isa != FD_AVX2:
-            raise ValueError("this processor has no AVX2")
         if isa:
-            self.templates.isa = {"avx2": FD_AVX2, "portable": FD_PORTABLE}[isa]
+            if SETS[isa] > self.templates.isa:
+                raise ValueError(f"this processor has no {isa}")
+            self.templates.isa = SETS[isa]
 
     def __dealloc__(self):
         fd_msg_free(&self.walked)
@@ -39,7 +41,7 @@ cdef class Twice:
 
     @property
     def isa(self):
-        return "avx2" if self.templates.isa == FD_AVX2 else "portable"
+        return next(name for name, isa in SETS.items() if isa == self.templates.isa)
 
     @property
     def hits(self):

@@ -9,12 +9,13 @@ import pytest
 
 from feedd import venues
 from feedd.decode.plan import compile_plan
-from feedd.pipeline.twice import Twice
+from feedd.pipeline.twice import SETS, Twice
 from tests.decode.test_venue_frames import _frames
 from tests.fixtures.sessions import SESSIONS
 
 VENUES = sorted(set(SESSIONS) & set(venues.names()))
 OTHER_BYTES = b'09.-"\\,:{}[]e \x00\x1fA~\x80\xff'
+ISAS = [isa for isa in SETS if isa != "portable"]  # which has no layouts
 SHORT = 384  # bytes of the longest layout
 
 QUOTE = (
@@ -23,9 +24,9 @@ QUOTE = (
 )
 
 
-def _avx2(venue: str) -> Twice:
+def _twice(venue: str, isa: str) -> Twice:
     try:
-        return Twice(compile_plan(venues.load(venue)), "avx2")
+        return Twice(compile_plan(venues.load(venue)), isa)
     except ValueError as error:
         pytest.skip(str(error))
 
@@ -40,11 +41,12 @@ def _quote(
     return QUOTE % (topic or symbol.lower(), number, symbol, price, size)
 
 
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize("venue", VENUES)
-def test_any_byte_of_a_message_that_fits_may_be_another(venue: str) -> None:
+def test_any_byte_of_a_message_that_fits_may_be_another(venue: str, isa: str) -> None:
     """Each frame is seen until it has its layout; then one byte of it at a time is another one."""
     rng = random.Random(venue)
-    twice = _avx2(venue)
+    twice = _twice(venue, isa)
     sent = [frame for frame in _frames(venue) if frame[:1] in b"{["]
     for frame in sent:
         twice.hear(frame)
@@ -66,8 +68,9 @@ def test_any_byte_of_a_message_that_fits_may_be_another(venue: str) -> None:
         assert twice.layout_hits >= hits
 
 
-def test_a_layout_is_made_at_the_second_sight_and_used_from_then_on() -> None:
-    twice = _avx2("binance_usdm")
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_layout_is_made_at_the_second_sight_and_used_from_then_on(isa: str) -> None:
+    twice = _twice("binance_usdm", isa)
     for i in range(2):  # the first one teaches the steps, too
         assert not twice.differ(_quote(400000001 + i))
     assert (twice.layouts, twice.layout_hits) == (1, 0)
@@ -75,6 +78,7 @@ def test_a_layout_is_made_at_the_second_sight_and_used_from_then_on() -> None:
     assert twice.layout_hits == 1
 
 
+@pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
     "frame",
     [
@@ -96,8 +100,8 @@ def test_a_layout_is_made_at_the_second_sight_and_used_from_then_on() -> None:
         _quote(400000009)[:-1],
     ],
 )
-def test_what_only_seems_to_fit_is_read_as_by_the_walker(frame: bytes) -> None:
-    twice = _avx2("binance_usdm")
+def test_what_only_seems_to_fit_is_read_as_by_the_walker(frame: bytes, isa: str) -> None:
+    twice = _twice("binance_usdm", isa)
     for i in range(4):
         assert not twice.differ(_quote(400000001 + i))
     assert twice.layout_hits > 0
@@ -105,8 +109,9 @@ def test_what_only_seems_to_fit_is_read_as_by_the_walker(frame: bytes) -> None:
     assert not twice.differ(_quote(400000010))
 
 
-def test_more_places_than_there_is_room_for() -> None:
-    twice = _avx2("binance_usdm")
+@pytest.mark.parametrize("isa", ISAS)
+def test_more_places_than_there_is_room_for(isa: str) -> None:
+    twice = _twice("binance_usdm", isa)
     rng = random.Random(5)
 
     def size() -> bytes:
@@ -121,9 +126,10 @@ def test_more_places_than_there_is_room_for() -> None:
     assert twice.layout_hits > 0
 
 
-def test_messages_that_never_fit_are_soon_left_alone() -> None:
+@pytest.mark.parametrize("isa", ISAS)
+def test_messages_that_never_fit_are_soon_left_alone(isa: str) -> None:
     """Of messages that begin alike and mostly miss, only a few are looked up."""
-    twice = _avx2("binance_usdm")
+    twice = _twice("binance_usdm", isa)
     for i in range(4):
         assert not twice.differ(_quote(400000001 + i))
     hits = twice.layout_hits

@@ -14,12 +14,12 @@ import pytest
 
 from feedd import venues
 from feedd.decode.plan import compile_plan
-from feedd.pipeline.twice import Twice
+from feedd.pipeline.twice import SETS, Twice
 from tests.decode.test_venue_frames import _damaged, _frames
 from tests.fixtures.sessions import SESSIONS
 
 VENUES = sorted(set(SESSIONS) & set(venues.names()))
-ISAS = ["portable", "avx2"]
+ISAS = list(SETS)
 DIGITS = re.compile(rb"\d+(\.\d+)?")
 # what may stand where a number stood, and what must be told from it
 ODD = [

@@ -101,7 +101,7 @@ def test_other_spellings_mean_the_same(
     @given(
         kinds=st.sets(st.sampled_from(KINDS), min_size=2),
         seed=st.integers(0, 2**32 - 1),
-        isa=st.sampled_from(("", "portable")),
+        isa=st.sampled_from(("", "avx2", "portable")),
     )
     def check(kinds: set[str], seed: int, isa: str) -> None:
         monkeypatch.setenv("FEEDD_ISA", isa)
@@ -243,7 +243,7 @@ def test_answers_in_other_spellings_and_in_any_order(
             assert {n: state for n, state in found.items() if state not in states} == {}
 
 
-@pytest.mark.parametrize("isa", ["", "portable"])
+@pytest.mark.parametrize("isa", ["", "avx2", "portable"])
 @pytest.mark.parametrize(
     ("side", "good"),
     [

@@ -436,11 +436,19 @@ static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
 #undef FD_SIMD
 #undef FD_TARGET
 #undef FD_V
+#define FD_SIMD 2
+#define FD_TARGET __attribute__((target("avx2,bmi,bmi2,avx512f,avx512bw,avx512vl,avx512dq")))
+#define FD_V(name) name##_avx512
+#include "run.h"
+#undef FD_SIMD
+#undef FD_TARGET
+#undef FD_V
 #endif
 
 /* Decode the message by a template, if one fits. */
 static inline int fd_run(fd_msg *m, size_t n) {
 #if FD_HAS_AVX2
+    if (m->plan->templates->isa == FD_AVX512) return fd_run_avx512(m, n);
     if (m->plan->templates->isa == FD_AVX2) return fd_run_avx2(m, n);
 #endif
     return fd_run_portable(m, n);

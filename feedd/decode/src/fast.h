@@ -89,11 +89,16 @@ _Static_assert(offsetof(fd_level, price) == 16 && offsetof(fd_level, size_m) == 
 
 /* Is every one of 32 bytes between its bounds? */
 FD_TARGET static inline int FD_V(fd_within)(__m256i x, const uint8_t *low, const uint8_t *high) {
+#if FD_SIMD == 2
+    return (_mm256_cmplt_epu8_mask(x, _mm256_load_si256((const __m256i *)low)) |
+            _mm256_cmpgt_epu8_mask(x, _mm256_load_si256((const __m256i *)high))) == 0;
+#else
     const __m256i clamped = _mm256_min_epu8(
         _mm256_max_epu8(x, _mm256_load_si256((const __m256i *)low)),
         _mm256_load_si256((const __m256i *)high));
     const __m256i differ = _mm256_xor_si256(clamped, x);
     return _mm256_testz_si256(differ, differ);
+#endif
 }
 
 /* The digits of price and size of a level at p, each at the end of 16 bytes. */
@@ -157,18 +162,27 @@ static inline int FD_V(fd_rare_level)(fd_level *out, const uint8_t *p, const fd_
 
 /* Which of 64 bytes are this one. */
 FD_TARGET static inline uint64_t FD_V(fd_find64)(const uint8_t *p, __m256i byte) {
+#if FD_SIMD == 2
+    return (uint64_t)_mm256_cmpeq_epi8_mask(_mm256_loadu_si256((const __m256i *)(p + 32)), byte)
+               << 32 | _mm256_cmpeq_epi8_mask(_mm256_loadu_si256((const __m256i *)p), byte);
+#else
     const uint32_t low = (uint32_t)_mm256_movemask_epi8(
         _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)p), byte));
     const uint32_t high = (uint32_t)_mm256_movemask_epi8(
         _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(p + 32)), byte));
     return (uint64_t)high << 32 | low;
+#endif
 }
 
 /* Which of 32 bytes are digits. */
 FD_TARGET static inline uint32_t FD_V(fd_digits32)(__m256i x) {
     const __m256i d = _mm256_sub_epi8(x, _mm256_set1_epi8('0'));
+#if FD_SIMD == 2
+    return _mm256_cmple_epu8_mask(d, _mm256_set1_epi8(9));
+#else
     return (uint32_t)_mm256_movemask_epi8(
         _mm256_cmpeq_epi8(_mm256_min_epu8(d, _mm256_set1_epi8(9)), d));
+#endif
 }
 
 /* Levels at p, one after the other, as long as each is like one seen before. Returns where it
@@ -191,27 +205,27 @@ FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t 
         if (room > FD_LEVELS_RUN) room = FD_LEVELS_RUN;
         uint8_t is_rare = 0;
         for (n = 0; n < room;) {
-            while (closes == 0 && block + 64 < m->end) {
+            while (__builtin_expect(closes == 0, 0) && block + 64 < m->end) {
                 block += 64;
                 closes = FD_V(fd_find64)(block, closing);
             }
-            const uint8_t *end = block + __builtin_ctzll(closes | 1ull << 63);
+            if (closes == 0) break;
+            const uint8_t *end = block + __builtin_ctzll(closes);
             const size_t len = (size_t)(end + 1 - p);
             closes &= closes - 1;
-            if (len > FD_LEVEL_TEXT) break;
             const __m256i x = _mm256_loadu_si256((const __m256i *)p);
             uint64_t digits = FD_V(fd_digits32)(x);
             const fd_level_template *l;
             if (__builtin_expect(len <= 32, 1)) {
                 l = &t->level[fd_level_slot(_bzhi_u64(digits, (uint32_t)len), channel)];
             } else {
+                if (len > FD_LEVEL_TEXT) break;
                 const __m256i y = _mm256_loadu_si256((const __m256i *)(p + 32));
                 digits |= (uint64_t)FD_V(fd_digits32)(y) << 32;
                 l = &t->level[fd_level_slot(_bzhi_u64(digits, (uint32_t)len), channel)];
                 if (!FD_V(fd_within)(y, l->low + 32, l->high + 32)) break;
             }
-            if (!FD_V(fd_within)(x, l->low, l->high) || l->channel != channel || *end != close_with)
-                break;
+            if (!FD_V(fd_within)(x, l->low, l->high) || l->channel != channel) break;
             at[n] = p;
             with[n++] = l;
             is_rare |= l->is_rare;

@@ -18,14 +18,19 @@
 #define FD_HAS_AVX2 0
 #endif
 
-enum { FD_PORTABLE = 0, FD_AVX2 = 1 };
+enum { FD_PORTABLE = 0, FD_AVX2 = 1, FD_AVX512 = 2 };
 
-/* The best set of this processor; FEEDD_ISA=portable in the environment asks for less. */
+/* The best set of this processor; FEEDD_ISA=portable or =avx2 in the environment asks for less. */
 static inline int fd_isa(void) {
 #if FD_HAS_AVX2
     const char *wish = getenv("FEEDD_ISA");
     if (wish != NULL && !strcmp(wish, "portable")) return FD_PORTABLE;
     __builtin_cpu_init();
+    const int all = wish == NULL || strcmp(wish, "avx2") != 0;
+    if (all && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("bmi2"))
+        return FD_AVX512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
         __builtin_cpu_supports("bmi2"))
         return FD_AVX2;

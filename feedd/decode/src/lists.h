@@ -80,6 +80,7 @@ static int fd_part(fd_msg *m, uint32_t start, fd_levels *sides) {
 
 #if FD_HAS_AVX2
 static const uint8_t *fd_levels_avx2(fd_msg *m, const uint8_t *p, int close_with, int *after);
+static const uint8_t *fd_levels_avx512(fd_msg *m, const uint8_t *p, int close_with, int *after);
 #endif
 
 /* A list of levels at p into range[0], or of both sides into range[0] and range[1]. */
@@ -105,8 +106,9 @@ static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, fd_levels *rang
             m->levels = (fd_level *)grown;
         }
 #if FD_HAS_AVX2
-        if (templates != NULL && templates->isa == FD_AVX2) {
-            p = fd_levels_avx2(m, p, close_with, &after);
+        if (templates != NULL && templates->isa != FD_PORTABLE) {
+            p = templates->isa == FD_AVX2 ? fd_levels_avx2(m, p, close_with, &after)
+                                          : fd_levels_avx512(m, p, close_with, &after);
             if (!after && m->n_levels == m->levels_cap) continue;
         }
 #endif

@@ -7,10 +7,15 @@ FD_TARGET static inline uint64_t FD_V(fd_marks)(const uint8_t *p) {
     const __m256i quote = _mm256_set1_epi8('"'), point = _mm256_set1_epi8('.');
     const __m256i x = _mm256_loadu_si256((const __m256i *)p);
     const __m256i y = _mm256_loadu_si256((const __m256i *)(p + 32));
+#if FD_SIMD == 2
+    const uint32_t low = _mm256_cmpeq_epi8_mask(x, quote) | _mm256_cmpeq_epi8_mask(x, point);
+    const uint32_t high = _mm256_cmpeq_epi8_mask(y, quote) | _mm256_cmpeq_epi8_mask(y, point);
+#else
     const uint32_t low = (uint32_t)_mm256_movemask_epi8(
         _mm256_or_si256(_mm256_cmpeq_epi8(x, quote), _mm256_cmpeq_epi8(x, point)));
     const uint32_t high = (uint32_t)_mm256_movemask_epi8(
         _mm256_or_si256(_mm256_cmpeq_epi8(y, quote), _mm256_cmpeq_epi8(y, point)));
+#endif
     return (uint64_t)high << 32 | low;
 }
 
