@@ -189,6 +189,7 @@ def test_a_daemon_takes_over_what_it_can(sim: SimHandle, make_daemon: Make) -> N
     size = len(daemon.log())
     ctl(daemon, "rotate", "0", "0")
     until(lambda: '"reader":0' in daemon.log()[size:])
+    until(lambda: daemon.counter("disconnects") == 1, 25)  # its successor is up
     daemon.wait_live()
 
     # refused as a whole: nothing of it is in force
