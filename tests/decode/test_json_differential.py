@@ -95,8 +95,8 @@ def test_structured_documents_are_read_alike() -> None:
 def test_damaged_documents_are_judged_alike() -> None:
     texts = Texts(2)
     results = [agree(texts.damaged(texts.document())) for _ in range(tries(8_300))]
-    assert results.count(True) > 1_000
-    assert results.count(False) > 5_000
+    assert results.count(True) > len(results) // 25
+    assert results.count(False) > len(results) // 5
 
 
 def test_truncated_at_every_offset() -> None:
