@@ -59,7 +59,7 @@ RECORDED = (
     "bybit_linear",
     "kraken_futures",
 )
-ROWS_AT_MOST = rows_at_most(1000) or sys.maxsize  # of a recording, apart from its REST rows
+ROWS_AT_MOST = rows_at_most(1500) or sys.maxsize  # of a recording: each book is joined by then
 BASES = [(v, "session") for v in NUMBERED] + [(v, "recording") for v in RECORDED]
 
 
