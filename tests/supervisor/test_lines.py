@@ -12,7 +12,7 @@ import pytest
 from feedd.sim.testing import SimHandle, start_sim
 from tests.supervisor.conftest import until
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 
 Make = Callable[..., Any]
 USDM = {"binance_usdm": ["depth", "bookTicker", "aggTrade"]}

@@ -27,7 +27,7 @@ from feedd.supervisor.reload import EFFECTS, Effect, changes, effect_of, flat, r
 from tests.supervisor.conftest import until
 from tests.supervisor.test_ctl import ctl
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Any]
 BOTH = {"binance_usdm": ["depth", "bookTicker"], "deribit": ["book"]}
