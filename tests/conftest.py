@@ -17,17 +17,18 @@ if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import Scheduling
 
-WHOLE_PROCESSES = (
+WHOLE_PROCESSES = (  # the longest first
+    "tests/demo/test_venues.py",
+    "tests/demo/test_demo.py",
     "tests/capture/test_record_replay.py",
-    "tests/demo/",
+    "tests/supervisor/test_ctl.py",
+    "tests/supervisor/test_lives.py",
+    "tests/supervisor/test_daemon.py",
+    "tests/supervisor/test_reload.py",
+    "tests/supervisor/test_broadcaster.py",
+    "tests/sim/test_venue_faults.py",
     "tests/sim/test_bitfinex.py",
     "tests/sim/test_gate.py",
-    "tests/sim/test_venue_faults.py",
-    "tests/supervisor/test_broadcaster.py",
-    "tests/supervisor/test_ctl.py",
-    "tests/supervisor/test_daemon.py",
-    "tests/supervisor/test_lives.py",
-    "tests/supervisor/test_reload.py",
 )
 
 
@@ -37,11 +38,12 @@ def unit(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The order of units, the longest first as far as their kind tells."""
     units: dict[str, list[pytest.Item]] = {}
     for item in items:
         units.setdefault(unit(item.nodeid), []).append(item)
-    waiting = [found for name, found in units.items() if name.startswith(WHOLE_PROCESSES)]
+    waiting = [
+        found for path in WHOLE_PROCESSES for name, found in units.items() if name.startswith(path)
+    ]
     computing = [found for name, found in units.items() if not name.startswith(WHOLE_PROCESSES)]
     mixed = itertools.zip_longest(waiting, computing, fillvalue=[])
     items[:] = [item for pair in mixed for found in pair for item in found]
