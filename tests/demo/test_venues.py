@@ -86,7 +86,7 @@ def check(report: dict[str, Any], errors: str) -> None:
 @pytest.mark.parametrize("group", [*GROUPS, "bitfinex"])
 def test_books_and_trades_are_those_of_the_journal(tmp_path: Path, group: str) -> None:
     venues = known_of(group)
-    rate = min(4000, 1200 * len(venues.split(",")))  # for all of them: rare kinds come in three seconds too
+    rate = min(4000, 1200 * len(venues.split(",")))  # for all: rare kinds come in three seconds
     status, report, errors = demo(
         tmp_path, "--seconds", "3", "--rate", str(rate), "--venues", venues
     )  # fmt: skip
