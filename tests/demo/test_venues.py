@@ -86,14 +86,17 @@ def check(report: dict[str, Any], errors: str) -> None:
 @pytest.mark.parametrize("group", [*GROUPS, "bitfinex"])
 def test_books_and_trades_are_those_of_the_journal(tmp_path: Path, group: str) -> None:
     venues = known_of(group)
-    rate = min(4000, 1200 * len(venues.split(",")))  # for all: rare kinds come in three seconds
-    status, report, errors = demo(
-        tmp_path, "--seconds", "3", "--rate", str(rate), "--venues", venues
-    )  # fmt: skip
-    check(report, errors)
-    assert status == 0
-    missing = {v: KINDS[v] - report["venues"][v].keys() for v in venues.split(",")}
-    assert not any(missing.values()), missing
+    rate = str(min(4000, 1200 * len(venues.split(","))))  # for all of them together
+    for seconds in ("3", "12"):  # a busy machine makes less of a rare kind
+        status, report, errors = demo(
+            tmp_path, "--seconds", seconds, "--rate", rate, "--venues", venues
+        )  # fmt: skip
+        check(report, errors)
+        assert status == 0
+        missing = {v: KINDS[v] - report["venues"].get(v, {}).keys() for v in venues.split(",")}
+        if not any(missing.values()):
+            return
+    pytest.fail(f"kinds that did not come: {missing}")
 
 
 @pytest.mark.parametrize("group", GROUPS)
