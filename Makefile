@@ -5,6 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.feedd-built
 SOURCES := $(shell find feedd \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) 2>/dev/null) \
 	setup.py pyproject.toml
+RANDOM_TESTS := tests/decode tests/fuzz/test_spellings.py $(addprefix tests/acceptance/test_,captures.py damage.py mutations.py sessions.py)
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check build docs wheel bench bars model stress tsan autobahn fuzz asan soak clean
@@ -63,9 +64,9 @@ tsan: $(STAMP) ## the ring under ThreadSanitizer, with a mutant that it must rep
 autobahn: $(STAMP) ## the WebSocket assembler against Autobahn's client cases
 	@$(BIN)/python tests/autobahn/run.py
 
-fuzz: $(STAMP) ## fuzz the decode engine against orjson, and venues' frames in other spellings
+fuzz: $(STAMP) ## fuzz the decode engine against orjson, and try many more seeds of random tests
 	@$(BIN)/python tests/fuzz/run.py
-	@FEEDD_SPELLINGS=60 $(BIN)/python -m pytest -q -n auto --dist loadfile tests/fuzz/test_spellings.py
+	@FEEDD_EFFORT=8 $(BIN)/python -m pytest -q -n 4 --dist loadfile $(RANDOM_TESTS)
 
 asan: $(STAMP) ## replay the fuzz corpus through an AddressSanitizer build
 	@$(BIN)/python tests/fuzz/asan.py
@@ -74,6 +75,6 @@ soak: $(STAMP) ## a line of two cut every second for a minute, venue by venue: n
 	@$(BIN)/python tests/soak/lines.py $(ARGS)
 
 clean: ## remove what was built
-	rm -rf $(VENV) build dist .work *.egg-info
+	rm -rf $(VENV) build dist .work *.egg-info feedd/_cython.c
 	find feedd -name '*.so' -delete
 	find feedd -name '*.pyx' | sed 's/pyx$$/c/' | xargs rm -f

@@ -29,6 +29,9 @@ def optimise(path: str) -> list[str]:
     return ["-g0", "-O3" if path.startswith(HOT) else "-O2"]
 
 
+# Cython's code for memory views, once: in each module it would be most of what gcc has to read.
+SHARED = "feedd._cython"
+
 DIRECTIVES = {
     "language_level": "3",
     "cdivision": True,
@@ -58,7 +61,15 @@ class BuildExt(build_ext):
 
 def extensions() -> list[Extension]:
     headers = [str(p.relative_to(ROOT)) for d in INCLUDE for p in (ROOT / d).rglob("*.h")]
-    return [
+    # the largest first: none is left to run alone at the end
+    sources = sorted((ROOT / "feedd").rglob("*.pyx"), key=lambda path: -path.stat().st_size)
+    shared = Extension(
+        SHARED,
+        [SHARED.replace(".", os.sep) + ".c"],
+        extra_compile_args=CFLAGS + optimise(""),
+        extra_link_args=LDFLAGS,
+    )
+    return [shared] + [
         Extension(
             str(path.relative_to(ROOT).with_suffix("")).replace(os.sep, "."),
             [str(path.relative_to(ROOT))],
@@ -68,11 +79,16 @@ def extensions() -> list[Extension]:
             extra_compile_args=CFLAGS + optimise(str(path.relative_to(ROOT))),
             extra_link_args=LDFLAGS,
         )
-        for path in sorted((ROOT / "feedd").rglob("*.pyx"))
+        for path in sources
     ]
 
 
 setup(
-    ext_modules=cythonize(extensions(), compiler_directives=DIRECTIVES, nthreads=0),
+    ext_modules=cythonize(
+        extensions(),
+        compiler_directives=DIRECTIVES,
+        shared_utility_qualified_name=SHARED,
+        nthreads=os.cpu_count() or 1,
+    ),
     cmdclass={"build_ext": BuildExt},
 )

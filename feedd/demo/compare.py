@@ -32,6 +32,9 @@ class Result:
     """Counts of events (not of ring slots); ``details`` explains the first differences."""
 
     records: dict[str, int] = field(default_factory=dict)
+    """By kind."""
+    venues: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Records of data, by venue and kind."""
     lost: int = 0
     wrong: int = 0
     duplicates: int = 0
@@ -85,6 +88,8 @@ def compare(
             got[event.kind, event.instrument].append(event)
         if event.kind in _DATA_KINDS:
             result.records[event.kind] = result.records.get(event.kind, 0) + 1
+            kinds = result.venues.setdefault(event.instrument.partition(":")[0], {})
+            kinds[event.kind] = kinds.get(event.kind, 0) + 1
     damaged: set[str] = set()
     for key in sorted(sent.keys() | {k for k in got if k[0] in _DATA_KINDS}):
         kind, instrument = key

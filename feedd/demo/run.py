@@ -283,6 +283,7 @@ def report(seconds: float, result: Result) -> dict[str, Any]:
     return {
         "seconds": seconds,
         "records": dict(sorted(result.records.items())),
+        "venues": {name: dict(sorted(k.items())) for name, k in sorted(result.venues.items())},
         "total": result.total,
         "lost": result.lost,
         "wrong": result.wrong,

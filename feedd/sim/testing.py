@@ -20,7 +20,7 @@ from typing import Any, cast
 from feedd.clock import monotonic_ns
 from feedd.errors import StartError
 
-START_TIMEOUT_S = 20.0
+START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 10.0
 
 

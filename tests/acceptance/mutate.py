@@ -172,17 +172,17 @@ TEXTS = dict.fromkeys(ANSWERING, ("pong",))  # answers in words are no bad frame
 def inner_deltas(frames: list[BookFrame], joined_at: dict[str, int]) -> list[BookFrame]:
     """Deltas whose loss must show: after the join, and the book's next frame is a delta."""
     out = []
-    for position, frame in enumerate(frames):
-        later = [other for other in frames[position + 1 :] if other.instrument == frame.instrument]
+    next_is_delta: dict[str, bool] = {}
+    for frame in reversed(frames):
         if (
             frame.is_delta
-            and later
-            and later[0].is_delta
+            and next_is_delta.get(frame.instrument, False)
             and frame.instrument in joined_at
             and frame.row > joined_at[frame.instrument]
         ):
             out.append(frame)
-    return out
+        next_is_delta[frame.instrument] = frame.is_delta
+    return out[::-1]
 
 
 def bad_rows(venue: str, good: str, rng: random.Random) -> dict[str, Row]:

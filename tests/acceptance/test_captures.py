@@ -1,4 +1,8 @@
-"""Every recording, line by line against the reference."""
+"""Every recording, line by line against the reference.
+
+feedd decodes every recording to its end. The reference is slow: of a big one it reads the front
+part, unless more effort is wanted (``FEEDD_EFFORT``, see ``tests/fixtures/effort.py``).
+"""
 
 from __future__ import annotations
 
@@ -9,12 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.reference import Result
+from tests.fixtures.effort import rows_at_most
+from tests.reference import Result, decode_rows
+from tests.reference.rows import all_rows
 
 from . import compare
 from .captures import RECORDINGS, Recording, reference_once
 from .cli import Decoded, decode_once
+from .here import decode_rows_here
 from .tops import check_tops
+
+ROWS_AT_MOST = rows_at_most(12_000)  # of a big recording, for the reference
 
 SLOW_FIRST = [
     pytest.param(r, marks=[pytest.mark.slow] if r.is_big else [], id=r.name) for r in RECORDINGS
@@ -41,8 +50,15 @@ def got(recording: Recording, paths: tuple[Path, ...]) -> Decoded:
 
 
 @pytest.fixture(scope="module")
-def expected(recording: Recording, paths: tuple[Path, ...]) -> Result:
-    return reference_once(recording.venue, paths)
+def both(
+    recording: Recording, paths: tuple[Path, ...], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Decoded, Result]:
+    """What feedd and the reference make of the same rows."""
+    if ROWS_AT_MOST is None or not recording.is_big:
+        return decode_once(recording.venue, paths), reference_once(recording.venue, paths)
+    rows = all_rows(paths)[:ROWS_AT_MOST]
+    here = decode_rows_here(recording.venue, rows, tmp_path_factory.mktemp("front"))
+    return here, decode_rows(recording.venue, rows)
 
 
 def test_counts_are_those_of_the_index(recording: Recording, got: Decoded) -> None:
@@ -58,25 +74,26 @@ def test_no_gap_and_no_bad_frame(recording: Recording, got: Decoded) -> None:
 
 
 def test_every_record_equals_the_reference(
-    recording: Recording, got: Decoded, expected: Result
+    recording: Recording, both: tuple[Decoded, Result]
 ) -> None:
+    got, expected = both
     rest_books = compare.has_rest_books(recording.venue)
     compare.assert_groups_equal(
         compare.grouped(got.records, rest_books), compare.grouped(expected.records, rest_books)
     )
 
 
-def test_trade_sums_equal_the_reference(
-    recording: Recording, got: Decoded, expected: Result
-) -> None:
+def test_trade_sums_equal_the_reference(recording: Recording, both: tuple[Decoded, Result]) -> None:
+    got, expected = both
     ours = sum((Decimal(t["price"]) * Decimal(t["size"]) for t in got.of("trade")), Decimal(0))
     theirs = sum((t["price"] * t["size"] for t in expected.of("trade")), Decimal(0))
     assert ours == theirs
 
 
 def test_final_books_equal_the_reference_level_by_level(
-    recording: Recording, got: Decoded, expected: Result
+    recording: Recording, both: tuple[Decoded, Result]
 ) -> None:
+    got, expected = both
     assert {line["state"] for line in got.finals.values()} <= {recording.state}
     compare.assert_finals_equal(got, expected)
 
@@ -91,3 +108,19 @@ def test_books_equal_the_venues_own_best_bid_and_offer(
     checked, wrong = check_tops(recording.venue, got.records, paths)
     assert not wrong
     assert checked >= recording.checked_tops
+
+
+def test_the_reference_agrees_with_what_is_known(
+    recording: Recording, both: tuple[Decoded, Result], paths: tuple[Path, ...]
+) -> None:
+    _, result = both
+    assert not result.complaints()
+    assert [book.state for book in result.books.values()] == [recording.state] * recording.books
+    checked, wrong = check_tops(recording.venue, result.records, paths)
+    assert not wrong
+    if ROWS_AT_MOST is None or not recording.is_big:
+        assert len(result.of("trade")) == recording.trades
+        assert len(result.of("quote")) == recording.quotes
+        assert checked >= recording.checked_tops
+    else:
+        assert checked > 0

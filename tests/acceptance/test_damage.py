@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fixtures.effort import rows_at_most, seeds
 from tests.fixtures.sessions import SESSIONS
 from tests.reference import decode_rows
 from tests.reference.rows import all_rows
@@ -30,8 +31,8 @@ from .mutate import (
     is_json,
 )
 
-SEEDS = range(4)
-ROWS_AT_MOST = 1000  # of a recording: the front part of a long one says as much
+SEEDS = {"session": seeds(2), "recording": seeds(1)}
+ROWS_AT_MOST = rows_at_most(500)  # of a recording: the front part of a long one says as much
 # Recordings with REST books are large, and ``test_mutations`` damages them already.
 RECORDED = [venue for venue in SMALL if not compare.has_rest_books(venue)]
 BASES = [(v, "session") for v in SESSIONS] + [(v, "recording") for v in RECORDED]
@@ -57,12 +58,16 @@ def _rows(venue: str, source: str) -> list[Row]:
     return scenario.rows + [{"dir": "rest", **row} for row in scenario.rest_rows]
 
 
-@pytest.fixture(
+TRIES = pytest.mark.parametrize(
+    ("base", "seed"),
+    [(base, seed) for base in BASES for seed in SEEDS[base[1]]],
+    indirect=["base"],
     scope="module",
-    params=[(venue, "session") for venue in SESSIONS]
-    + [(venue, "recording") for venue in RECORDED],
-    ids=lambda p: f"{p[0]}-{p[1]}",
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else str(value),
 )
+
+
+@pytest.fixture(scope="module")
 def base(request: pytest.FixtureRequest) -> Base:
     venue, source = request.param
     rows = _rows(venue, source)
@@ -152,7 +157,7 @@ DAMAGE: list[Callable[[Base, random.Random], list[Row]]] = [
 ]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@TRIES
 @pytest.mark.parametrize("damage", DAMAGE, ids=lambda d: d.__name__)
 def test_damage_is_judged_as_the_reference_does(
     base: Base, damage: Callable[[Base, random.Random], list[Row]], seed: int, tmp_path: Path
@@ -162,7 +167,7 @@ def test_damage_is_judged_as_the_reference_does(
     compare.assert_same(got, decode_rows(base.venue, rows), base.venue)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
+@TRIES
 def test_every_kind_of_damage_at_once(base: Base, seed: int, tmp_path: Path) -> None:
     rng = random.Random(1000 + seed)
     rows = base.rows

@@ -18,6 +18,7 @@ from tests.reference.rows import all_rows
 from . import compare
 from .captures import EXAMPLES, SMALL, capture_paths
 from .cli import decode, run
+from .here import decode_here
 
 KINDS = {
     "binance_coinm": {"trade", "quote", "book", "deriv", "liquidation"},
@@ -62,7 +63,7 @@ def test_examples_decode_without_a_bad_frame(venue: str) -> None:
 def test_examples_of_every_kind_equal_the_reference(venue: str, tmp_path: Path) -> None:
     rows = all_rows(capture_paths(EXAMPLES[venue], "examples.jsonl"))
     (path,) = write_rows(tmp_path, [row for row in rows if _is_current(venue, row)])
-    got, expected = decode(venue, [path]), reference_decode(venue, [path])
+    got, expected = decode_here(venue, [path]), reference_decode(venue, [path])
     compare.assert_same(got, expected, venue)
     assert len(got.events("bad_frame")) == ODD.get(venue, 0)
     assert {line["kind"] for line in got.records} - {"status"} == KINDS[venue]
@@ -97,7 +98,7 @@ def test_without_books_there_is_no_final_book(tmp_path: Path) -> None:
 @pytest.mark.parametrize("form", ["jsonl", "jsonl.gz", "jsonl.zst", "json", "spaced json.gz"])
 def test_every_form_of_a_capture_reads_the_same(tmp_path: Path, form: str) -> None:
     scenario = deribit.session()
-    expected = decode("deribit", scenario.write(tmp_path / "plain"))
+    expected = decode_here("deribit", scenario.write(tmp_path / "plain"))
     text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in scenario.rows)
     path = tmp_path / f"capture.{form.split()[-1]}"
     if "json" in form.split(".")[0].split() or form.startswith("spaced"):
@@ -110,7 +111,7 @@ def test_every_form_of_a_capture_reads_the_same(tmp_path: Path, form: str) -> No
         zstandard = pytest.importorskip("zstandard")
         data = zstandard.ZstdCompressor().compress(data)
     path.write_bytes(data)
-    got = decode("deribit", [path])
+    got = decode_here("deribit", [path])
     assert got.records == expected.records
     assert got.finals == expected.finals
 
@@ -127,11 +128,11 @@ def test_every_form_of_a_capture_reads_the_same(tmp_path: Path, form: str) -> No
 def test_bad_utf8_is_a_bad_frame_however_it_was_recorded(tmp_path: Path, line: bytes) -> None:
     scenario = deribit.session()
     (path,) = scenario.write(tmp_path)
-    expected = decode("deribit", [path])
+    expected = decode_here("deribit", [path])
     lines = gzip.decompress(path.read_bytes()).splitlines()
     damaged = tmp_path / "damaged.jsonl"
     damaged.write_bytes(b"\n".join([*lines[:40], line, *lines[40:]]) + b"\n")
-    got = decode("deribit", [damaged])
+    got = decode_here("deribit", [damaged])
     assert len(got.events("bad_frame")) == 1
     assert compare.grouped(got.records, False) == compare.grouped(expected.records, False)
     assert got.finals == expected.finals
@@ -139,11 +140,11 @@ def test_bad_utf8_is_a_bad_frame_however_it_was_recorded(tmp_path: Path, line: b
 
 def test_rows_that_are_not_messages_are_passed_over(tmp_path: Path) -> None:
     scenario = binance.session("binance_spot")
-    expected = decode("binance_spot", scenario.write(tmp_path / "plain"))
+    expected = decode_here("binance_spot", scenario.write(tmp_path / "plain"))
     rows = [dict(row, conn="a", note=1) for row in scenario.rows]
     rows.insert(0, {"t": None, "dir": "open", "conn": "a", "raw": ""})
     rows.append({"t": rows[-1]["t"], "dir": "out", "raw": "not json"})
-    got = decode("binance_spot", write_rows(tmp_path / "more", rows, scenario.rest_rows))
+    got = decode_here("binance_spot", write_rows(tmp_path / "more", rows, scenario.rest_rows))
     assert compare.grouped(got.records, True) == compare.grouped(expected.records, True)
     assert got.finals == expected.finals
 

@@ -7,12 +7,14 @@ is either a made-up session or a recording.
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.fixtures.effort import rows_at_most
 from tests.fixtures.sessions import SESSIONS
 from tests.reference import Result, decode_rows
 from tests.reference.rows import all_rows
@@ -57,6 +59,7 @@ RECORDED = (
     "bybit_linear",
     "kraken_futures",
 )
+ROWS_AT_MOST = rows_at_most(1500) or sys.maxsize  # of a recording: each book is joined by then
 BASES = [(v, "session") for v in NUMBERED] + [(v, "recording") for v in RECORDED]
 
 
@@ -77,7 +80,8 @@ class Base:
 
 def _rows(venue: str, source: str) -> list[Row]:
     if source == "recording":
-        return all_rows(SMALL[venue].paths())
+        rows = all_rows(SMALL[venue].paths())
+        return [row for n, row in enumerate(rows) if n < ROWS_AT_MOST or row["dir"] == "rest"]
     scenario = SESSIONS[venue](21)
     return scenario.rows + [{"dir": "rest", **row} for row in scenario.rest_rows]
 
@@ -91,10 +95,8 @@ def _joined_at(venue: str, rows: list[Row], frames: list[BookFrame]) -> dict[str
                 out.setdefault(frame.instrument, frame.row)
         return out
     names = {frame.instrument for frame in frames}
-    live_ts = {
-        name: [line["ts_recv"] for line in decode_rows(venue, rows).of("book", name)]
-        for name in names
-    }
+    result = decode_rows(venue, rows)
+    live_ts = {name: [line["ts_recv"] for line in result.of("book", name)] for name in names}
     for frame in frames:
         times = [ts for ts in live_ts[frame.instrument][1:2] if ts is not None]
         if times and frame.instrument not in out and (rows[frame.row].get("t") or 0) >= times[0]:

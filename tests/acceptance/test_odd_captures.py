@@ -12,7 +12,8 @@ import zstandard
 from feedd import venues
 from feedd.capture.decode import CaptureDecoder
 
-from .cli import Decoded, decode, run
+from .cli import Decoded, run
+from .here import decode_here
 
 T = 1_700_000_000_000_000_000
 
@@ -53,7 +54,7 @@ def lines(rows: list[dict[str, Any]]) -> bytes:
 def decoded(tmp_path: Path, rows: list[dict[str, Any]]) -> Decoded:
     path = tmp_path / "capture.jsonl"
     path.write_bytes(lines(rows))
-    return decode("binance_usdm", [path])
+    return decode_here("binance_usdm", [path])
 
 
 @pytest.mark.parametrize("time", [2**63, 2**64 - 1, -1, 1e18, "1700000000000000000", True])
@@ -103,7 +104,7 @@ class TestZstd:
         rows = lines(SESSION).splitlines(keepends=True)
         path = tmp_path / "capture.jsonl.zst"
         path.write_bytes(b"".join(zstandard.compress(row) for row in rows))
-        assert decode("binance_usdm", [path]).records == decoded(tmp_path, SESSION).records
+        assert decode_here("binance_usdm", [path]).records == decoded(tmp_path, SESSION).records
 
     def test_a_cut_file_was_not_read_to_its_end(self, tmp_path: Path) -> None:
         path = tmp_path / "capture.jsonl.zst"
@@ -117,7 +118,7 @@ class TestZstd:
 def test_a_byte_order_mark_is_not_part_of_the_first_row(tmp_path: Path) -> None:
     path = tmp_path / "mark.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + lines(SESSION))
-    assert decode("binance_usdm", [path]).records == decoded(tmp_path, SESSION).records
+    assert decode_here("binance_usdm", [path]).records == decoded(tmp_path, SESSION).records
 
 
 class CountedJoins:
@@ -175,5 +176,5 @@ def test_a_close_costs_the_book_only_when_data_follows(tmp_path: Path, more: boo
         rows.append({"dir": "in", "conn": "a", "raw": change})
     path = tmp_path / "c.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    got = decode("deribit", [path])
+    got = decode_here("deribit", [path])
     assert got.finals["deribit:X"]["state"] == ("gap" if more else "live")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -148,16 +149,26 @@ def test_a_killed_reader_and_a_killed_recorder(
     target = tmp_path / "capture"
     daemon = make_daemon(sim, venues={"deribit": ["trades", "quote", "book"]},
                          sections=sections(target)).wait_live()  # fmt: skip
-    time.sleep(2.0)
+
+    def begun() -> int:
+        """Files with something in them, whole or not."""
+        names = set()
+        for path in target.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):  # it has its whole name now
+                if path.stat().st_size:
+                    names.add(path.name.removesuffix(".part"))
+        return len(names)
+
+    until(lambda: begun() >= 1)
     (recorder,) = pids(daemon, b"feedd.capture.recorder")
     os.kill(recorder, signal.SIGKILL)
     until(lambda: [p for p in pids(daemon, b"feedd.capture.recorder") if p != recorder])
-    time.sleep(0.5)
+    until(lambda: begun() >= 2)
     (reader,) = daemon.pids()
     os.kill(reader, signal.SIGKILL)
     until(lambda: [p for p in daemon.pids() if p != reader])
     daemon.wait_live()
-    time.sleep(0.5)
+    until(lambda: begun() >= 3)
     assert daemon.stop() == 0
     live = records(daemon.directory, 0)
     paths = sorted(target.glob("*/*.jsonl.zst"))

@@ -1,11 +1,16 @@
 """A reader process without a network: books under constant change, through the real pipeline.
 
-``python -m tests.client.live_writer DIRECTORY SECONDS``: prints "ready" when consumers can attach.
+``python -m tests.client.live_writer DIRECTORY``: prints "ready" when consumers can attach. Whoever
+reads says on standard input, line by line, up to which ring position: the writer never goes
+``AHEAD`` records beyond it, so the ring cannot overrun a reader that gets no processor time. It
+ends with the end of its input.
 """
 
 from __future__ import annotations
 
+import os
 import random
+import select
 import sys
 import time
 from pathlib import Path
@@ -25,13 +30,32 @@ from tests.pipeline.rig import deribit_book
 SYMBOLS = ("BTC-PERPETUAL", "ETH-PERPETUAL")
 DEPTH = 128
 LEVELS = 300
+SLOTS = 16_384
+AHEAD = SLOTS // 2
 
 
-def main(directory: Path, seconds: float) -> None:
+class Pace:
+    """How far the reader is, as it says on standard input."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self.ended = False
+        self._rest = b""
+
+    def listen(self, seconds: float) -> None:
+        if not select.select([0], [], [], seconds)[0]:
+            return
+        data = os.read(0, 1 << 16)
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        self.position = int(lines[-1]) if lines else self.position
+        self.ended = not data
+
+
+def main(directory: Path) -> None:
     rng = random.Random(5)
     instruments = InstrumentsWriter.create(directory, 16)
     counters = CountersWriter.create(directory, 1, 4)
-    ring = RingWriter.create(directory, 0, 16_384)
+    ring = RingWriter.create(directory, 0, SLOTS)
     board = BoardWriter.create(directory, 0, 4)
     books = BooksWriter.create(directory, 0, [DEPTH] * 4)
     pipeline = Pipeline(ring, board, books, counters)
@@ -46,8 +70,13 @@ def main(directory: Path, seconds: float) -> None:
         pipeline.on_message(handle, orjson.dumps(snapshot), time.time_ns())
     pipeline.commit()
     print("ready", flush=True)
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
+    pace = Pace()
+    while not pace.ended:
+        pace.listen(0)
+        if ring.head - pace.position > AHEAD:
+            pipeline.tick()
+            pace.listen(0.05)
+            continue
         for _ in range(20):
             change += 1
             for symbol in SYMBOLS:
@@ -72,4 +101,4 @@ def delta(rng: random.Random, symbol: str, change: int) -> bytes:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]))
+    main(Path(sys.argv[1]))

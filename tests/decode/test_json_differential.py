@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from json_cases import KEYS, Texts, fragments, nested
 
 from feedd.decode import probe
+from tests.fixtures.effort import tries
 
 PATHS = [
     "cc", "eightkey", "ninechars", "longer_than_eight_a.b", "longer_than_eight_b", "é.a", "é.é",
@@ -87,15 +88,15 @@ def test_nesting_limit(depth: int, brackets: str) -> None:
 
 def test_structured_documents_are_read_alike() -> None:
     texts = Texts(1)
-    documents = [texts.document() for _ in range(6_000)]
+    documents = [texts.document() for _ in range(tries(2_000))]
     assert all(agree(data) for data in documents)
 
 
 def test_damaged_documents_are_judged_alike() -> None:
     texts = Texts(2)
-    results = [agree(texts.damaged(texts.document())) for _ in range(25_000)]
-    assert results.count(True) > 1_000
-    assert results.count(False) > 5_000
+    results = [agree(texts.damaged(texts.document())) for _ in range(tries(8_300))]
+    assert results.count(True) > len(results) // 25
+    assert results.count(False) > len(results) // 5
 
 
 def test_truncated_at_every_offset() -> None:
@@ -109,24 +110,24 @@ def test_truncated_at_every_offset() -> None:
 def test_last_of_duplicate_keys_wins_also_over_other_types() -> None:
     texts = Texts(4)
     spellings = ['"a"', '"b"', '"\\u0061"', '"\\u0062"', '"cc"']
-    for _ in range(4_000):
+    for _ in range(tries(1_300)):
         pairs = [f"{texts.r.choice(spellings)}:{texts.value(2)}" for _ in range(5)]
         assert agree(texts.joined("{", pairs, "}").encode())
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=tries(500), deadline=None)
 @given(st.binary(max_size=40))
 def test_random_bytes(data: bytes) -> None:
     agree(data)
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.lists(st.sampled_from(list('[]{}",:\\u0129e-+. \ntrufalsn') + KEYS), max_size=40))
 def test_random_tokens(tokens: list[str]) -> None:
     agree("".join(tokens).encode())
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(
     st.recursive(
         st.none() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False)
@@ -193,7 +194,7 @@ def rows_agree(data: bytes) -> bool:
 
 def test_rows_and_levels_are_read_alike() -> None:
     texts = Texts(5)
-    for _ in range(6_000):
+    for _ in range(tries(2_000)):
         rows = [texts.book_row() for _ in range(texts.r.choice([1, 1, 2, 3]))]
         whole = rows[0] if texts.r.random() < 0.5 else texts.joined("[", rows, "]")
         assert rows_agree(whole.encode())
@@ -201,5 +202,5 @@ def test_rows_and_levels_are_read_alike() -> None:
 
 def test_damaged_levels_are_judged_alike() -> None:
     texts = Texts(6)
-    for _ in range(15_000):
+    for _ in range(tries(5_000)):
         rows_agree(texts.damaged(texts.book_row().encode()))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from json_cases import BROKEN, NUMBERS, Texts
 
 from feedd.decode import probe
+from tests.fixtures.effort import tries
 
 WIDE = Context(prec=2_000, Emax=999_999_999, Emin=-999_999_999)
 NUMBER = re.compile(rb"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
@@ -61,7 +62,7 @@ def test_broken_texts_are_no_numbers() -> None:
 
 def test_random_decimals() -> None:
     texts = Texts(11)
-    for _ in range(25_000):
+    for _ in range(tries(8_300)):
         text = texts.number()
         check(text)
         check(text, texts.r.randint(-18, 18))
@@ -70,13 +71,13 @@ def test_random_decimals() -> None:
 def test_round_trips_and_neighbours() -> None:
     """17 digits of random bit patterns, and decimals half way between two float64."""
     r = random.Random(12)
-    for _ in range(6_000):
+    for _ in range(tries(2_000)):
         value = struct.unpack("d", struct.pack("Q", r.getrandbits(64)))[0]
         if value != value or abs(value) == float("inf"):
             continue
         for text in (repr(value), f"{value:.16e}", f"{value:.20e}"):
             check(text.replace("e+", "e"))
-    for _ in range(1_500):
+    for _ in range(tries(500)):
         whole = 2**53 + 2 * r.randrange(2**40)
         exact = Decimal(whole) + 1  # a tie between two neighbours
         scale = r.randint(-40, 40)
@@ -104,12 +105,12 @@ def test_long_mantissas(digits: int) -> None:
 def test_whole_numbers_are_exact_to_64_bits() -> None:
     r = random.Random(13)
     edges = [0, 1, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 2**64 - 1]
-    for whole in edges + [r.getrandbits(r.randint(1, 64)) for _ in range(5_000)]:
+    for whole in edges + [r.getrandbits(r.randint(1, 64)) for _ in range(tries(1_700))]:
         assert probe.extract(["n"], b'{"n":%d}' % whole) == {"n": whole}
     assert probe.extract(["n"], b'{"n":%d}' % 2**64) == {"n": float(2**64)}
 
 
-@settings(max_examples=1_500, deadline=None)
+@settings(max_examples=tries(500), deadline=None)
 @given(
     st.from_regex(
         r"\A-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?\Z", fullmatch=True
@@ -124,7 +125,7 @@ def test_any_number(text: str, shift: int) -> None:
     check(text, shift)
 
 
-@settings(max_examples=800, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.text("0123456789.eE+-", max_size=14))
 def test_grammar(text: str) -> None:
     data = text.encode()

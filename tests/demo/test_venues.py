@@ -1,7 +1,8 @@
 """Every venue end to end: simulated exchange, the real daemon, a consumer, the venue's journal.
 
 Books and trades must equal the journal exactly, on one line and on two of which one is killed
-every second. A venue that feedd has no file for is skipped.
+every second. Several venues share a run: most of what one takes is the start of its processes. A
+venue that feedd has no file for is skipped.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ ones cannot be told apart, and a line that takes over may have to begin with its
 """
 LOSSES_HIDDEN = frozenset({"coinbase", "bitmex"})
 """A loss on one line puts all its books in doubt (a counter per connection), or does not show."""
+REPLACED = {"quote", "deriv", "greeks"}
+"""Records that replace each other: of two lines, an older one that comes late is of no use."""
 KILL = "kill,every_s=1,redundant=1,how=rst"
 
 
@@ -68,10 +71,10 @@ def has_file(name: str) -> bool:
 
 def known_of(group: str, without: frozenset[str] = frozenset()) -> str:
     """The venues of a group that feedd has a file for."""
-    names = [name for name in GROUPS[group].split(",") if name not in without]
-    known = [name for name in names if has_file(name)]
+    named = GROUPS.get(group, group).split(",")
+    known = [name for name in named if name not in without and has_file(name)]
     if not known:
-        pytest.skip(f"feedd has no venue file for any of {GROUPS[group]}")
+        pytest.skip(f"feedd has no venue file for any of {named}")
     return ",".join(known)
 
 
@@ -80,17 +83,20 @@ def check(report: dict[str, Any], errors: str) -> None:
     assert report["gaps"] == 0, errors
 
 
-@pytest.mark.parametrize("venue", DEMO_CHANNELS)
-def test_books_and_trades_are_those_of_the_journal(tmp_path: Path, venue: str) -> None:
-    if not has_file(venue):
-        pytest.skip(f"feedd has no file for the venue {venue}")
-    status, report, errors = demo(
-        tmp_path, "--seconds", "3", "--rate", "1200", "--venues", venue
-    )  # fmt: skip
-    check(report, errors)
-    assert status == 0
-    missing = KINDS.get(venue, {"book", "trade"}) - report["records"].keys()
-    assert not missing
+@pytest.mark.parametrize("group", [*GROUPS, "bitfinex"])
+def test_books_and_trades_are_those_of_the_journal(tmp_path: Path, group: str) -> None:
+    venues = known_of(group)
+    rate = str(min(4000, 1200 * len(venues.split(","))))  # for all of them together
+    for seconds in ("3", "12"):  # a busy machine makes less of a rare kind
+        status, report, errors = demo(
+            tmp_path, "--seconds", seconds, "--rate", rate, "--venues", venues
+        )  # fmt: skip
+        check(report, errors)
+        assert status == 0
+        missing = {v: KINDS[v] - report["venues"].get(v, {}).keys() for v in venues.split(",")}
+        if not any(missing.values()):
+            return
+    pytest.fail(f"kinds that did not come: {missing}")
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -113,12 +119,15 @@ def test_what_one_line_of_two_loses_is_not_lost(tmp_path: Path, group: str) -> N
         tmp_path, "--seconds", "4", "--rate", "1000", "--venues", venues, "--lines", "2",
         "--fault", "drop,prob=0.05,redundant=1",
     )  # fmt: skip
-    assert counts(report) == (0, 0, 0), errors
-    assert status == 0
+    lost = [line.split()[2] for line in errors.splitlines() if line.startswith("lost: ")]
+    assert counts(report) == (len(lost), 0, 0), errors
+    # Where the machine holds one line up, its copy comes behind a newer state and is left out.
+    assert set(lost) <= REPLACED, errors
+    assert status == bool(lost)
 
 
 def test_the_table_knows_only_simulated_venues() -> None:
     assert set(DEMO_CHANNELS) <= set(EXCHANGES)
-    assert set(KINDS) <= set(DEMO_CHANNELS)
+    assert set(KINDS) == set(DEMO_CHANNELS)
     grouped = [name for names in GROUPS.values() for name in names.split(",")]
     assert sorted([*grouped, "bitfinex"]) == sorted(DEMO_CHANNELS)

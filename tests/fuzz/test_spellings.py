@@ -6,13 +6,12 @@ walker and by templates, with and without vector instructions. Frames that mean 
 subscriber (of instruments that nobody asked for, of unknown channels, answers at any time, huge
 lists) change nothing and are counted.
 
-``FEEDD_SPELLINGS=200`` tries that many seeds of each instead of a few.
+With more than the usual effort (``tests/fixtures/effort.py``) other seeds come each time.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import random
 import tempfile
 from dataclasses import dataclass
@@ -36,25 +35,25 @@ from tests.acceptance import compare
 from tests.acceptance.cli import Decoded, read_lines
 from tests.acceptance.fixture_files import write_capture
 from tests.acceptance.here import decode_rows_here
+from tests.fixtures.effort import EFFORT, tries
 from tests.fixtures.sessions import SESSIONS
 from tests.fuzz.spellings import KINDS, Members, Row, Speller, parse
 from tests.reference import Result, decode_rows
 from tests.sim.offline import record
 from tests.sim.test_every_channel import CASES, forms
 
-WANTED = os.environ.get("FEEDD_SPELLINGS")
-TRIES = int(WANTED or 2)
+TRIES = tries(2)
 T = 1_790_000_000_000_000_000
 MADE_UP = "made up"
 SOURCES = [*CASES, *((venue, MADE_UP) for venue in SESSIONS)]
 FOREIGN = "ZZ9"
 """Ends the names of instruments that nobody asked for."""
 
-pytestmark = pytest.mark.timeout(3_600 if WANTED else 300)
+pytestmark = pytest.mark.timeout(300 if EFFORT == 1 else 3_600)
 some = settings(
     max_examples=TRIES,
     deadline=None,
-    derandomize=WANTED is None,
+    derandomize=EFFORT == 1,
     database=None,
     suppress_health_check=list(HealthCheck),
 )

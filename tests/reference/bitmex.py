@@ -104,17 +104,18 @@ class BitMEX(Venue):
         is_partial = action == "partial"
         if not is_partial and book.state != "live":
             return []
-        prices = {} if is_partial else dict(self.prices[name])
+        before = {} if is_partial else self.prices[name]
+        changed: dict[Any, Decimal | None] = {}  # None: deleted
         sides: dict[str, Levels] = {"bids": [], "asks": []}
         for row in rows:
             key = (needed_integer(row["id"]), SIDES[row["side"]])
-            known, price = prices.get(key), number(row.get("price"))
+            known, price = changed.get(key, before.get(key)), number(row.get("price"))
             if action in ("update", "delete") and known is None:
                 book.state = "gap"
                 return [("gap", None, None)]
             if action == "delete":
                 assert known is not None
-                del prices[key]
+                changed[key] = None
                 sides[key[1]].append((known, Decimal(0)))
                 if price is not None and price != known:
                     sides[key[1]].append((price, Decimal(0)))
@@ -124,7 +125,7 @@ class BitMEX(Venue):
             assert price is not None
             if known is not None and known != price:
                 sides[key[1]].append((known, Decimal(0)))
-            prices[key] = price
+            changed[key] = price
             sides[key[1]].append((price, needed(row.get("size"))))
         # The rows of a partial have the times of their levels, not that of the partial.
         update = Update(
@@ -136,7 +137,12 @@ class BitMEX(Venue):
         )
         out = on_trusted(book, update, is_partial)
         if book.applied is update:
-            self.prices[name] = prices
+            self.prices[name] = before  # in place: a copy for each message takes longer than it
+            for key, price in changed.items():
+                if price is None:
+                    before.pop(key, None)
+                else:
+                    before[key] = price
         return out
 
     def _window(self, row: dict[str, Any], action: str, ts_recv: int | None) -> list[Record]:

@@ -12,7 +12,8 @@ import aiohttp
 
 from feedd.sim.testing import SimHandle
 
-TIMEOUT_S = 8.0
+TIMEOUT_S = 20.0
+MARK = b"everything before this"
 
 
 class Client:
@@ -22,6 +23,7 @@ class Client:
         self.ws = ws
         self.frames: list[str] = []
         self.close_code: int | None = None
+        self.is_read_empty = False
 
     async def send(self, message: object) -> None:
         await self.ws.send_str(message if isinstance(message, str) else json.dumps(message))
@@ -29,6 +31,13 @@ class Client:
     async def receive_text(self, timeout: float = TIMEOUT_S) -> str | None:
         """The next text frame as it is; None when the connection ended."""
         message = await self.ws.receive(timeout)
+        while message.type in (aiohttp.WSMsgType.PING, aiohttp.WSMsgType.PONG):
+            if message.type is aiohttp.WSMsgType.PING:
+                await self.ws.pong(message.data)
+            elif message.data == MARK:
+                self.is_read_empty = True
+                return ""
+            message = await self.ws.receive(timeout)
         if message.type is aiohttp.WSMsgType.TEXT:
             self.frames.append(message.data)
             return str(message.data)
@@ -57,6 +66,14 @@ class Client:
                 if accept(message):
                     return message
 
+    async def read_empty(self) -> None:
+        """Read what was sent until now, however slow everything is: up to the answer to a ping."""
+        self.is_read_empty = False
+        with contextlib.suppress(ConnectionError):  # it may be closed: what came is there to read
+            await self.ws.ping(MARK)
+        while not self.is_read_empty and await self.receive_text() is not None:
+            pass
+
     async def drain(self, quiet: float = 0.3) -> list[Any]:
         """All messages until nothing came for ``quiet`` seconds or the connection ended."""
         messages = []
@@ -69,9 +86,10 @@ class Client:
 @contextlib.asynccontextmanager
 async def connect(sim: SimHandle, path: str, **options: Any) -> AsyncIterator[Client]:
     connector = aiohttp.TCPConnector(ssl=sim.ssl_context() or False)
+    options = {"max_msg_size": 0, "autoping": False, **options}
     async with (
         aiohttp.ClientSession(connector=connector) as session,
-        session.ws_connect(sim.ws + path, max_msg_size=0, **options) as ws,
+        session.ws_connect(sim.ws + path, **options) as ws,
     ):
         yield Client(ws)
 

@@ -11,7 +11,7 @@ from typing import Any
 from feedd.sim.testing import SimHandle
 from tests.sim.client import Client, connect, final_books
 
-QUIET_S = 0.3
+LOOK_S = 0.1
 Sides = dict[str, dict[float, float]]
 
 
@@ -39,15 +39,12 @@ async def run(
 
 
 async def _read(client: Client, stopped: asyncio.Event) -> None:
-    """Take frames until the venue stopped and nothing more comes."""
-    while True:
-        last = stopped.is_set()
-        try:
-            if await client.receive_text(QUIET_S) is None:
+    """Take frames until the venue stopped, and then all that it sent before."""
+    while not stopped.is_set():
+        with contextlib.suppress(TimeoutError):
+            if await client.receive_text(LOOK_S) is None:
                 return
-        except TimeoutError:
-            if last:
-                return
+    await client.read_empty()
 
 
 def parsed(client: Client) -> list[Any]:

@@ -96,16 +96,28 @@ def code(sim: SimHandle) -> str:
     return sim.instruments["bybit_linear"][-1].partition("-")[2]
 
 
+async def pushed(client: Tap, snapshots: int) -> None:
+    """Read until that many snapshots came, and a change after the last of them."""
+
+    def kinds() -> list[str]:
+        messages = map(json.loads, client.texts)
+        return [message["type"] for message in messages if "topic" in message]
+
+    async with asyncio.timeout(20):
+        while kinds().count("snapshot") < snapshots or kinds()[-1] != "delta":
+            assert await client.receive() is not None
+
+
 async def test_snapshots_in_mid_stream_and_after_a_restart(tmp_path: Path) -> None:
     with start_sim(tmp_path, venues="bybit_linear", **OPTIONS) as sim:
         async with tap(sim, "bybit_linear", path("linear")) as client:
             await subscribe(client, "orderbook.50.BTCUSDT")
-            for event in ("snapshot", "reset"):
-                await client.read_for(0.3)
+            await pushed(client, snapshots=1)
+            for count, event in ((2, "snapshot"), (3, "reset")):
                 body = {"event": event, "venue": "bybit_linear", "symbol": "BTCUSDT"}
                 told = await asyncio.to_thread(sim.control, "event", body)
                 assert told == {"venues": ["bybit_linear"]}
-            await client.read_for(0.3)
+                await pushed(client, snapshots=count)
             journal = await finish(sim, client)
     numbers = [(m["type"], m["data"]["u"]) for m in map(json.loads, client.texts) if "topic" in m]
     snapshots = [number for kind, number in numbers if kind == "snapshot"]

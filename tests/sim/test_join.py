@@ -17,6 +17,7 @@ import pytest
 
 from feedd.sim.testing import SimHandle, start_sim
 from tests.sim.client import Book, Client, connect, deribit, final_books, sent_rows, subscribe
+from tests.sim.rig import run
 
 SECONDS = 0.6
 
@@ -29,14 +30,7 @@ def sim(tmp_path: Path) -> Iterator[SimHandle]:
 
 async def finish(sim: SimHandle, *clients: Client) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Let it run, stop it, read all clients empty; returns journal and final books."""
-    readers = [asyncio.create_task(client.drain(0.3)) for client in clients]
-    await asyncio.sleep(SECONDS)
-    status = await asyncio.to_thread(sim.control, "stop")
-    assert status["running"] is False
-    await asyncio.gather(*readers)
-    journal = sim.journal()
-    assert journal[-1]["stopped"] is True
-    return journal, final_books(journal)
+    return await run(sim, *clients, seconds=SECONDS)
 
 
 async def test_deribit(sim: SimHandle) -> None:

@@ -26,7 +26,7 @@ CHANNELS = {
 }
 
 
-def until(what: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 30.0) -> Any:
     """The first true value of ``what``; fails after a generous time."""
     end = time.monotonic() + seconds
     while True:
@@ -136,12 +136,12 @@ class Daemon:
         )
 
     def wait_live(self) -> Daemon:
-        until(self.live, 25)
+        until(self.live, 45)
         return self
 
     def wait_live_lines(self) -> Daemon:
         """Every connection is up and complete; for channels without books."""
-        until(self.up, 25)
+        until(self.up, 45)
         return self
 
     def pids(self) -> list[int]:
@@ -161,7 +161,7 @@ class Daemon:
     def stop(self) -> int:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(10)
+        return self.process.wait(30)
 
     def close(self) -> None:
         if self.process is not None and self.process.poll() is None:

@@ -21,7 +21,7 @@ from feedd.sim.testing import SimHandle
 from tests.supervisor.conftest import until
 from tests.supervisor.test_ctl import ctl
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 Make = Callable[..., Any]
 BOTH = {"binance_usdm": ["depth", "bookTicker", "aggTrade"], "deribit": ["book", "trades"]}
 DATA = "[zmq]\ndata = true\ntrades = true\ninterval_ms = 20\n"

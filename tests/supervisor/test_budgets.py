@@ -216,8 +216,8 @@ async def test_the_most_urgent_request_goes_first_and_waiting_makes_urgent() -> 
     site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     base = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    # one request at once, the next ones 100 ms apart
-    fetcher = Fetcher("v", RestLimits(weight_max=2, window_s=0.2, concurrency=1))
+    # one request at once, the next ones half a second apart: the others are all there by then
+    fetcher = Fetcher("v", RestLimits(weight_max=2, window_s=1.0, concurrency=1))
     try:
         await fetcher.get(f"{base}/first")
         waiting = [

@@ -16,7 +16,7 @@ from feedd.shm.ring import RingReader
 from feedd.sim.testing import SimHandle
 from tests.supervisor.conftest import until
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 Make = Callable[..., Any]
 BOTH = {"binance_usdm": ["depth", "bookTicker"], "deribit": ["book"]}
 

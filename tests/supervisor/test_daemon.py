@@ -22,14 +22,14 @@ from feedd.shm.instruments import InstrumentsReader
 from feedd.shm.ring import RingReader
 from feedd.sim.testing import SimHandle, start_sim
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(150)
 
 Make = Callable[..., Any]
 USDM = {"binance_usdm": ["depth", "bookTicker"]}
 DERIBIT = {"deribit": ["book", "ticker"]}
 
 
-def until(what: Callable[[], Any], seconds: float = 15.0) -> Any:
+def until(what: Callable[[], Any], seconds: float = 30.0) -> Any:
     end = time.monotonic() + seconds
     while True:
         value = what()
@@ -200,8 +200,8 @@ def test_a_lost_snapshot_of_the_stream_is_asked_for_again(
     # the second message shows the gap; what follows is lost, the healing snapshot too
     sim.control("fault", {"fault": [f"{book},nth=1", f"{book},after=2,count=30"]})
     until(lambda: daemon.counter("gaps") == 1)
-    until(lambda: "once more" in daemon.log(), 25)
-    until(daemon.live, 25)
+    until(lambda: "once more" in daemon.log(), 45)
+    until(daemon.live, 45)
     assert daemon.counter("gaps") == 1
 
 
@@ -260,7 +260,7 @@ def test_ids_survive_a_restart_and_a_new_symbol_gets_the_next(
 def test_a_refused_stream_is_counted_and_the_others_live(sim: SimHandle, make_daemon: Make) -> None:
     symbols = [sim.instruments["deribit"][0], "NO-SUCH-THING"]
     daemon = make_daemon(sim, venues=DERIBIT, instruments={"deribit": symbols}, reference=False)
-    until(lambda: daemon.directory.is_dir() and "not subscribed" in daemon.log(), 25)
+    until(lambda: daemon.directory.is_dir() and "not subscribed" in daemon.log(), 45)
     until(lambda: daemon.counter("subscribe_errors") == 2)
     (line,) = daemon.status()["readers"][0]["connections"]
     assert (line["state"], line["topics_active"], line["topics_failed"]) == ("up", 2, 2)

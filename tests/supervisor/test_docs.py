@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 import feedd
+from feedd.cli import _COMMANDS, cli
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("docs/operating.md", "docs/consumers.md", "docs/zeromq.md", "systemd/README.md")
@@ -45,18 +45,11 @@ def test_commands_that_are_named_exist(page: str) -> None:
     named = {words for words in named if words.split()[0] in _commands()}
     assert named
     for words in sorted(named):
-        run = subprocess.run(
-            [sys.executable, "-m", "feedd.cli", *words.split(), "--help"],
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
-        assert run.returncode == 0, (words, run.stderr)
+        done = CliRunner().invoke(cli, [*words.split(), "--help"])
+        assert done.exit_code == 0, (words, done.output)
 
 
 def _commands() -> set[str]:
-    from feedd.cli import _COMMANDS
-
     return set(_COMMANDS)
 
 

@@ -12,7 +12,7 @@ import pytest
 from feedd.sim.testing import SimHandle, start_sim
 from tests.supervisor.conftest import until
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(180)
 
 Make = Callable[..., Any]
 USDM = {"binance_usdm": ["depth", "bookTicker", "aggTrade"]}
@@ -58,7 +58,7 @@ def test_a_line_of_two_killed_every_second_loses_nothing(tmp_path: Path, make_da
     venues = {"binance_usdm": ["depth", "bookTicker"], "binance_spot": ["depth", "trade"]}
     with start_sim(tmp_path / "sim", rate=600, seed=8) as sim:
         daemon = make_daemon(sim, venues=venues, lines=2)
-        until(lambda: daemon.live() and len(lines(daemon)) == 4, 40)
+        until(lambda: daemon.live() and len(lines(daemon)) == 4, 90)
         time.sleep(2)
         before = {name: daemon.counter(name) for name in ("gaps", "resyncs", "disconnects")}
         sim.control("fault", "kill,every_s=1,how=fin,redundant=1")

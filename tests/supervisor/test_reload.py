@@ -27,7 +27,7 @@ from feedd.supervisor.reload import EFFECTS, Effect, changes, effect_of, flat, r
 from tests.supervisor.conftest import until
 from tests.supervisor.test_ctl import ctl
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 ROOT = Path(__file__).resolve().parents[2]
 Make = Callable[..., Any]
 BOTH = {"binance_usdm": ["depth", "bookTicker"], "deribit": ["book"]}
@@ -189,6 +189,7 @@ def test_a_daemon_takes_over_what_it_can(sim: SimHandle, make_daemon: Make) -> N
     size = len(daemon.log())
     ctl(daemon, "rotate", "0", "0")
     until(lambda: '"reader":0' in daemon.log()[size:])
+    until(lambda: daemon.counter("disconnects") == 1, 25)  # its successor is up
     daemon.wait_live()
 
     # refused as a whole: nothing of it is in force

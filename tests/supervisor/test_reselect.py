@@ -16,7 +16,7 @@ from feedd.sim.testing import SimHandle, start_sim
 from tests.supervisor.conftest import until
 from tests.supervisor.test_ctl import ctl
 
-pytestmark = pytest.mark.timeout(90)
+pytestmark = pytest.mark.timeout(150)
 
 Make = Callable[..., Any]
 CHANNELS = {"binance_usdm": ["depth", "bookTicker"], "deribit": ["book", "quote"]}

@@ -22,7 +22,7 @@ from feedd.supervisor.listing import TOLD_S, Diff, Listing
 from feedd.venues.reference import InstrumentInfo
 from tests.supervisor.conftest import until
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(150)
 
 Make = Callable[..., Any]
 ACTIVE, HALTED, EXPIRED = (

@@ -1,0 +1,63 @@
+"""How the tests are spread over processes by ``pytest -n 4 --dist loadfile`` (``make test``).
+
+The tests of a file stay together, because many share what takes long to make. Tests that start
+processes of their own share nothing, take seconds each, and wait more than they compute: each is
+a unit by itself, and they come first and alternate with files that compute. So the processors are
+busy while those wait, and no long file is left to run alone at the end.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
+
+WHOLE_PROCESSES = (  # the longest first
+    "tests/demo/test_venues.py",
+    "tests/demo/test_demo.py",
+    "tests/capture/test_record_replay.py",
+    "tests/supervisor/test_ctl.py",
+    "tests/supervisor/test_lives.py",
+    "tests/supervisor/test_daemon.py",
+    "tests/supervisor/test_reload.py",
+    "tests/supervisor/test_broadcaster.py",
+    "tests/sim/test_venue_faults.py",
+    "tests/sim/test_bitfinex.py",
+    "tests/sim/test_gate.py",
+)
+
+
+def unit(nodeid: str) -> str:
+    """What the tests that one process must run together have in common."""
+    return nodeid if nodeid.startswith(WHOLE_PROCESSES) else nodeid.split("::", 1)[0]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    units: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        units.setdefault(unit(item.nodeid), []).append(item)
+    waiting = [
+        found for path in WHOLE_PROCESSES for name, found in units.items() if name.startswith(path)
+    ]
+    computing = [found for name, found in units.items() if not name.startswith(WHOLE_PROCESSES)]
+    mixed = itertools.zip_longest(waiting, computing, fillvalue=[])
+    items[:] = [item for pair in mixed for found in pair for item in found]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    from xdist.scheduler import LoadFileScheduling
+
+    class Units(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return unit(nodeid)
+
+    if config.getvalue("dist") != "loadfile":
+        return None
+    config.option.loadscopereorder = False
+    return Units(config, log)
