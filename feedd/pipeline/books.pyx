@@ -548,6 +548,7 @@ cdef void pending_of(const update_t* u, uint64_t content, pending_t* out) noexce
     out.previous = <uint64_t>u.previous
     out.sequence = u.stamp.sequence
     out.content = content
+    out.sum = 0
     out.checksum = u.checksum
     out.ts_event = u.stamp.ts_event
     out.ts_recv = u.stamp.ts_recv

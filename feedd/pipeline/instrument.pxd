@@ -31,6 +31,7 @@ ctypedef struct rowkey_t:
 # Its levels are in the instrument's buffer, its keys in the parallel array.
 ctypedef struct pending_t:
     uint64_t first, current, previous, sequence, content
+    uint64_t sum              # of its line's book behind it, where copies are counted
     int64_t checksum
     int64_t ts_event, ts_recv
     uint32_t start, n_bid, n_ask
