@@ -10,12 +10,14 @@ from feedd.pipeline.lanes cimport lane_t, lanes_t
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.tally cimport tally_t
 
-# Where a line's stream can stand against the book's: its n-th message is the (offset + n)-th.
+# Where a line may stand, after all that it brought; of several places the one nearest to the end.
 ctypedef struct place_t:
-    int64_t offset
-    uint32_t brought          # messages behind its snapshot
-    uint32_t matched          # of them the history has
-    uint32_t n                # places that all it brought agrees with
+    int64_t at                # behind this many messages of the book
+    int64_t ahead             # of which so many are news
+    int64_t matched           # and so many copies of what the history has
+    uint32_t n                # such places,
+    uint32_t late             # and such that would put the line further back than lines lag
+    int64_t late_matched      # most copies at one of those
 
 
 cdef class Untimed(Arbiter):
@@ -57,7 +59,8 @@ cdef class Untimed(Arbiter):
     cdef void _ask(
         self, instrument_t* x, lane_t* lane, int64_t now) noexcept nogil
     cdef bint _brought(self, const instrument_t* x, const lane_t* lane, uint32_t* n) noexcept nogil
-    cdef place_t _places(self, const instrument_t* x, const lane_t* lane) noexcept nogil
+    cdef place_t _places(
+        self, const instrument_t* x, const lane_t* lane, int64_t now) noexcept nogil
     cdef bint _find_place(
         self, instrument_t* x, const program_t* p, lane_t* lane, int64_t now) noexcept nogil
     cdef void _find_places(

@@ -12,8 +12,9 @@ A line that brings something else than its copy is out of step, or the book is. 
 anew, and its snapshot tells: where it fits nowhere, the book is declared lost and goes on from it.
 
 What this cannot know: where a book goes back and forth between the same states, several places fit
-until something else comes. The line waits so long. Should the others end meanwhile, its snapshot
-replaces the book.
+until something else comes. The line waits so long. Should the others end meanwhile, it goes on from
+the place nearest to the end of the history. The book is right there, but of the messages that
+cancelled each other some may be missing or doubled.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -156,7 +157,8 @@ cdef class Untimed(Arbiter):
         cdef lanes_t* lanes = x.lanes
         cdef lane_t* lane = self.lane
         cdef uint64_t updates = x.updates
-        if u.snapshot and (not x.up or lanes_count(lanes, lane, LANE_SYNCED) == 0):
+        cdef uint8_t least = LANE_ALIGNING if lanes.counted else LANE_SYNCED
+        if u.snapshot and (not x.up or lanes_count(lanes, lane, least) == 0):
             Arbiter._unnumbered(self, x, p, u)
             if x.lanes == lanes and x.up and x.updates != updates:
                 self._stop(lanes)
@@ -332,23 +334,28 @@ cdef class Untimed(Arbiter):
             n[0] += 1
         return n[0] > 0 and x.pending[self.kept[0]].snapshot
 
-    cdef place_t _places(self, const instrument_t* x, const lane_t* lane) noexcept nogil:
-        """Where in the history everything fits that a line brought; the last of such places."""
+    cdef place_t _places(
+        self, const instrument_t* x, const lane_t* lane, int64_t now
+    ) noexcept nogil:
+        """Where in the history everything fits that a line brought."""
         cdef place_t found
         cdef lanes_t* lanes = x.lanes
         cdef int64_t head = <int64_t>lanes.head
         cdef int64_t first = <int64_t>lanes.first
-        cdef int64_t offset, begin, end, k
+        cdef int64_t offset, begin, end, k, last
+        cdef int64_t nearest = 0
+        cdef int64_t distance, lag
+        cdef bint alone = lanes_count(lanes, NULL, LANE_SYNCED) == 0
+        cdef int latest = 2
+        cdef int late
         cdef uint32_t n = 0
         memset(&found, 0, sizeof(found))
         if not self._brought(x, lane, &n):
             return found
-        found.brought = n - 1
         for offset in range(first - <int64_t>(n - 1), head + 1):
             begin = first if offset < first else offset
-            end = offset + n - 1
-            if end > head:
-                end = head
+            last = offset + n - 1
+            end = head if last > head else last
             if self.sums[begin - offset] != _sum_at(lanes, <uint64_t>begin):
                 continue
             for k in range(begin, end):
@@ -356,24 +363,42 @@ cdef class Untimed(Arbiter):
                         or self.sums[k - offset + 1] != _sum_at(lanes, <uint64_t>(k + 1))):
                     break
             else:
-                found.n += 1
-                found.offset = offset
-                found.matched = <uint32_t>(end - begin)
+                # so far apart no two lines are mostly; and the only one that is left must first get
+                # as far as the book
+                late = last < head and (
+                    alone or now - _passed(lanes, <uint64_t>last).ts_recv >= HOLD_NS)
+                if end > begin:
+                    lag = (_passed(lanes, <uint64_t>(end - 1)).ts_recv
+                           - x.pending[self.kept[end - offset]].ts_recv)
+                    late = late or lag >= HOLD_NS or lag <= -HOLD_NS
+                if late:
+                    found.late += 1
+                    if end - begin > found.late_matched:
+                        found.late_matched = end - begin
+                else:
+                    found.n += 1
+                distance = head - last if last < head else last - head
+                if late < latest or (late == latest and distance < nearest):
+                    latest = late
+                    nearest = distance
+                    found.at = last
+                    found.ahead = last - end
+                    found.matched = end - begin
         return found
 
     cdef bint _find_place(
         self, instrument_t* x, const program_t* p, lane_t* lane, int64_t now
     ) noexcept nogil:
         """In step as soon as there is one place only, and enough speaks for it: some copies in a
-        row, or time in which no line brought anything else."""
-        cdef place_t place = self._places(x, lane)
-        cdef int64_t at = place.offset + place.brought
-        if place.n != 1:
-            return False
-        if place.matched < MATCHED_MIN and (
-                now - lane.since < HOLD_NS or (
-                    at < <int64_t>x.lanes.head
-                    and now - _passed(x.lanes, <uint64_t>at).ts_recv >= HOLD_NS)):
+        row, or that what a line is behind the other one had the time to come. With no other line
+        left the likeliest place must do."""
+        cdef place_t place = self._places(x, lane, now)
+        if lanes_count(x.lanes, NULL, LANE_SYNCED) == 0:
+            if place.n == 0:
+                return False
+        elif place.matched < place.late_matched or not (
+                (place.matched >= MATCHED_MIN and (place.n == 1 or place.n + place.late == 1))
+                or (place.n == 1 and now - lane.since >= HOLD_NS)):
             return False
         self._take_place(x, p, lane, &place)
         return True
@@ -391,18 +416,16 @@ cdef class Untimed(Arbiter):
     cdef void _take_place(
         self, instrument_t* x, const program_t* p, lane_t* lane, const place_t* place
     ) noexcept nogil:
-        cdef int64_t ahead = place.offset + place.brought - <int64_t>x.lanes.head
+        cdef uint32_t n = 0
         _forget(lane)
         lane.state = LANE_SYNCED
         lane.since = 0
         lane.asked = 0
-        lane.at = x.lanes.head if ahead > 0 else <uint64_t>(place.offset + place.brought)
-        self.c[FEEDD_C_duplicates] += place.brought + 1 - (ahead if ahead > 0 else 0)
+        lane.at = <uint64_t>(place.at - place.ahead)
+        self._brought(x, lane, &n)
+        self.c[FEEDD_C_duplicates] += n - <uint64_t>place.ahead
         self._line_counts(lane, False, -1)
-        if ahead > 0:
-            self._go_on(x, p, lane, place.brought + 1 - <uint32_t>ahead)
-        else:
-            pending_drop_line(x, lane.line, x.n_pending)
+        self._go_on(x, p, lane, n - <uint32_t>place.ahead)
         if x.n_pending == 0:
             x.hold_since = 0
 
@@ -426,14 +449,14 @@ cdef class Untimed(Arbiter):
     cdef bint _promote(
         self, instrument_t* x, const program_t* p, lane_t* lane
     ) noexcept nogil:
-        """The others are gone: go on where the line stands, else from its snapshot."""
-        cdef place_t place
+        """The others are gone: go on where the line stands. It may be behind what they brought
+        before it came, so it has a while to get there, before its snapshot becomes the book."""
         if not x.lanes.counted:
             return Arbiter._promote(self, x, p, lane)
-        place = self._places(x, lane)
-        if place.n != 1:
-            return self._replace(x, p, lane, False)
-        self._take_place(x, p, lane, &place)
+        if not self._find_place(x, p, lane, 0):
+            lane.since = x.pending[x.n_pending - 1].ts_recv
+            x.hold_since = 0
+            self._wait(x, lane.since)
         return bool(x.up)
 
     cdef bint _replace(
@@ -502,21 +525,25 @@ cdef class Untimed(Arbiter):
         cdef lanes_t* lanes = x.lanes
         cdef lane_t* lane
         cdef place_t place
-        cdef bint silent, waits
+        cdef bint waits = False
+        cdef bint silent
+        cdef uint32_t n = 0
         cdef int i
-        waits = False
         for i in range(LANES_MAX):
             lane = &lanes.lane[i]
             if not x.up or lane.state != LANE_ALIGNING or self._find_place(x, p, lane, now):
                 continue
-            if not x.up:
-                return
-            place = self._places(x, lane)
+            place = self._places(x, lane, now)
+            self._brought(x, lane, &n)
             silent = lanes.head == lanes.first or _passed(lanes, lanes.head - 1).ts_recv < lane.since
-            if place.n == 0 and now != INT64_MAX and (
-                    silent or now - lane.since > NOWHERE_NS):
+            if place.n and place.ahead and now - x.pending[
+                    self.kept[n - <uint32_t>place.ahead]].ts_recv >= HOLD_NS:
+                self._take_place(x, p, lane, &place)      # it has news that nobody else brings
+            elif place.n == 0 and (lanes_count(lanes, NULL, LANE_SYNCED) == 0 or (
+                    now != INT64_MAX and (
+                        now - lane.since > NOWHERE_NS or (silent and place.late == 0)))):
                 self._replace(x, p, lane, not silent)
-                continue
-            waits = True
+            else:
+                waits = True
         if waits and x.up:
             self._wait(x, now)
