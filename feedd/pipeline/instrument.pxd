@@ -132,6 +132,7 @@ cdef bint pending_add(
 cdef void pending_clear(instrument_t* x) noexcept nogil
 # Forget the first n.
 cdef void pending_shift(instrument_t* x, uint32_t n) noexcept nogil
+cdef void pending_drop_one(instrument_t* x, uint32_t i) noexcept nogil
 # Forget those of one line up to and with index last.
 cdef void pending_drop_line(instrument_t* x, int32_t line, uint32_t last) noexcept nogil
 

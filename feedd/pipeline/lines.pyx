@@ -225,6 +225,9 @@ cdef class Lines(Untimed):
                 self._give_up(x, p)
                 continue
             for n in range(LANES_MAX):
+                if x.lanes.lane[n].state == LANE_BEHIND:     # what it lost nobody brought
+                    pending_drop_line(x, x.lanes.lane[n].line, x.n_pending)
+            for n in range(LANES_MAX):
                 if x.lanes != NULL and x.lanes.lane[n].state == LANE_ALIGNING:
                     self._promote(x, p, &x.lanes.lane[n])
                     break
