@@ -22,7 +22,9 @@ from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memset
 
 from feedd.book.book cimport fb_iter, fb_iterate, fb_price
-from feedd.decode.plan cimport POLICY_KEYED_ROWS, POLICY_NONE_FULL, program_t
+from feedd.decode.plan cimport (
+    POLICY_KEYED_ROWS, POLICY_NONE_FULL, RESYNC_NONE, RESYNC_RECONNECT, program_t,
+)
 from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.books cimport pending_of, update_t
 from feedd.pipeline.content cimport content_of
@@ -36,7 +38,7 @@ from feedd.pipeline.lanes cimport (
 from feedd.pipeline.levels cimport ROWS_OK, rows_resolve
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.policies cimport is_numbered
-from feedd.pipeline.requests cimport REQUEST_REALIGN
+from feedd.pipeline.requests cimport REQUEST_REALIGN, REQUEST_RECONNECT
 from feedd.pipeline.tally cimport (
     tally_clear, tally_free, tally_new, tally_rows, tally_set, tally_t,
 )
@@ -260,8 +262,12 @@ cdef class Untimed(Arbiter):
             self._ask(x, lane, now)
 
     cdef void _ask(self, instrument_t* x, lane_t* lane, int64_t now) noexcept nogil:
+        cdef const program_t* p = &self.programs[x.venue][x.book_channel]
         lane.asked = now if now else 1
-        self.ask(x, REQUEST_REALIGN, x.book_channel, lane.line)
+        if p.resync == RESYNC_RECONNECT:
+            self.ask(x, REQUEST_RECONNECT, x.book_channel, lane.line)
+        elif p.resync != RESYNC_NONE:
+            self.ask(x, REQUEST_REALIGN, x.book_channel, lane.line)
 
     cdef void _out_of_step(self, instrument_t* x, lane_t* lane) noexcept nogil:
         lane.state = LANE_BEHIND
@@ -534,8 +540,12 @@ cdef class Untimed(Arbiter):
             if not x.up or lane.state != LANE_ALIGNING or self._find_place(x, p, lane, now):
                 continue
             place = self._places(x, lane, now)
-            self._brought(x, lane, &n)
-            silent = lanes.head == lanes.first or _passed(lanes, lanes.head - 1).ts_recv < lane.since
+            if not self._brought(x, lane, &n):      # there was no room for it
+                self._out_of_step(x, lane)
+                self._ask(x, lane, now)
+                continue
+            silent = (lanes.head == lanes.first
+                      or _passed(lanes, lanes.head - 1).ts_recv < lane.since)
             if place.n and place.ahead and now - x.pending[
                     self.kept[n - <uint32_t>place.ahead]].ts_recv >= HOLD_NS:
                 self._take_place(x, p, lane, &place)      # it has news that nobody else brings
