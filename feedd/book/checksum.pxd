@@ -46,7 +46,8 @@ cdef extern from "rowmap.h" nogil:
         uint8_t side, used
 
     ctypedef struct fr_map:
-        uint32_t n
+        fr_row* row
+        uint32_t mask, n
 
     void fr_clear(fr_map* m)
     void fr_free(fr_map* m)

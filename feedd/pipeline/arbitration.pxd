@@ -17,6 +17,11 @@ cdef class Arbiter(Numbered):
 
     cdef void _unnumbered(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
+    cdef bint _is_refused(self, const instrument_t* x, const lane_t* lane) noexcept nogil
+    cdef void _refuse(
+        self, instrument_t* x, const program_t* p, const update_t* u,
+        uint64_t content) noexcept nogil
+    cdef void _retry(self, instrument_t* x, const program_t* p) noexcept nogil
     cdef void _nobody(
         self, instrument_t* x, const program_t* p, const update_t* u) noexcept nogil
     cdef void _lost_place(

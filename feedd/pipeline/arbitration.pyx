@@ -18,10 +18,11 @@ from feedd.decode.plan cimport POLICY_NONE_FULL, program_t
 from feedd.pipeline.books cimport Books, pending_of, update_t
 from feedd.pipeline.content cimport content_of, level_key
 from feedd.pipeline.instrument cimport (
-    instrument_t, pending_add, pending_clear, pending_drop_line, pending_t, rowkey_t,
+    instrument_t, pending_add, pending_clear, pending_drop_line, pending_drop_one, pending_t,
+    rowkey_t,
 )
 from feedd.pipeline.lanes cimport (
-    LANE_ALIGNING, LANE_BEHIND, LANE_FREE, LANE_SYNCED, LANES_MAX, entry_t, lane_of,
+    LANE_ALIGNING, LANE_BEHIND, LANE_FREE, LANE_SYNCED, LANES_MAX, entry_t, lane_find, lane_of,
     lane_t, lanes_count, lanes_t, log_add, log_at, log_find, log_keys, log_see,
     log_start, log_touched,
 )
@@ -80,6 +81,7 @@ cdef class Arbiter(Numbered):
         cdef lane_t* lane = self.lane
         cdef lanes_t* lanes = x.lanes
         cdef uint64_t content = content_of(u)
+        cdef bint behind = lane.state == LANE_BEHIND
         cdef int64_t found
         if u.snapshot:
             self._unnumbered_snapshot(x, p, u, content)
@@ -106,6 +108,8 @@ cdef class Arbiter(Numbered):
                 if x.up:
                     self._align(x, p)
         elif self._recognise(x, u, content):
+            if behind:                  # what was refused of it has not come in time
+                pending_drop_line(x, lane.line, x.n_pending)
             self._insert_missed(x, p, lane, x.n_pending)
             if not x.up:
                 return
@@ -117,10 +121,74 @@ cdef class Arbiter(Numbered):
             self._hold(x, p, u, content)
             if x.n_pending > HELD_MAX:
                 self._promote(x, p, lane)
+        elif self._is_refused(x, lane):
+            self._refuse(x, p, u, content)
         else:
             self.c[FEEDD_C_duplicates] += 1
             self._nobody(x, p, u)
         lane.content = content
+
+    # ---- what a line brought too early, for it lost the message before -------------------------
+
+    cdef bint _is_refused(self, const instrument_t* x, const lane_t* lane) noexcept nogil:
+        """Does a message of this line wait for one that it lost?"""
+        cdef uint32_t i
+        for i in range(x.n_pending):
+            if x.pending[i].line == lane.line:
+                return True
+        return False
+
+    cdef void _refuse(
+        self, instrument_t* x, const program_t* p, const update_t* u, uint64_t content
+    ) noexcept nogil:
+        """Its checksum is of a book that another line may still make: keep it so long."""
+        self._hold(x, p, u, content)
+        if x.n_pending > HELD_MAX:
+            pending_drop_line(x, self.lane.line, x.n_pending)
+
+    cdef void _retry(self, instrument_t* x, const program_t* p) noexcept nogil:
+        """Another line went on: what was refused may follow now, or be known already."""
+        cdef lane_t* saved = self.lane
+        cdef uint32_t i = 0
+        cdef lane_t* lane
+        cdef uint64_t content
+        cdef int64_t found
+        cdef update_t u
+        while x.up and i < x.n_pending:
+            lane = lane_find(x.lanes, x.pending[i].line)
+            if lane == NULL or lane.state == LANE_ALIGNING or x.pending[i].snapshot:
+                i += 1
+                continue
+            content = x.pending[i].content
+            found = log_find(x.lanes, lane, log_start(x.lanes), content)
+            if found >= 0:
+                log_see(x.lanes, lane, <uint64_t>found)
+                lane.at = <uint64_t>found + 1
+                self.c[FEEDD_C_duplicates] += 1
+                self._line_counts(lane, False, -1)
+            else:
+                self._recall(x, &x.pending[i], &u)
+                self.lane = lane
+                self.rejected = False
+                self._accept(x, p, &u)
+                if not x.up:
+                    break
+                if self.rejected:      # and what the line brought behind it must wait too
+                    lane.state = LANE_BEHIND
+                    i += 1
+                    while i < x.n_pending and x.pending[i].line == lane.line:
+                        i += 1
+                    continue
+                x.line = lane.line
+                self._log(x, &u, content)
+                self._line_counts(lane, True, 0)
+            lane.state = LANE_SYNCED
+            lane.run = 0
+            pending_drop_one(x, i)
+        self.rejected = False
+        self.lane = saved
+        if x.n_pending == 0:
+            x.hold_since = 0
 
     cdef void _nobody(
         self, instrument_t* x, const program_t* p, const update_t* u
@@ -202,6 +270,7 @@ cdef class Arbiter(Numbered):
     ) noexcept nogil:
         """The first copy of what comes next."""
         cdef lane_t* lane = self.lane
+        cdef uint64_t updates = x.updates
         cdef int i
         self._accept(x, p, u)
         if self.rejected:
@@ -212,6 +281,10 @@ cdef class Arbiter(Numbered):
                 if (lanes_count(x.lanes, NULL, LANE_SYNCED) == 0
                         and x.lanes.lane[i].state == LANE_ALIGNING):
                     self._promote(x, p, &x.lanes.lane[i])
+            if x.up:
+                self._refuse(x, p, u, content)
+                if x.updates != updates:
+                    self._retry(x, p)
             return
         if not x.up:
             return
@@ -219,6 +292,8 @@ cdef class Arbiter(Numbered):
         self._log(x, u, content)
         self._line_counts(lane, True, 0)
         self._align(x, p)
+        if x.up and x.n_pending:
+            self._retry(x, p)
 
     cdef void _log(
         self, instrument_t* x, const update_t* u, uint64_t content

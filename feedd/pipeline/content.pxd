@@ -3,26 +3,8 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport fd_level
+from feedd.pipeline.mix cimport feedd_mix, feedd_mix_double
 from feedd.pipeline.update cimport update_t
-
-cdef extern from * nogil:
-    """
-    #include <stdint.h>
-    #include <string.h>
-    static inline uint64_t feedd_mix(uint64_t h, uint64_t v) {
-        h ^= v;
-        h *= 0x9e3779b97f4a7c15ull;
-        return h ^ h >> 29;
-    }
-    static inline uint64_t feedd_mix_double(uint64_t h, double v) {
-        uint64_t bits;
-        memcpy(&bits, &v, sizeof bits);
-        return feedd_mix(h, bits);
-    }
-    """
-    uint64_t feedd_mix(uint64_t h, uint64_t v)
-    uint64_t feedd_mix_double(uint64_t h, double v)
-
 
 cdef inline uint64_t levels_content(uint64_t h, const fd_level* levels, uint32_t n) noexcept nogil:
     cdef uint32_t i

@@ -7,7 +7,7 @@ from feedd.decode.plan cimport (
     YIELDS_TRADE, program_t,
 )
 from feedd.pipeline.numbered cimport Numbered
-from feedd.pipeline.content cimport feedd_mix, feedd_mix_double
+from feedd.pipeline.mix cimport feedd_mix, feedd_mix_double
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.rows cimport row_t
 from feedd.shm.feedd cimport FEEDD_NO_SEQUENCE

@@ -27,7 +27,7 @@ from feedd.pipeline.policies cimport needs_rest
 from feedd.pipeline.publish cimport wall_ns
 from feedd.pipeline.recent cimport recent_line_gone
 from feedd.pipeline.requests cimport (
-    REQUEST_RECONNECT, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN,
+    REQUEST_REALIGN, REQUEST_RECONNECT, REQUEST_RESUBSCRIBE, REQUEST_SNAPSHOT, REQUEST_UNKNOWN,
 )
 from feedd.pipeline.rows cimport row_convert, row_t
 from feedd.shm.board cimport BoardWriter
@@ -62,7 +62,7 @@ Request = namedtuple("Request", "kind venue symbol channel line", defaults=(-1,)
 cdef tuple JOIN_NAMES = ("wait", "joined", "too_old", "not_needed")
 cdef dict REQUEST_NAMES = {
     REQUEST_SNAPSHOT: "snapshot", REQUEST_RESUBSCRIBE: "resubscribe", REQUEST_UNKNOWN: "unknown",
-    REQUEST_RECONNECT: "reconnect",
+    REQUEST_RECONNECT: "reconnect", REQUEST_REALIGN: "realign",
 }
 
 

@@ -31,6 +31,7 @@ ctypedef struct rowkey_t:
 # Its levels are in the instrument's buffer, its keys in the parallel array.
 ctypedef struct pending_t:
     uint64_t first, current, previous, sequence, content
+    uint64_t sum              # of its line's book behind it, where copies are counted
     int64_t checksum
     int64_t ts_event, ts_recv
     uint32_t start, n_bid, n_ask
@@ -131,6 +132,7 @@ cdef bint pending_add(
 cdef void pending_clear(instrument_t* x) noexcept nogil
 # Forget the first n.
 cdef void pending_shift(instrument_t* x, uint32_t n) noexcept nogil
+cdef void pending_drop_one(instrument_t* x, uint32_t i) noexcept nogil
 # Forget those of one line up to and with index last.
 cdef void pending_drop_line(instrument_t* x, int32_t line, uint32_t last) noexcept nogil
 

@@ -191,6 +191,13 @@ cdef void pending_shift(instrument_t* x, uint32_t n) noexcept nogil:
         memmove(x.pending, &x.pending[n], x.n_pending * sizeof(pending_t))
 
 
+cdef void pending_drop_one(instrument_t* x, uint32_t i) noexcept nogil:
+    x.n_pending -= 1
+    memmove(&x.pending[i], &x.pending[i + 1], (x.n_pending - i) * sizeof(pending_t))
+    if x.n_pending == 0:
+        pending_clear(x)
+
+
 cdef void pending_drop_line(instrument_t* x, int32_t line, uint32_t last) noexcept nogil:
     cdef uint32_t i
     cdef uint32_t n = 0

@@ -6,10 +6,11 @@ were recognised, so a repeat of old content is never taken for news.
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from feedd.decode.engine cimport fd_level
+from feedd.pipeline.tally cimport tally_t
 
 cdef enum:
     LANES_MAX = 4
+    HISTORY = 1024            # power of two
     LOG_ENTRIES = 256         # power of two
     LOG_KEYS = 4096           # power of two
 
@@ -28,6 +29,8 @@ ctypedef struct lane_t:
     uint64_t last             # highest number it brought
     uint64_t content          # of its last message
     int64_t since             # when it began to wait for its place
+    int64_t asked             # when a new start was asked for, or first could have been; 0 never
+    tally_t* tally            # of its own book, while a counted one waits for its place
 
 ctypedef struct entry_t:
     uint64_t content
@@ -36,6 +39,12 @@ ctypedef struct entry_t:
     uint64_t key_start
     uint32_t key_n
     uint8_t seen              # by lane
+
+# A message of a stream whose copies are counted: where it stands is what it is.
+ctypedef struct passed_t:
+    uint64_t content
+    uint64_t before           # sum of the book that it changes
+    int64_t ts_recv
 
 ctypedef struct lanes_t:
     lane_t lane[4]
@@ -49,6 +58,10 @@ ctypedef struct lanes_t:
     uint64_t key_head
     entry_t log[256]
     uint64_t* keys            # of the levels of each message, where there are no numbers
+    uint8_t counted           # neither numbers nor times: see untimed.pyx
+    uint64_t first            # position of the oldest message in the history
+    tally_t* tally            # of the book
+    passed_t* history
 
 cdef lanes_t* lanes_new(int32_t line) noexcept nogil
 cdef void lanes_free(lanes_t* lanes) noexcept nogil

@@ -3,6 +3,8 @@
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 
+from feedd.pipeline.tally cimport tally_free
+
 
 cdef inline uint32_t _index(const lanes_t* lanes, const lane_t* lane) noexcept nogil:
     return <uint32_t>(lane - lanes.lane)
@@ -16,7 +18,12 @@ cdef lanes_t* lanes_new(int32_t line) noexcept nogil:
 
 
 cdef void lanes_free(lanes_t* lanes) noexcept nogil:
+    cdef int i
     if lanes != NULL:
+        for i in range(LANES_MAX):
+            tally_free(lanes.lane[i].tally)
+        tally_free(lanes.tally)
+        free(lanes.history)
         free(lanes.keys)
         free(lanes)
 
@@ -46,6 +53,9 @@ cdef lane_t* lane_of(lanes_t* lanes, int32_t line) noexcept nogil:
             lane.last = 0
             lane.content = 0
             lane.since = 0
+            lane.asked = 0
+            tally_free(lane.tally)
+            lane.tally = NULL
             bit = 1 << i
             for k in range(LOG_ENTRIES):      # a former connection of this place saw these
                 lanes.log[k].seen &= ~bit

@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.instrument cimport instrument_t, table_t
 from feedd.pipeline.output cimport stamp_t
+from feedd.pipeline.untimed cimport Untimed
 
 
-cdef class Lines(Arbiter):
+cdef class Lines(Untimed):
     # Give up waiting for other lines where it took too long.
     cdef void expire(self, int64_t now) noexcept nogil
     # The connection is gone. False: the book was lost with it, which is declared.

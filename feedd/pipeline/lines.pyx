@@ -4,7 +4,6 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from feedd.decode.plan cimport POLICY_NONE_FULL, program_t
-from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.instrument cimport instrument_t, pending_drop_line, table_t
 from feedd.pipeline.lanes cimport (
     LANE_ALIGNING, LANE_BEHIND, LANE_FREE, LANE_SYNCED, LANES_MAX, lane_find, lane_of, lane_t,
@@ -13,6 +12,7 @@ from feedd.pipeline.lanes cimport (
 from feedd.pipeline.output cimport EVENT_GAP, stamp_t
 from feedd.pipeline.policies cimport is_numbered, needs_rest
 from feedd.pipeline.requests cimport REQUEST_RECONNECT
+from feedd.pipeline.untimed cimport Untimed
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_GAP, FEEDD_BOOK_SYNCING, FEEDD_NO_SEQUENCE, FEEDD_REASON_GAP,
 )
@@ -26,7 +26,7 @@ cdef extern from "feedd/counters.h" nogil:
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
 
 
-cdef class Lines(Arbiter):
+cdef class Lines(Untimed):
     cdef bint line_gone(
         self, instrument_t* x, int32_t line, const stamp_t* s, const char* reason
     ) noexcept nogil:
@@ -117,6 +117,8 @@ cdef class Lines(Arbiter):
         if lane_find(x.lanes, new) != NULL:
             return self.line_gone(x, old, s, b"connection")
         lane.line = new
+        if x.lanes.counted:      # another stream, that stands elsewhere
+            self._out_of_step(x, lane)
         for i in range(x.n_pending):
             if x.pending[i].line == old:
                 x.pending[i].line = new
@@ -136,10 +138,9 @@ cdef class Lines(Arbiter):
         self._missed(lane)
         if is_numbered(p):
             return True              # the numbers will tell
-        lane.state = LANE_BEHIND
         lane.run = 0
         lane.content = 0
-        pending_drop_line(x, line, x.n_pending)
+        self._out_of_step(x, lane)
         if lanes_count(x.lanes, lane, LANE_SYNCED):
             return True
         for i in range(LANES_MAX):
@@ -217,9 +218,15 @@ cdef class Lines(Arbiter):
                 continue
             x.hold_since = 0
             p = &self.programs[x.venue][x.book_channel]
+            if x.lanes.counted:
+                self._overdue(x, p, now)
+                continue
             if is_numbered(p) and x.pending[0].has_current:
                 self._give_up(x, p)
                 continue
+            for n in range(LANES_MAX):
+                if x.lanes.lane[n].state == LANE_BEHIND:     # what it lost nobody brought
+                    pending_drop_line(x, x.lanes.lane[n].line, x.n_pending)
             for n in range(LANES_MAX):
                 if x.lanes != NULL and x.lanes.lane[n].state == LANE_ALIGNING:
                     self._promote(x, p, &x.lanes.lane[n])

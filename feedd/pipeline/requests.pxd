@@ -11,6 +11,7 @@ cdef enum:
     REQUEST_RESUBSCRIBE = 2
     REQUEST_UNKNOWN = 3
     REQUEST_RECONNECT = 4
+    REQUEST_REALIGN = 5       # one line is out of step, the book goes on over another one
 
 ctypedef struct request_t:
     uint8_t kind

@@ -153,10 +153,15 @@ class Lines:
         if slot is not None:
             slot.current.rotate(reason)
 
-    def resubscribe(self, handle: int, symbol: str, channel: str) -> bool:
-        """Start a stream anew on one of its lines; they take turns, the others go on meanwhile.
-        False when no line has it."""
+    def resubscribe(self, handle: int, symbol: str, channel: str, number: int = -1) -> bool:
+        """Start a stream anew on the line with this number; -1: on one of its lines, which take
+        turns. The others go on meanwhile. False when no line has it."""
         slots = self._carriers.get((handle, symbol, channel))
+        if number >= 0:
+            slots = [slot for slot in slots or () if slot.current.number == number]
+            for slot in slots:
+                slot.current.resubscribe_stream(channel, symbol)
+            return bool(slots)
         if not slots:
             return False
         slot = next((slot for slot in slots if slot.current.up), slots[0])

@@ -331,6 +331,9 @@ class ReaderProcess:
                 )
         elif request.kind == "resubscribe":
             self._resubscribe(request.venue, request.symbol, request.channel, now)
+        elif request.kind == "realign":
+            # the book goes on over another line meanwhile
+            self.lines.resubscribe(request.venue, request.symbol, request.channel, request.line)
         elif request.kind == "reconnect":
             reason = "the pipeline lost track of it"
             self.lines.reconnect(

@@ -46,15 +46,11 @@ KINDS = {
 GROUPS = {
     "numbered": "deribit,okx,bybit_spot,bybit_linear,bybit_inverse,bybit_option",
     "binance": "binance_spot,binance_usdm,binance_coinm,binance_options",
-    "connection": "coinbase",
+    "connection": "coinbase,bitfinex",
     "unnumbered": "kraken,coinbase_exchange,bitmex,hyperliquid",
     "others": "kraken_futures,bitget_spot,bitget_futures,gate,gate_futures",
 }
-"""Venues run together over two lines, by how they number.
-
-Bitfinex is not among them: its changes have neither a number of their own nor a time, so two equal
-ones cannot be told apart, and a line that takes over may have to begin with its snapshot again.
-"""
+"""Venues run together over two lines, by how they number."""
 LOSSES_HIDDEN = frozenset({"coinbase", "bitmex"})
 """A loss on one line puts all its books in doubt (a counter per connection), or does not show."""
 REPLACED = {"quote", "deriv", "greeks"}
@@ -130,4 +126,4 @@ def test_the_table_knows_only_simulated_venues() -> None:
     assert set(DEMO_CHANNELS) <= set(EXCHANGES)
     assert set(KINDS) == set(DEMO_CHANNELS)
     grouped = [name for names in GROUPS.values() for name in names.split(",")]
-    assert sorted([*grouped, "bitfinex"]) == sorted(DEMO_CHANNELS)
+    assert sorted(grouped) == sorted(DEMO_CHANNELS)

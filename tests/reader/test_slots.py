@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from feedd.clock import SECOND_NS
+from feedd.reader.lines import Lines
 from feedd.reader.plan import Line, Stream
 from feedd.reader.slots import JOIN_WAIT_NS, OVERLAP_NS, Numbers, Slot
 
@@ -47,6 +48,9 @@ class Connection:
 
     def stop(self) -> None:
         self.calls.append(("stop", None))
+
+    def resubscribe_stream(self, channel: str, symbol: str) -> None:
+        self.calls.append(("resubscribe", f"{channel} {symbol}"))
 
 
 class Rig:
@@ -167,3 +171,19 @@ def test_a_stranger_cannot_ask() -> None:
     rig.slot.replace(Connection(PLAN), "notice")  # type: ignore[arg-type]
     rig.run(S)
     assert len(rig.made) == 1
+
+
+def test_a_stream_starts_anew_on_the_line_that_is_out_of_step() -> None:
+    rigs = [Rig(), Rig()]
+    rigs[1].current.number = 7
+    lines: Any = Lines.__new__(Lines)
+    lines._carriers = {(0, "A", "depth"): [rig.slot for rig in rigs]}
+    for number in (7, 7, 3):
+        assert lines.resubscribe(0, "A", "depth", number)
+    assert not lines.resubscribe(0, "A", "depth", 5)
+    asked = [sum(name == "resubscribe" for name, _ in rig.current.calls) for rig in rigs]
+    assert asked == [1, 2]
+    for _ in range(2):  # on any: they take turns
+        assert lines.resubscribe(0, "A", "depth")
+    asked = [sum(name == "resubscribe" for name, _ in rig.current.calls) for rig in rigs]
+    assert asked == [2, 3]
