@@ -42,12 +42,23 @@ FD_TARGET static inline int FD_V(fd_layout_fits)(const fd_layout *l, const fd_pl
     return _mm256_testz_si256(differ, differ);
 }
 
-/* The layout of a message of n bytes, NULL when there is none. *at then tells its places, as far as
- * they were looked at. */
-FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(const fd_msg *m, size_t n,
-                                                            fd_places *at) {
+/* Does its topic mean what that of the layout meant? */
+FD_TARGET static inline int FD_V(fd_layout_topic)(fd_msg *m, const fd_layout *l) {
+    if (!l->head.resolves) return 1;
+    m->topic = l->topic;
+    m->tag = l->tag; /* absent where there is none */
+    m->envelope = l->head.envelope;
+    fd_topic_known(m);
+    return m->channel == l->head.channel;
+}
+
+/* The layout of a message of n bytes, NULL when there is none; its topic is then resolved. *at tells
+ * its places, as far as they were looked at. */
+FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n, fd_places *at) {
     fd_layouts *all = &m->plan->templates->layouts;
     const uint8_t *p = m->base;
+    const fd_layout *found = NULL;
+    int fit = 0;
     at->len = 0;
     at->paused = 0;
     if (n < 64) return NULL;
@@ -62,18 +73,20 @@ FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(const fd_msg *m, siz
     const size_t len = known && family->len ? family->len : n;
     if (len > FD_LAYOUT_BYTES || len > n) return NULL;
     FD_V(fd_places_of)(at, p, (uint32_t)len);
-    const uint32_t slot = (uint32_t)at->hash % FD_LAYOUT_SLOTS;
-    const fd_layout *l = all->slot[slot];
-    if (!FD_V(fd_layout_fits)(l, at, p)) {
-        l = all->slot[slot ^ 1];
-        if (!FD_V(fd_layout_fits)(l, at, p)) l = NULL;
+    for (uint32_t i = 0; i < 2 && found == NULL; i++) {
+        const fd_layout *l = all->slot[(uint32_t)at->hash % FD_LAYOUT_SLOTS ^ i];
+        if (!FD_V(fd_layout_fits)(l, at, p)) continue;
+        fit++;
+        if (FD_V(fd_layout_topic)(m, l)) found = l;
     }
+    /* more topics of one form than there is room for, each of another channel: do not learn in turns */
+    if (found == NULL && fit == 2) at->paused = 1;
     if (known) {
-        family->credit = (int16_t)(family->credit + (l != NULL ? 1 : -1));
+        family->credit = (int16_t)(family->credit + (found != NULL ? 1 : -1));
         if (family->credit > FD_FAMILY_CREDIT) family->credit = FD_FAMILY_CREDIT;
         if (family->credit < 0) family->pause = FD_FAMILY_PAUSE;
     }
-    return l;
+    return found;
 }
 
 /* The values of a message that fits, to m->slots or m->holes. */
@@ -112,16 +125,6 @@ FD_TARGET static inline void FD_V(fd_layout_read)(const fd_msg *m, const fd_layo
         to[which[2]].m = (uint64_t)_mm_extract_epi64(low, 1);
         to[which[3]].m = (uint64_t)_mm_extract_epi64(high, 1);
     }
-}
-
-/* Does its topic mean what that of the layout meant? */
-FD_TARGET static inline int FD_V(fd_layout_topic)(fd_msg *m, const fd_layout *l) {
-    if (!l->head.resolves) return 1;
-    m->topic = l->topic;
-    m->tag = l->tag; /* absent where there is none */
-    m->envelope = l->head.envelope;
-    fd_topic_known(m);
-    return m->channel == l->head.channel;
 }
 
 /* Remember the places of a message that was read step by step and is all in m. */

@@ -35,7 +35,7 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
 #if FD_SIMD
     fd_places places;
     const fd_layout *layout = FD_V(fd_layout_of)(m, n, &places);
-    if (layout != NULL && FD_V(fd_layout_topic)(m, layout)) {
+    if (layout != NULL) {
         t->layouts.hits++;
         head.len = layout->head.len;
         s = &t->step[layout->head.step];
@@ -55,11 +55,8 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
         q = m->base + head.len;
         goto levels;
     }
-    if (layout != NULL) {
-        m->topic_hash = 0; /* a topic of the same form that means something else */
-        m->sym_len = 0;
-        layout = NULL;
-    }
+    m->topic_hash = 0; /* a topic of the same form that means something else */
+    m->sym_len = 0;
 #endif
     for (;;) {
         while (s->channel != channel || !FD_V(fd_literal_at)(p, s)) {
