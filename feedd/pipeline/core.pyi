@@ -18,7 +18,8 @@ class Request(NamedTuple):
     """What the pipeline wants from its surroundings.
 
     ``kind``: ``"snapshot"`` (a REST depth body for ``symbol``), ``"resubscribe"`` (``channel`` of
-    ``symbol``), ``"reconnect"`` (the whole connection that carries these) or ``"unknown"``
+    ``symbol``), ``"realign"`` (the same on ``line`` alone; the book goes on over another one),
+    ``"reconnect"`` (the whole connection that carries these) or ``"unknown"``
     (``symbol`` has no instrument id). ``line`` is the connection meant, -1 any.
     """
 
