@@ -11,7 +11,10 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, PlatformError
 
 ROOT = Path(__file__).parent
-INCLUDE = ["feedd/shm/include", "feedd/decode/src", "feedd/book/src", "feedd/bench/src"]
+INCLUDE = [
+    "feedd/shm/include",
+    *(f"feedd/{part}/src" for part in ("decode", "book", "pipeline", "bench")),
+]
 SANITIZE = os.environ.get("FEEDD_SANITIZE", "")  # e.g. "address": see `make asan`
 
 CFLAGS = ["-std=gnu11", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]

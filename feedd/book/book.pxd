@@ -3,7 +3,6 @@
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t
 
 from feedd.decode.engine cimport fd_dec, fd_level
-from feedd.shm.feedd cimport feedd_record, feedd_writer
 
 
 cdef extern from "side.h" nogil:
@@ -54,9 +53,3 @@ cdef extern from "book.h" nogil:
 
 cdef extern from "top.h" nogil:
     void fb_top_update(fb_book* b, int side, uint32_t* start, uint32_t* end)
-
-
-cdef extern from "slots.h" nogil:
-    uint32_t fb_put_levels(
-        feedd_writer* w, const feedd_record* head, uint8_t last, const fd_level* bids,
-        uint32_t n_bid, const fd_level* asks, uint32_t n_ask)

@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
 from feedd.book.book cimport (
-    fb_best, fb_book, fb_iter, fb_iterate, fb_pair, fb_price, fb_put_levels, fb_top_update,
+    fb_best, fb_book, fb_iter, fb_iterate, fb_pair, fb_price, fb_top_update,
 )
 from feedd.decode.engine cimport fd_level
 from feedd.pipeline.instrument cimport instrument_t
@@ -22,9 +22,14 @@ from feedd.shm.feedd cimport (
     FEEDD_STATUS, feedd_board_identity, feedd_board_row, feedd_book,
     feedd_book_deep_asks, feedd_book_deep_bids, feedd_book_identity, feedd_bucket, feedd_commit,
     feedd_copy_in, feedd_level, feedd_pack32, feedd_put, feedd_record, feedd_seq_begin,
-    feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64,
+    feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_writer,
 )
 
+
+cdef extern from "slots.h" nogil:
+    uint32_t fb_put_levels(
+        feedd_writer* w, const feedd_record* head, uint8_t last, const fd_level* bids,
+        uint32_t n_bid, const fd_level* asks, uint32_t n_ask)
 
 cdef extern from "feedd/counters.h" nogil:
     enum:

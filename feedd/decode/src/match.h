@@ -30,7 +30,7 @@ FD_TARGET static inline void FD_V(fd_places_of)(fd_places *at, const uint8_t *p,
 
 FD_TARGET static inline int FD_V(fd_layout_fits)(const fd_layout *l, const fd_places *at,
                                                  const uint8_t *p) {
-    if (l == NULL || l->head.len != at->len) return 0;
+    if (l->head.len != at->len) return 0;
     __m256i differ = _mm256_setzero_si256();
     for (uint32_t i = 0; i < at->len; i += 32) {
         const __m256i x = _mm256_loadu_si256((const __m256i *)(p + i));
@@ -74,8 +74,9 @@ FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n,
     if (len > FD_LAYOUT_BYTES || len > n) return NULL;
     FD_V(fd_places_of)(at, p, (uint32_t)len);
     for (uint32_t i = 0; i < 2 && found == NULL; i++) {
-        const fd_layout *l = all->slot[(uint32_t)at->hash % FD_LAYOUT_SLOTS ^ i];
-        if (!FD_V(fd_layout_fits)(l, at, p)) continue;
+        const uint32_t slot = (uint32_t)at->hash % FD_LAYOUT_SLOTS ^ i;
+        const fd_layout *l = &all->slot[slot];
+        if (!all->used[slot] || !FD_V(fd_layout_fits)(l, at, p)) continue;
         fit++;
         if (FD_V(fd_layout_topic)(m, l)) found = l;
     }

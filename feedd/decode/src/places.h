@@ -59,7 +59,8 @@ typedef struct {
 } fd_family;
 
 typedef struct {
-    fd_layout *slot[FD_LAYOUT_SLOTS];
+    fd_layout *slot;                 /* FD_LAYOUT_SLOTS of them */
+    uint8_t used[FD_LAYOUT_SLOTS];
     uint32_t seen[FD_LAYOUT_SLOTS];  /* of places met once */
     fd_family family[FD_FAMILIES];
     uint64_t hits, learned;
@@ -73,11 +74,17 @@ typedef struct {
     uint8_t paused;    /* its family is left alone for now */
 } fd_places;
 
+/* Room for all layouts at once, so that none is asked for while messages come; what no layout is put
+ * into takes no memory. */
+static int fd_layouts_init(fd_layouts *l) {
+    void *room = NULL;
+    if (posix_memalign(&room, 4096, FD_LAYOUT_SLOTS * sizeof(fd_layout))) return 0;
+    l->slot = (fd_layout *)room;
+    return 1;
+}
+
 static void fd_layouts_clear(fd_layouts *l) {
-    for (uint32_t i = 0; i < FD_LAYOUT_SLOTS; i++) {
-        free(l->slot[i]);
-        l->slot[i] = NULL;
-    }
+    memset(l->used, 0, sizeof l->used);
     memset(l->seen, 0, sizeof l->seen);
     memset(l->family, 0, sizeof l->family);
 }
@@ -189,18 +196,11 @@ static void fd_layout_learn(fd_layouts *all, const fd_places *places, const uint
         all->seen[at] = tag;
         return;
     }
-    void *room = NULL;
-    if (posix_memalign(&room, 64, sizeof(fd_layout))) return;
-    fd_layout *l = (fd_layout *)room;
+    const uint32_t to = all->used[at] && !all->used[at ^ 1] ? at ^ 1 : at;
+    fd_layout *l = &all->slot[to];
     memset(l, 0, sizeof *l);
-    if (!fd_layout_make(l, base, hole, head, slots, n_slots, env, n_env)) {
-        free(l);
-        return;
-    }
-    fd_layout **to = &all->slot[at];
-    if (*to != NULL && all->slot[at ^ 1] == NULL) to = &all->slot[at ^ 1];
-    free(*to);
-    *to = l;
+    all->used[to] = (uint8_t)fd_layout_make(l, base, hole, head, slots, n_slots, env, n_env);
+    if (!all->used[to]) return;
     all->learned++;
     fd_family *family = fd_family_of(all, places->marks[0]);
     const uint16_t len = head->before_levels ? (uint16_t)head->len : 0;

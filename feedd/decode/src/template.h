@@ -109,6 +109,10 @@ static inline fd_templates *fd_templates_new(void) {
     if (posix_memalign(&p, 64, sizeof(fd_templates))) return NULL;
     memset(p, 0, sizeof(fd_templates));
     fd_templates *t = (fd_templates *)p;
+    if (!fd_layouts_init(&t->layouts)) {
+        free(t);
+        return NULL;
+    }
     t->isa = fd_isa();
     t->n_steps = 1;
     t->step[0].channel = INT8_MIN; /* where a way ends that was not learned to its end */
@@ -126,6 +130,7 @@ static void fd_templates_clear(fd_templates *t) {
 static inline void fd_templates_free(fd_templates *t) {
     if (t == NULL) return;
     fd_templates_clear(t);
+    free(t->layouts.slot);
     free(t);
 }
 
