@@ -23,7 +23,7 @@ from .cli import Decoded, decode_once
 from .here import decode_rows_here
 from .tops import check_tops
 
-ROWS_AT_MOST = rows_at_most(12_000)  # of a big recording, for the reference
+ROWS_AT_MOST = rows_at_most(6_000)  # of a big recording, for the reference
 
 SLOW_FIRST = [
     pytest.param(r, marks=[pytest.mark.slow] if r.is_big else [], id=r.name) for r in RECORDINGS

@@ -51,14 +51,7 @@ NUMBERED = (
     "gate",
     "gate_futures",
 )
-RECORDED = (
-    "deribit",
-    "binance_spot",
-    "binance_usdm",
-    "binance_coinm",
-    "bybit_linear",
-    "kraken_futures",
-)
+RECORDED = ("deribit", "binance_usdm", "bybit_linear", "kraken_futures")
 ROWS_AT_MOST = rows_at_most(1500) or sys.maxsize  # of a recording: each book is joined by then
 BASES = [(v, "session") for v in NUMBERED] + [(v, "recording") for v in RECORDED]
 

@@ -42,7 +42,7 @@ from tests.reference import Result, decode_rows
 from tests.sim.offline import record
 from tests.sim.test_every_channel import CASES, forms
 
-TRIES = tries(2)
+TRIES = tries(1)
 T = 1_790_000_000_000_000_000
 MADE_UP = "made up"
 SOURCES = [*CASES, *((venue, MADE_UP) for venue in SESSIONS)]
