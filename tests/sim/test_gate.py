@@ -118,7 +118,9 @@ async def test_updates_join_the_rest_snapshot(
     sim: SimHandle, venue: str, parameters: tuple[str, ...], depth: int | None
 ) -> None:
     symbol, channel = sim.instruments[venue][0], f"{PREFIX[venue]}.order_book_update"
-    limit = depth or 1000
+    # deeper than the channel: a level that is beyond it only in the middle of an update is told of
+    # by nobody
+    limit = 2 * depth if depth else 1000
     async with opened(sim, venue, PATHS[venue]) as client:
         await ask(client, channel, symbol, *parameters)
         await asyncio.sleep(0.25)
