@@ -21,7 +21,8 @@ static fd_topic topics[8];
 static fd_envelope envelopes[4];
 static fd_cached_topic cache[1024];
 static uint8_t arena[64 * 1024];
-static fd_templates *templates[2]; /* one for each set of instructions */
+#define SETS 3
+static fd_templates *templates[SETS]; /* one for each set of instructions that this machine has */
 static uint64_t decoded, rejected, with_rows;
 
 static void die(const char *what) {
@@ -153,7 +154,7 @@ static void use_templates(fd_msg *m, const uint8_t *block, size_t n, int rc) {
     fd_outcome outcome;
     if (rows && !fd_outcome_of(&outcome, m)) die("out of memory");
     other.plan = &plan;
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < SETS; i++) {
         plan.templates = templates[i];
         if (fd_decode(&other, block, n) != rc) die("templates: another status");
         if (rc != FD_BAD_JSON && other.channel != m->channel) die("templates: another channel");
@@ -197,9 +198,10 @@ static void setup(fd_msg *m) {
     build_plan();
     memset(m, 0, sizeof *m);
     m->plan = &plan;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < SETS; i++) {
         if ((templates[i] = fd_templates_new()) == NULL) die("out of memory");
-    templates[1]->isa = FD_PORTABLE;
+        if (templates[i]->isa > i) templates[i]->isa = i; /* portable, AVX2, AVX-512 */
+    }
 }
 
 #ifdef FEEDD_LIBFUZZER
@@ -280,11 +282,20 @@ int main(int argc, char **argv) {
         if (out == NULL) die("out of memory");
         use_all(&m, data, n);
         for (size_t cut = 0; cut < n; cut++) use_message(&m, data, cut, (int)(cut % 3) - 1);
-        for (long k = 0; k < mutations; k++)
+        for (long k = 0; k < mutations; k++) {
             use_message(&m, out, mutate(data, n, out, 2 * n + 64), (int)(k % 3) - 1);
+            /* a message whose places are known, then one that has another byte in one of them */
+            if (k % 3 || n == 0) continue;
+            for (int again = 0; again < 3; again++) use_message(&m, data, n, -1);
+            memcpy(out, data, n);
+            out[random_below(n)] = (uint8_t)random_below(256);
+            use_message(&m, out, n, -1);
+        }
         free(out);
         free(data);
     }
+    printf("%llu messages fitted a layout\n",
+           (unsigned long long)(templates[1]->layouts.hits + templates[2]->layouts.hits));
     printf("%d files, %llu messages, %llu rejected, %llu with rows\n", argc - 3,
            (unsigned long long)decoded, (unsigned long long)rejected,
            (unsigned long long)with_rows);
