@@ -9,9 +9,13 @@ busy while those wait, and no long file is left to run alone at the end.
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests.fixtures import leftovers
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
@@ -35,6 +39,22 @@ WHOLE_PROCESSES = (  # the longest first
 def unit(nodeid: str) -> str:
     """What the tests that one process must run together have in common."""
     return nodeid if nodeid.startswith(WHOLE_PROCESSES) else nodeid.split("::", 1)[0]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What a killed run leaves in shared memory goes: of earlier ones now, of this one later."""
+    if hasattr(config, "workerinput"):
+        return
+    leftovers.sweep()
+    watcher = subprocess.Popen(
+        [sys.executable, leftovers.__file__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # an interrupt of the run is not for it
+    )
+    config.add_cleanup(watcher.stdin.close)  # type: ignore[union-attr]
+    watcher.returncode = 0  # it ends after this process does: nobody waits for it
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -54,7 +54,7 @@ def same(live: np.ndarray[Any, Any], again: np.ndarray[Any, Any]) -> None:
 
 @pytest.fixture
 def stage() -> Iterator[Path]:
-    path = Path(f"/dev/shm/feedd-test-replay-{os.getpid()}")
+    path = Path(f"/dev/shm/feedd-test-{os.getpid()}-replay")
     yield path
     shutil.rmtree(path, ignore_errors=True)
 

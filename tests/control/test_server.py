@@ -30,7 +30,7 @@ NOBODY = 65_534
 @pytest.fixture
 def place() -> Iterator[Path]:
     """A directory that other users can enter."""
-    path = Path(tempfile.mkdtemp(prefix="feedd-test-", dir="/dev/shm"))
+    path = Path(tempfile.mkdtemp(prefix=f"feedd-test-{os.getpid()}-", dir="/dev/shm"))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path)

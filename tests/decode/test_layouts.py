@@ -138,3 +138,18 @@ def test_messages_that_never_fit_are_soon_left_alone(isa: str) -> None:
     for i in range(100):
         assert not twice.differ(_quote(400000001 + i))
     assert twice.layout_hits < hits + 100
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_a_literal_behind_many_values_stays_one(isa: str) -> None:
+    """More values than a layout can tell literals among: it has none."""
+    twice = _twice("binance_usdm", isa)
+    form = (
+        b'{"stream":"btcusdt@trade","data":{"e":"trade","x":[%s],"E":1723111111111,'
+        b'"T":1723111111111,"s":"BTCUSDT","t":%d,"p":"61000.10","q":"2.5","X":"MARKET","m":true}}'
+    )
+    values = b",".join([b"1"] * 70)
+    for i in range(4):
+        assert not twice.differ(form % (values, 100 + i))
+    for other in (b"tree", b"trux", b"null"):
+        assert not twice.differ((form % (values, 105)).replace(b"true", other))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -70,7 +71,7 @@ class Instance:
 
 @pytest.fixture
 def instance() -> Iterator[Instance]:
-    path = Path(tempfile.mkdtemp(prefix="feedd-test-", dir="/dev/shm"))
+    path = Path(tempfile.mkdtemp(prefix=f"feedd-test-{os.getpid()}-", dir="/dev/shm"))
     made = Instance(path)
     yield made
     made.close()

@@ -160,6 +160,7 @@ static int fd_layout_values(fd_layout *l, const uint8_t *base, const fd_val *val
 static int fd_layout_make(fd_layout *l, const uint8_t *base, const fd_val *hole,
                           const fd_head *head, const fd_val *slots, uint32_t n_slots,
                           const fd_val *env, uint32_t n_env) {
+    if (head->n_holes > 64) return 0; /* more than `fixed` can tell */
     l->head = *head;
     memcpy(l->low, base, head->len);
     memcpy(l->high, base, head->len);
@@ -167,7 +168,7 @@ static int fd_layout_make(fd_layout *l, const uint8_t *base, const fd_val *hole,
     for (uint32_t i = 0; i < head->n_holes; i++) {
         const fd_val *v = &hole[i];
         if (v->escaped || v->off + v->len > head->len) return 0;
-        if (i < 64 && head->fixed >> i & 1) continue;
+        if (head->fixed >> i & 1) continue;
         if (v->type == FD_NUM || v->plain) {
             fd_layout_digits(l, base, v);
             continue;
