@@ -15,12 +15,14 @@ import socket
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from feedd import clock
 from feedd.bench.instance import BenchError, directory, median, spread
 from feedd.bench.machine import describe
+from feedd.reader.parent import die_with_parent
 from feedd.sim.testing import SimHandle, start_sim
 
 __all__ = ["run"]
@@ -87,6 +89,7 @@ def _ready_ms(sim: SimHandle, files: Path) -> float:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=partial(die_with_parent, os.getpid()),  # also of a bench that is killed
         )
         try:
             while b"READY=1" not in told.recv(4096):
