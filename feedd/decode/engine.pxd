@@ -156,6 +156,32 @@ cdef extern from "engine.h" nogil:
     ctypedef struct fd_cached_topic:
         pass
 
+    enum:
+        FD_QUICK_NEW
+        FD_QUICK_NONE
+        FD_QUICK_USED
+        FD_QUICK_DECIMALS
+
+    ctypedef struct fd_quick:
+        uint8_t use, no_zeros, n_numbers, time, sequence, id, id_at, side_at
+        int8_t side
+        uint8_t flags, replay, has_id
+        int64_t time_scale
+        uint64_t time_max
+        double scale[4]
+
+    ctypedef struct fd_layout:
+        uint8_t is_whole
+        uint32_t n_values
+        fd_val value[32]
+        fd_quick quick
+
+    ctypedef struct fd_routes:
+        void* route
+
+    int fd_routes_init(fd_routes* r)
+    void fd_routes_free(fd_routes* r)
+
     ctypedef struct fd_layouts:
         uint64_t hits, learned
 
@@ -201,6 +227,16 @@ cdef extern from "engine.h" nogil:
         uint32_t n_levels
         const char* error
         uint8_t* copy
+        const fd_routes* routes
+        fd_layout* layout
+        void* who
+        double decimal[4]
+        uint64_t number[8]
+
+    int fd_quick_texts(const fd_msg* m, fd_layout* l, const fd_val* symbol)
+    int fd_quick_number(fd_layout* l, uint32_t value, uint32_t to)
+    int fd_quick_is_fixed(const fd_layout* l, const fd_val* v)
+    void fd_route_learn(const fd_msg* m, const fd_layout* l, void* who)
 
     void fd_msg_free(fd_msg* m)
     int fd_is_one_of(const fd_msg* m, const fd_val* v, const fd_text* texts, uint32_t n)

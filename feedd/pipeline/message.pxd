@@ -38,7 +38,10 @@ cdef class Messages(Publisher):
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
 
     cdef int _process(
-        self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
+        self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line, int status,
+        int64_t started) noexcept nogil
+    cdef void _observe(
+        self, int64_t started, int64_t decoded, int64_t ts_event, int64_t ts_recv) noexcept nogil
     cdef void _said(self, int venue, row_t* r, int64_t ts_recv, int line) noexcept nogil
     cdef void _watch(
         self, int venue, const program_t* program, int64_t ts_recv, int line) noexcept nogil

@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from feedd.decode.engine cimport (
     FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_decode, fd_is_one_of,
-    fd_msg_free, fd_text_u64, fd_val,
+    fd_msg_free, fd_routes_free, fd_routes_init, fd_text_u64, fd_val,
 )
 from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, YIELDS_STATE, Plan, program_t,
@@ -33,9 +33,10 @@ from feedd.pipeline.output cimport (
     EVENT_BAD_FRAME, EVENT_DRIFT, EVENT_RULE_CHANGED, SCOPE_VENUE, Output, stamp_t,
 )
 from feedd.pipeline.publish cimport SAMPLE_EVERY, VENUES_MAX, Publisher, venue_t, wall_ns
+from feedd.pipeline.quick cimport quick_learn, quick_publish
 from feedd.pipeline.requests cimport REQUEST_UNKNOWN
 from feedd.pipeline.recent cimport recent_line_gone
-from feedd.pipeline.rows cimport row_convert, row_publish, row_t
+from feedd.pipeline.rows cimport is_bad_time, note_data, row_convert, row_publish, row_t
 from feedd.pipeline.states cimport state_owed, state_said
 from feedd.pipeline.verify cimport rule_t
 from feedd.shm.board cimport BoardWriter
@@ -75,7 +76,6 @@ cdef dict DRIFT_NAMES = {
 cdef int BAD_SAMPLES = 16
 cdef int BAD_SAMPLE_BYTES = 200
 cdef uint32_t SYMBOLS_MAX = limits.SYMBOLS_MAX
-cdef int64_t EARLIEST_NS = 1_230_768_000_000_000_000    # 2009: before it no coin was traded
 
 
 cdef class Messages(Publisher):
@@ -91,6 +91,7 @@ cdef class Messages(Publisher):
         for i in range(self.n_venues):
             table_free(self.venues[i].table)
             drift_free(self.venues[i].drift)
+            fd_routes_free(&self.venues[i].routes)
         fd_msg_free(&self.m)
         gather_free(&self.gathered)
         free(self.rows)
@@ -116,6 +117,10 @@ cdef class Messages(Publisher):
         except MemoryError:
             table_free(v.table)
             raise
+        if not plan.has_connection_sequence and not fd_routes_init(&v.routes):
+            table_free(v.table)
+            drift_free(v.drift)
+            raise MemoryError
         v.plan = &plan.plan
         v.programs = plan.programs
         self.books.programs[self.n_venues] = plan.programs
@@ -183,47 +188,62 @@ cdef class Messages(Publisher):
     cdef int process(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line
     ) noexcept nogil:
-        cdef int result
-        if self.books.n_holding:
-            self.books.expire(ts_recv)
-        result = self._process(venue, p, n, ts_recv, line)
-        if self.books.changed_rule != NULL:
-            with gil:
-                self._rule_changed(ts_recv, line)
-        self.last_recv = ts_recv
-        self.c[FEEDD_C_frames] += 1
-        self.c[FEEDD_C_bytes] += n
-        if result == RESULT_DATA:
-            self.c[FEEDD_C_last_data_ns] = ts_recv
-        elif result == RESULT_CONTROL:
-            self.c[FEEDD_C_control_frames] += 1
-        elif result == RESULT_IGNORED:
-            self.c[FEEDD_C_ignored_frames] += 1
-        return result
-
-    cdef int _process(
-        self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line
-    ) noexcept nogil:
         cdef const venue_t* v = &self.venues[venue]
+        cdef uint64_t* c = self.c
         cdef const uint8_t* copy
-        cdef const char* why
-        cdef const program_t* program
-        cdef row_t* r
-        cdef uint32_t i
-        cdef int status
-        cdef bint fallback
-        cdef bint sampled = self.sampled % SAMPLE_EVERY == 0
-        cdef int64_t started = wall_ns() if sampled else 0
+        cdef int result
+        cdef int64_t started = wall_ns() if self.sampled % SAMPLE_EVERY == 0 else 0
         cdef int64_t decoded
         self.sampled += 1
+        if self.books.n_holding:
+            self.books.expire(ts_recv)
         self.m.plan = v.plan
         self.m.line = line
         self.m.learned = self.connections.learned
         self.m.learned_mask = self.connections.learned_mask
+        self.m.routes = &v.routes if v.routes.route != NULL else NULL
+        self.last_recv = ts_recv
+        c[FEEDD_C_frames] += 1
+        c[FEEDD_C_bytes] += n
         copy = fd_copy(&self.m, p, n)
         if copy == NULL:
             return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
-        status = fd_decode(&self.m, copy, n)
+        result = fd_decode(&self.m, copy, n)
+        if self.m.who != NULL:
+            decoded = wall_ns() if started else 0
+            if not drift_due(v.drift, self.m.channel, ts_recv) and self._room(1) and quick_publish(
+                    self.out, self.books, &self.m, &v.programs[self.m.channel], v.future_ns_max,
+                    self.rows, ts_recv, line):
+                c[FEEDD_C_last_data_ns] = ts_recv
+                if started:
+                    self._observe(started, decoded, self.rows[0].ts_event, ts_recv)
+                return RESULT_DATA
+            self.m.routes = NULL
+            result = fd_decode(&self.m, copy, n)
+        result = self._process(venue, p, n, ts_recv, line, result, started)
+        if self.books.changed_rule != NULL:
+            with gil:
+                self._rule_changed(ts_recv, line)
+        if result == RESULT_DATA:
+            c[FEEDD_C_last_data_ns] = ts_recv
+        elif result == RESULT_CONTROL:
+            c[FEEDD_C_control_frames] += 1
+        elif result == RESULT_IGNORED:
+            c[FEEDD_C_ignored_frames] += 1
+        return result
+
+    cdef int _process(
+        self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line, int status,
+        int64_t started
+    ) noexcept nogil:
+        """A message that was decoded, with this status, and is to be converted row by row."""
+        cdef const venue_t* v = &self.venues[venue]
+        cdef const char* why
+        cdef const program_t* program
+        cdef row_t* r
+        cdef uint32_t i
+        cdef bint fallback
+        cdef int64_t decoded = 0
         if status == FD_BAD_JSON:
             return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
         if v.counts and not self._counted(venue, ts_recv, line):
@@ -256,9 +276,11 @@ cdef class Messages(Publisher):
                 if fallback:
                     return RESULT_CONTROL
                 return self._bad_frame(venue, ts_recv, line, b"row without a symbol", p, n)
-        if sampled:
+        if self.m.layout != NULL and self.m.rows == 1 and self.m.routes != NULL and (
+                self.rows[0].yields):
+            quick_learn(&self.m, program, self.rows[0].yields, self.rows[0].x)
+        if started:
             decoded = wall_ns()
-            self.out.observe(FEEDD_STAGE_DECODE, decoded - started)
         for i in range(self.m.rows):
             r = &self.rows[i]
             if r.yields & YIELDS_STATE:
@@ -277,11 +299,19 @@ cdef class Messages(Publisher):
             self._apply(v, program, r, ts_recv, line)
         if drift_due(v.drift, self.m.channel, ts_recv):
             self._watch(venue, program, ts_recv, line)
-        if sampled:
-            self.out.observe(FEEDD_STAGE_BOOK, wall_ns() - decoded)
-            if self.m.rows and self.rows[0].ts_event and ts_recv:
-                self.out.observe(FEEDD_STAGE_VENUE, ts_recv - self.rows[0].ts_event)
+        if started:
+            self._observe(
+                started, decoded, self.rows[0].ts_event if self.m.rows else 0, ts_recv)
         return RESULT_DATA
+
+    cdef void _observe(
+        self, int64_t started, int64_t decoded, int64_t ts_event, int64_t ts_recv
+    ) noexcept nogil:
+        """Stage times of a message, which is done."""
+        self.out.observe(FEEDD_STAGE_DECODE, decoded - started)
+        self.out.observe(FEEDD_STAGE_BOOK, wall_ns() - decoded)
+        if ts_event and ts_recv:
+            self.out.observe(FEEDD_STAGE_VENUE, ts_recv - ts_event)
 
     cdef void _said(self, int venue, row_t* r, int64_t ts_recv, int line) noexcept nogil:
         """A state of an instrument, subscribed or not: it takes no id and no board row."""
@@ -296,14 +326,8 @@ cdef class Messages(Publisher):
     cdef void _apply(
         self, const venue_t* v, const program_t* program, row_t* r, int64_t ts_recv, int line
     ) noexcept nogil:
-        r.x.last_data = ts_recv
-        if self.m.channel < SEEN_CHANNELS:
-            r.x.seen[self.m.channel] = ts_recv
-        r.bad_ts = r.bad_ts or (
-            r.ts_event != 0 and ts_recv != 0
-            # a receive time before 2009 is of a clock that does not tell the date
-            and ((ts_recv > EARLIEST_NS and r.ts_event > ts_recv + v.future_ns_max)
-                 or r.ts_event < EARLIEST_NS))
+        note_data(r.x, self.m.channel, ts_recv)
+        r.bad_ts = r.bad_ts or is_bad_time(r.ts_event, ts_recv, v.future_ns_max)
         if r.yields & (YIELDS_BOOK | YIELDS_CHECKSUM):
             r.book.stamp.ts_event = r.ts_event
             r.book.stamp.ts_recv = ts_recv

@@ -3,7 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 
-from feedd.decode.engine cimport fd_plan
+from feedd.decode.engine cimport fd_plan, fd_routes
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.drift cimport drift_t
 from feedd.pipeline.instrument cimport table_t
@@ -22,6 +22,7 @@ ctypedef struct venue_t:
     uint8_t listens           # control messages say what topics or depths are
     uint64_t first            # number of a connection's first message
     drift_t* drift
+    fd_routes routes          # whom messages were about that are read quickly; none where all count
 
 cdef enum:
     SAMPLE_EVERY = 64         # messages; stage times of the others are not taken

@@ -2,10 +2,10 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from feedd.decode.engine cimport fd_level, fd_msg
+from feedd.decode.engine cimport fd_level, fd_msg, fd_val
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport rowkey_t, update_t
-from feedd.pipeline.instrument cimport instrument_t
+from feedd.pipeline.instrument cimport SEEN_CHANNELS, instrument_t
 from feedd.pipeline.output cimport Output
 
 ctypedef struct row_t:
@@ -44,8 +44,30 @@ ctypedef struct row_t:
     uint64_t facts
     char word[41]
 
+cdef enum:
+    EARLIEST_NS = 1230768000000000000    # 2009: before it no coin was traded
+
+
+# A receive time before 2009 is of a clock that does not tell the date.
+cdef inline bint is_bad_time(
+    int64_t ts_event, int64_t ts_recv, int64_t future_ns_max
+) noexcept nogil:
+    return ts_event != 0 and ts_recv != 0 and (
+        (ts_recv > EARLIEST_NS and ts_event > ts_recv + future_ns_max) or ts_event < EARLIEST_NS)
+
+
+cdef inline void note_data(instrument_t* x, int channel, int64_t ts_recv) noexcept nogil:
+    x.last_data = ts_recv
+    if channel < SEEN_CHANNELS:
+        x.seen[channel] = ts_recv
+
 # NULL, or why the row is not what the venue file promises.
 cdef const char* row_convert(
     const fd_msg* m, uint32_t index, const program_t* p, row_t* r) noexcept nogil
+cdef uint8_t trade_flags_of(
+    const fd_msg* m, const fd_val* row, const program_t* p) noexcept nogil
+# The id of a trade, and its text; ``v`` NULL: it has none; ``known``: its digits are a number.
+cdef const char* trade_id_of(
+    const fd_msg* m, const fd_val* v, bint known, uint64_t number, row_t* r) noexcept nogil
 cdef void row_publish(
     Output out, const program_t* p, row_t* r, int64_t ts_recv, int line) noexcept nogil

@@ -113,32 +113,37 @@ cdef const char* _trade(
     r.trade_sequence = FEEDD_NO_SEQUENCE
     if sequence_of(m, row, p.trade_sequence, &r.trade_sequence) < 0:
         return b"trade sequence is not a number"
-    r.trade_flags = FEEDD_TRADE_BLOCK if p.block else 0
-    if is_set(m, row, &p.flags[0]):
-        r.trade_flags |= FEEDD_TRADE_LIQUIDATION
-    if is_set(m, row, &p.flags[1]):
-        r.trade_flags |= FEEDD_TRADE_BLOCK
-    if is_set(m, row, &p.flags[2]):
-        r.trade_flags |= FEEDD_TRADE_COMBO
+    r.trade_flags = trade_flags_of(m, row, p)
     r.replay = (p.replay == REPLAY_ALWAYS or (p.replay == REPLAY_ROWS and m.listed)
                 or (p.replay == REPLAY_FILTER and is_set(m, row, &p.replay_when)))
-    return _trade_id(m, row, p, r)
+    return trade_id_of(m, &row[p.id] if p.id >= 0 else NULL, False, 0, r)
 
 
-cdef const char* _trade_id(
-    const fd_msg* m, const fd_val* row, const program_t* p, row_t* r
+cdef uint8_t trade_flags_of(
+    const fd_msg* m, const fd_val* row, const program_t* p
+) noexcept nogil:
+    cdef uint8_t flags = FEEDD_TRADE_BLOCK if p.block else 0
+    if is_set(m, row, &p.flags[0]):
+        flags |= FEEDD_TRADE_LIQUIDATION
+    if is_set(m, row, &p.flags[1]):
+        flags |= FEEDD_TRADE_BLOCK
+    if is_set(m, row, &p.flags[2]):
+        flags |= FEEDD_TRADE_COMBO
+    return flags
+
+
+cdef const char* trade_id_of(
+    const fd_msg* m, const fd_val* v, bint known, uint64_t number, row_t* r
 ) noexcept nogil:
     cdef uint8_t scratch[512]
-    cdef const fd_val* v
     cdef const uint8_t* text
     cdef uint32_t n, i
     cdef uint64_t h
     memset(r.id_text, 0, sizeof(r.id_text))
     r.trade_id = 0
     r.id_numeric = r.has_id = 0
-    if p.id < 0:
+    if v == NULL:
         return NULL
-    v = &row[p.id]
     if v.type != FD_STR and v.type != FD_NUM:
         if v.type != FD_ABSENT and v.type != FD_NULL:
             return b"trade id is neither text nor number"
@@ -149,7 +154,11 @@ cdef const char* _trade_id(
     if n == 0:
         return NULL
     r.has_id = 1
-    r.id_numeric = fd_text_u64(text, n, &r.trade_id)
+    if known:
+        r.id_numeric = 1
+        r.trade_id = number
+    else:
+        r.id_numeric = fd_text_u64(text, n, &r.trade_id)
     if not r.id_numeric:
         h = FNV_OFFSET
         for i in range(n):

@@ -10,6 +10,7 @@
 #define FEEDD_ENGINE_H
 
 #include "lists.h"
+#include "route.h"
 
 static const uint8_t *fd_object(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row);
 static const uint8_t *fd_array(fd_msg *m, const uint8_t *p, const fd_node *node, uint32_t row);
@@ -462,7 +463,11 @@ static int fd_decode(fd_msg *m, const uint8_t *base, size_t n) {
     m->base = base;
     m->end = base + n;
     m->error = NULL;
+    m->layout = NULL;
+    m->who = NULL;
     if (m->plan->templates != NULL && m->plan->templates->n_steps > 1 && fd_run(m, n)) return FD_OK;
+    m->layout = NULL;
+    m->who = NULL;
     for (uint32_t i = 0; i < m->plan->n_envelopes; i++) {
         if (fd_walk_envelope(m, (int)i, n) != FD_OK) {
             m->error = "not valid JSON";

@@ -52,12 +52,40 @@ FD_TARGET static inline int FD_V(fd_layout_topic)(fd_msg *m, const fd_layout *l)
     return m->channel == l->head.channel;
 }
 
+/* Was a message with this topic and this symbol here before? Then m->who tells whom it is about. */
+FD_TARGET static inline int FD_V(fd_routed)(fd_msg *m, const fd_layout *l) {
+    const fd_quick *q = &l->quick;
+    const uint8_t *topic = m->base + q->topic_at, *symbol = m->base + q->symbol_at;
+    const __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)topic),
+                                       _mm256_load_si256((const __m256i *)q->mask));
+    const __m256i b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(topic + 32)),
+                                       _mm256_load_si256((const __m256i *)(q->mask + 32)));
+    const __m256i c = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)symbol),
+                                       _mm256_load_si256((const __m256i *)(q->mask + 64)));
+    const __m256i four = _mm256_add_epi64(
+        a, _mm256_add_epi64(_mm256_slli_epi64(b, 1), _mm256_slli_epi64(c, 2)));
+    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(four),
+                                      _mm_slli_epi64(_mm256_extracti128_si256(four, 1), 3));
+    const fd_route *r = &m->routes->route[fd_route_slot((uint64_t)_mm_cvtsi128_si64(two),
+                                                        (uint64_t)_mm_extract_epi64(two, 1))];
+    const __m256i differ = _mm256_or_si256(
+        _mm256_or_si256(
+            _mm256_xor_si256(a, _mm256_load_si256((const __m256i *)r->text)),
+            _mm256_xor_si256(b, _mm256_load_si256((const __m256i *)(r->text + 32)))),
+        _mm256_xor_si256(c, _mm256_load_si256((const __m256i *)(r->text + 64))));
+    if (!_mm256_testz_si256(differ, differ) || r->channel != l->head.channel ||
+        r->envelope != l->head.envelope)
+        return 0;
+    m->who = r->who;
+    return m->who != NULL;
+}
+
 /* The layout of a message of n bytes, NULL when there is none; its topic is then resolved. *at tells
  * its places, as far as they were looked at. */
-FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n, fd_places *at) {
+FD_TARGET static inline fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n, fd_places *at) {
     fd_layouts *all = &m->plan->templates->layouts;
     const uint8_t *p = m->base;
-    const fd_layout *found = NULL;
+    fd_layout *found = NULL;
     int fit = 0;
     at->len = 0;
     at->paused = 0;
@@ -75,10 +103,12 @@ FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n,
     FD_V(fd_places_of)(at, p, (uint32_t)len);
     for (uint32_t i = 0; i < 2 && found == NULL; i++) {
         const uint32_t slot = (uint32_t)at->hash % FD_LAYOUT_SLOTS ^ i;
-        const fd_layout *l = &all->slot[slot];
+        fd_layout *l = &all->slot[slot];
         if (!all->used[slot] || !FD_V(fd_layout_fits)(l, at, p)) continue;
         fit++;
-        if (FD_V(fd_layout_topic)(m, l)) found = l;
+        if ((m->routes != NULL && l->quick.use == FD_QUICK_USED && FD_V(fd_routed)(m, l)) ||
+            FD_V(fd_layout_topic)(m, l))
+            found = l;
     }
     /* more topics of one form than there is room for, each of another channel: do not learn in turns */
     if (found == NULL && fit == 2) at->paused = 1;
@@ -90,42 +120,66 @@ FD_TARGET static inline const fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n,
     return found;
 }
 
-/* The values of a message that fits, to m->slots or m->holes. */
-FD_TARGET static inline void FD_V(fd_layout_read)(const fd_msg *m, const fd_layout *l, fd_val *to) {
-    const __m256i zero = _mm256_set1_epi8('0');
+/* The digits of two numbers, each at the end of 16 bytes. */
+FD_TARGET static inline __m256i FD_V(fd_two_texts)(const uint8_t *p, const uint16_t *at,
+                                                   const uint8_t (*shuffle)[16]) {
+    const __m256i x = _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + at[0]))),
+        _mm_loadu_si128((const __m128i *)(p + at[1])), 1);
+    return _mm256_shuffle_epi8(_mm256_sub_epi8(x, _mm256_set1_epi8('0')),
+                               _mm256_load_si256((const __m256i *)shuffle));
+}
+
+/* Four numbers, those at[0], at[2], at[1], at[3]. */
+FD_TARGET static inline __m256i FD_V(fd_four_numbers)(const uint8_t *p, const uint16_t *at,
+                                                      const uint8_t (*shuffle)[16]) {
     const __m256i tens = _mm256_set1_epi16(0x010a);          /* 10, 1 */
     const __m256i hundreds = _mm256_set1_epi32(0x00010064);  /* 100, 1 */
     const __m256i myriads = _mm256_set1_epi32(0x00012710);   /* 10000, 1 */
-    const uint8_t *p = m->base;
+    const __m256i a = FD_V(fd_two_texts)(p, at, shuffle);
+    const __m256i b = FD_V(fd_two_texts)(p, at + 2, shuffle + 2);
+    const __m256i halves = _mm256_madd_epi16(
+        _mm256_packus_epi32(_mm256_madd_epi16(_mm256_maddubs_epi16(a, tens), hundreds),
+                            _mm256_madd_epi16(_mm256_maddubs_epi16(b, tens), hundreds)),
+        myriads);
+    return _mm256_add_epi64(_mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)),
+                            _mm256_srli_epi64(halves, 32));
+}
+
+/* The values of a message that fits, to m->slots or m->holes. */
+FD_TARGET static inline void FD_V(fd_layout_read)(const fd_msg *m, const fd_layout *l, fd_val *to) {
     for (uint32_t i = 0; i < l->n_values; i++)
         _mm256_storeu_si256((__m256i *)&to[i], _mm256_load_si256((const __m256i *)&l->value[i]));
     for (uint32_t i = 0; i < l->n_numbers; i += 4) {
-        const uint16_t *at = l->number_at + i;
         const uint8_t *which = l->number_to + i;
-        const __m256i x = _mm256_inserti128_si256(
-            _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + at[0]))),
-            _mm_loadu_si128((const __m128i *)(p + at[1])), 1);
-        const __m256i y = _mm256_inserti128_si256(
-            _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + at[2]))),
-            _mm_loadu_si128((const __m128i *)(p + at[3])), 1);
-        const __m256i a = _mm256_shuffle_epi8(
-            _mm256_sub_epi8(x, zero), _mm256_load_si256((const __m256i *)l->shuffle[i]));
-        const __m256i b = _mm256_shuffle_epi8(
-            _mm256_sub_epi8(y, zero), _mm256_load_si256((const __m256i *)l->shuffle[i + 2]));
-        const __m256i halves = _mm256_madd_epi16(
-            _mm256_packus_epi32(_mm256_madd_epi16(_mm256_maddubs_epi16(a, tens), hundreds),
-                                _mm256_madd_epi16(_mm256_maddubs_epi16(b, tens), hundreds)),
-            myriads);
-        const __m256i mantissas = _mm256_add_epi64(
-            _mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)),
-            _mm256_srli_epi64(halves, 32));
-        const __m128i low = _mm256_castsi256_si128(mantissas);
-        const __m128i high = _mm256_extracti128_si256(mantissas, 1);
+        const __m256i four = FD_V(fd_four_numbers)(m->base, l->number_at + i, l->shuffle + i);
+        const __m128i low = _mm256_castsi256_si128(four);
+        const __m128i high = _mm256_extracti128_si256(four, 1);
         to[which[0]].m = (uint64_t)_mm_cvtsi128_si64(low);
         to[which[1]].m = (uint64_t)_mm_cvtsi128_si64(high);
         to[which[2]].m = (uint64_t)_mm_extract_epi64(low, 1);
         to[which[3]].m = (uint64_t)_mm_extract_epi64(high, 1);
     }
+}
+
+/* Only the numbers of a message that fits, as its fd_quick says. 0: one of them means something
+ * else than a number. */
+FD_TARGET static inline int FD_V(fd_quick_read)(fd_msg *m, const fd_layout *l) {
+    const fd_quick *q = &l->quick;
+    const __m256i exponent = _mm256_set1_epi64x(0x4330000000000000); /* see fd_two_levels */
+    const __m256i mantissas = _mm256_permute4x64_epi64(
+        FD_V(fd_four_numbers)(m->base, q->number_at, q->shuffle), 0xd8);
+    const __m256d whole = _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(mantissas, exponent)),
+                                        _mm256_castsi256_pd(exponent));
+    _mm256_storeu_pd(m->decimal, _mm256_div_pd(whole, _mm256_load_pd(q->scale)));
+    if (q->n_numbers > FD_QUICK_DECIMALS)
+        _mm256_storeu_si256((__m256i *)(m->number + 4),
+                            _mm256_permute4x64_epi64(
+                                FD_V(fd_four_numbers)(m->base, q->number_at + 4, q->shuffle + 4),
+                                0xd8));
+    return !q->no_zeros ||
+           !_mm256_movemask_pd(_mm256_castsi256_pd(
+               _mm256_cmpeq_epi64(mantissas, _mm256_setzero_si256())));
 }
 
 /* Remember the places of a message that was read step by step and is all in m. */

@@ -12,6 +12,7 @@
 
 #include "isa.h"
 #include "plan.h"
+#include "quick.h"
 
 #define FD_NO_HOLE 0xff
 #define FD_LAYOUT_BYTES 384
@@ -47,6 +48,7 @@ typedef struct {
     uint8_t low[FD_LAYOUT_BYTES] __attribute__((aligned(32)));
     uint8_t high[FD_LAYOUT_BYTES] __attribute__((aligned(32)));
     fd_val value[FD_LAYOUT_VALUES] __attribute__((aligned(32)));
+    fd_quick quick;
 } fd_layout;
 
 /* Messages that begin alike: how much of them a layout tells. */

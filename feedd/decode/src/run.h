@@ -34,13 +34,24 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
     const uint8_t *q;
 #if FD_SIMD
     fd_places places;
-    const fd_layout *layout = FD_V(fd_layout_of)(m, n, &places);
+    fd_layout *layout = FD_V(fd_layout_of)(m, n, &places);
     if (layout != NULL) {
         t->layouts.hits++;
         head.len = layout->head.len;
         s = &t->step[layout->head.step];
         if (layout->is_whole) {
             const fd_form *f = &t->form[s->form];
+            m->layout = layout;
+            if (m->who != NULL) {
+                m->envelope = f->envelope;
+                m->channel = f->channel;
+                m->rows = 1;
+                m->shape_error = 0;
+                t->hits++;
+                if (FD_V(fd_quick_read)(m, layout)) return 1;
+                m->who = NULL;
+                if (!FD_V(fd_layout_topic)(m, layout)) return 0;
+            }
             if (f->dead || layout->n_values > m->slots_cap || f->rows * 2 > m->sides_cap) return 0;
             FD_V(fd_layout_read)(m, layout, m->slots);
             for (uint32_t k = 0; k < m->plan->n_env; k++) m->env[k] = layout->env[k];

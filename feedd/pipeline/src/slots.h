@@ -1,4 +1,4 @@
-/* The levels of a book event into the slots of a ring, five to a slot, without a record in between. */
+/* The levels of a book event, five to a slot, and small records straight into the slots of a ring. */
 #ifndef FEEDD_SLOTS_H
 #define FEEDD_SLOTS_H
 
@@ -31,6 +31,31 @@ static inline void fb_put_head(unsigned char *slot, const fb_event *e, uint8_t f
     const uint64_t own = (uint64_t)flags << 8 | (uint64_t)n << 16 | (uint64_t)asks << 24;
     feedd_put_word(slot, 1, e->word[1] | own);
     for (int i = 2; i < FB_SLOT_WORDS; i++) feedd_put_word(slot, i, e->word[i]);
+}
+
+/* Stage one record of `n` words of payload, the rest of it zeros. `kind` is the record's kind, flags
+ * and instrument, `line` its line number. n must be known to the compiler. */
+static inline void fb_put_small(feedd_writer *w, uint64_t kind, int64_t ts_event, int64_t ts_recv,
+                                uint64_t sequence, uint16_t line, const uint64_t *payload, int n) {
+    unsigned char *slot = feedd_stage(w);
+#pragma GCC unroll 10
+    for (int i = FEEDD_RECORD_WORDS - 1; i > 7; i--) /* the second line first: see feedd_put */
+        feedd_put_word(slot, i, i - 6 < n ? payload[i - 6] : 0);
+    feedd_put_word(slot, 1, kind);
+    feedd_put_word(slot, 2, (uint64_t)ts_event);
+    feedd_put_word(slot, 3, (uint64_t)ts_recv);
+    feedd_put_word(slot, 4, sequence);
+    feedd_put_word(slot, 5, feedd_epoch_word(w, (uint64_t)line << 32));
+    feedd_put_word(slot, 6, payload[0]);
+    feedd_put_word(slot, 7, n > 1 ? payload[1] : 0);
+    feedd_staged(w);
+}
+
+static inline void fb_put_quote(feedd_writer *w, uint64_t kind, int64_t ts_event, int64_t ts_recv,
+                                uint64_t sequence, uint16_t line, const double *quote) {
+    uint64_t word[4];
+    memcpy(word, quote, sizeof word);
+    fb_put_small(w, kind, ts_event, ts_recv, sequence, line, word, 4);
 }
 
 /* Stage the slots of an event: its bids, then its asks; the last slot gets the flags `last` more.

@@ -1,0 +1,69 @@
+/* What is learned for messages that are read quickly (quick.h), from one that was read in full. */
+#ifndef FEEDD_ROUTE_H
+#define FEEDD_ROUTE_H
+
+#include "lists.h"
+
+static int fd_quick_span(const fd_val *v, uint16_t *at, uint8_t *mask, uint32_t most) {
+    if (v->type != FD_STR || v->escaped || v->len == 0 || v->len > most) return 0;
+    *at = (uint16_t)v->off;
+    memset(mask, 0xff, v->len);
+    return 1;
+}
+
+/* Where the texts are that tell whom a message is about: its topic, and a symbol if that is not in
+ * the topic (NULL). 0: they are of a kind that is not compared. */
+static int fd_quick_texts(const fd_msg *m, fd_layout *l, const fd_val *symbol) {
+    fd_quick *q = &l->quick;
+    memset(q->mask, 0, sizeof q->mask);
+    q->topic_at = q->symbol_at = 0;
+    if (!l->is_whole || m->rows != 1) return 0;
+    if (l->head.resolves) {
+        if (m->plan->envelopes[l->head.envelope].tagged) return 0;
+        if (!fd_quick_span(&l->topic, &q->topic_at, q->mask, FD_QUICK_TOPIC)) return 0;
+    }
+    return symbol == NULL || fd_quick_span(symbol, &q->symbol_at, q->mask + FD_QUICK_TOPIC,
+                                           FD_QUICK_SYMBOL);
+}
+
+/* Value `value` of the row as number `to`. 0: it is no plain decimal. */
+static int fd_quick_number(fd_layout *l, uint32_t value, uint32_t to) {
+    fd_quick *q = &l->quick;
+    if (value >= l->n_values || !l->value[value].plain) return 0;
+    for (uint32_t i = 0; i < l->n_numbers; i++) {
+        if (l->number_to[i] != value) continue;
+        q->number_at[to] = l->number_at[i];
+        memcpy(q->shuffle[to], l->shuffle[i], 16);
+        if (q->n_numbers <= to) q->n_numbers = (uint8_t)(to + 1);
+        return 1;
+    }
+    return 0;
+}
+
+/* Are all bytes of the value those that each message of this layout has? */
+static int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
+    if (v->type == FD_ABSENT) return 1;
+    for (uint32_t i = v->off; i < v->off + v->len; i++)
+        if (l->low[i] != l->high[i]) return 0;
+    return 1;
+}
+
+/* Messages with the topic and the symbol of this one are about `who`. */
+static void fd_route_learn(const fd_msg *m, const fd_layout *l, void *who) {
+    const fd_quick *q = &l->quick;
+    uint64_t w[FD_QUICK_TEXT / 8], s[4];
+    uint8_t text[FD_QUICK_TEXT];
+    for (uint32_t i = 0; i < FD_QUICK_TEXT; i++) {
+        const uint32_t at = i < FD_QUICK_TOPIC ? q->topic_at + i : q->symbol_at + i - FD_QUICK_TOPIC;
+        text[i] = q->mask[i] ? m->base[at] : 0;
+    }
+    memcpy(w, text, sizeof text);
+    for (int i = 0; i < 4; i++) s[i] = w[i] + (w[4 + i] << 1) + (w[8 + i] << 2);
+    fd_route *r = &m->routes->route[fd_route_slot(s[0] + (s[2] << 3), s[1] + (s[3] << 3))];
+    memcpy(r->text, text, sizeof text);
+    r->channel = l->head.channel;
+    r->envelope = l->head.envelope;
+    r->who = who;
+}
+
+#endif

@@ -1,0 +1,298 @@
+"""Rows of messages of which only the numbers are read: quotes and trades that look as before.
+
+Most messages of a busy feed are quotes and trades with one row, and every byte of them stands where
+it stood in one before. For those ``quick_learn`` works out once, with the rules of ``rows.pyx``,
+what each of the row's fields is: a number that is read with the message (decode/src/quick.h), a
+value that the layout fixes, a text to be looked at. ``quick_publish`` then makes the records that
+``row_convert`` and ``row_publish`` would have made. What it cannot tell is read in full.
+"""
+
+from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from feedd.decode.engine cimport (
+    FD_ABSENT, FD_NULL, FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, FD_STR, fd_layout, fd_msg,
+    fd_pow10, fd_quick, fd_quick_is_fixed, fd_quick_number, fd_quick_texts, fd_route_learn, fd_val,
+)
+from feedd.decode.plan cimport (
+    REPLAY_ALWAYS, REPLAY_FILTER, REPLAY_ROWS, TIME_RFC3339, YIELDS_QUOTE, YIELDS_TRADE, field_t,
+    filter_t, program_t,
+)
+from feedd.pipeline.convert cimport is_set, is_text, side_of
+from feedd.pipeline.copies cimport drop_copies
+from feedd.pipeline.instrument cimport instrument_t
+from feedd.pipeline.numbered cimport Numbered
+from feedd.pipeline.output cimport Output
+from feedd.pipeline.rows cimport (
+    is_bad_time, note_data, row_publish, row_t, trade_flags_of, trade_id_of,
+)
+from feedd.shm.feedd cimport (
+    FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_GAP, FEEDD_BOOK_STALE, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
+    FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE, FEEDD_QUOTE, feedd_board_row, feedd_seq_begin,
+    feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_writer,
+)
+
+cdef extern from "slots.h" nogil:
+    void fb_put_quote(
+        feedd_writer* w, uint64_t kind, int64_t ts_event, int64_t ts_recv, uint64_t sequence,
+        uint16_t line, const double* quote)
+
+cdef extern from "feedd/counters.h" nogil:
+    enum:
+        FEEDD_C_records
+        FEEDD_C_events
+        FEEDD_C_quotes
+
+cdef enum:
+    NO_NUMBER = 255
+    AT_TIME = 4               # numbers: four decimals, then these
+    AT_SEQUENCE = 5
+    AT_ID = 6
+
+
+cdef void quick_learn(
+    const fd_msg* m, const program_t* p, uint8_t yields, instrument_t* x
+) noexcept nogil:
+    cdef fd_layout* l = m.layout
+    if l.quick.use == FD_QUICK_NEW:
+        l.quick.use = FD_QUICK_NONE
+        if yields == p.yields and _learn(m, l, p):
+            l.quick.use = FD_QUICK_USED
+    if l.quick.use == FD_QUICK_USED and x.id != FEEDD_NO_INSTRUMENT:
+        fd_route_learn(m, l, x)
+
+
+cdef bint _learn(const fd_msg* m, fd_layout* l, const program_t* p) noexcept nogil:
+    cdef fd_quick* q = &l.quick
+    cdef int i
+    q.n_numbers = q.no_zeros = 0
+    q.time = q.sequence = q.id = q.id_at = q.side_at = NO_NUMBER
+    if p.yields != YIELDS_QUOTE and p.yields != YIELDS_TRADE:
+        return False
+    if not fd_quick_texts(m, l, &l.value[p.symbol] if p.symbol >= 0 else NULL):
+        return False
+    # this row was of the right product and not passed over: so are all where that is fixed
+    if not (_is_fixed(l, &p.foreign) and _is_fixed(l, &p.only)):
+        return False
+    if p.yields == YIELDS_QUOTE:
+        q.no_zeros = True             # a side that is not there
+        for i in range(4):
+            if not _decimal(l, &p.quote[i], i):
+                return False
+        if not _whole(l, p.quote_sequence, AT_SEQUENCE, &q.sequence):
+            return False
+    elif not _learn_trade(m, l, p):
+        return False
+    return _learn_time(l, p) and _no_holes(l)
+
+
+cdef bint _learn_trade(const fd_msg* m, fd_layout* l, const program_t* p) noexcept nogil:
+    cdef fd_quick* q = &l.quick
+    cdef const fd_val* v
+    cdef int side = 0
+    cdef int i
+    if not (_decimal(l, &p.price, 0) and _decimal(l, &p.size, 1)):
+        return False
+    for i in range(2, 4):
+        fd_quick_number(l, p.price.slot, i)      # numbers are read in fours
+        q.scale[i] = 1
+    for i in range(3):
+        if not _is_fixed(l, &p.flags[i]):
+            return False
+    q.flags = trade_flags_of(m, m.slots, p)
+    if p.replay == REPLAY_FILTER and not _is_fixed(l, &p.replay_when):
+        return False
+    q.replay = (p.replay == REPLAY_ALWAYS or (p.replay == REPLAY_ROWS and m.listed)
+                or (p.replay == REPLAY_FILTER and is_set(m, m.slots, &p.replay_when)))
+    if p.side.slot >= 0:
+        v = &l.value[p.side.slot]
+        if fd_quick_is_fixed(l, v):
+            if side_of(m, m.slots, &p.side, &side) < 0:
+                return False
+        elif v.type == FD_STR and not p.side.sign:
+            q.side_at = <uint8_t>p.side.slot
+        else:
+            return False
+    q.side = <signed char>side
+    if not _whole(l, p.trade_sequence, AT_SEQUENCE, &q.sequence):
+        return False
+    if p.id >= 0 and not _is_none(&l.value[p.id]):
+        q.id_at = <uint8_t>p.id
+        _whole(l, p.id, AT_ID, &q.id)          # else the text says what it is
+    return True
+
+
+cdef bint _is_none(const fd_val* v) noexcept nogil:
+    return v.type == FD_ABSENT or v.type == FD_NULL or (v.type == FD_STR and v.len == 0)
+
+
+cdef bint _is_fixed(const fd_layout* l, const filter_t* rule) noexcept nogil:
+    return rule.slot < 0 or fd_quick_is_fixed(l, &l.value[rule.slot])
+
+
+cdef bint _decimal(fd_layout* l, const field_t* f, int to) noexcept nogil:
+    """The rule of ``number_of`` for what was read with the message."""
+    cdef const fd_val* v
+    if f.slot < 0:
+        return False
+    v = &l.value[f.slot]
+    if not (v.plain and -22 <= f.shift - v.decimals <= 0 and fd_quick_number(l, f.slot, to)):
+        return False
+    l.quick.scale[to] = fd_pow10[v.decimals - f.shift]
+    l.quick.no_zeros |= f.zero_absent
+    return True
+
+
+cdef bint _whole(fd_layout* l, int slot, uint32_t to, uint8_t* which) noexcept nogil:
+    """A whole number that may be absent. False: it is written in another way."""
+    if slot < 0 or _is_none(&l.value[slot]):
+        return True
+    if not (l.value[slot].plain and l.value[slot].decimals == 0
+            and fd_quick_number(l, slot, to)):
+        return False
+    which[0] = <uint8_t>to
+    return True
+
+
+cdef bint _learn_time(fd_layout* l, const program_t* p) noexcept nogil:
+    cdef fd_quick* q = &l.quick
+    cdef const fd_val* v
+    cdef int i, power
+    for i in range(p.n_time):
+        if p.time[i] < 0 or _is_none(&l.value[p.time[i]]):
+            continue
+        v = &l.value[p.time[i]]
+        power = p.time_shift[i] - v.decimals
+        if (p.time_shift[i] == TIME_RFC3339 or not v.plain or not 0 <= power <= 18
+                or not fd_quick_number(l, p.time[i], AT_TIME)):
+            return False
+        q.time = AT_TIME
+        q.time_scale = <int64_t>fd_pow10[power]
+        q.time_max = <uint64_t>(INT64_MAX // q.time_scale)
+        return True
+    return True
+
+
+cdef bint _no_holes(fd_layout* l) noexcept nogil:
+    """Numbers are read in fours: what a four does not need is read as something that is there."""
+    cdef fd_quick* q = &l.quick
+    cdef uint32_t i
+    if q.n_numbers <= 4:
+        return True
+    for i in range(4, 8):
+        if i != q.time and i != q.sequence and i != q.id:
+            fd_quick_number(l, _first_number(l), i)
+    return True
+
+
+cdef uint32_t _first_number(const fd_layout* l) noexcept nogil:
+    cdef uint32_t i
+    for i in range(l.n_values):
+        if l.value[i].plain:
+            return i
+    return 0
+
+
+# ---- records -----------------------------------------------------------------------------------
+
+cdef bint quick_publish(
+    Output out, Numbered books, const fd_msg* m, const program_t* p, int64_t future_ns_max,
+    row_t* r, int64_t ts_recv, int line
+) noexcept nogil:
+    cdef const fd_quick* q = &m.layout.quick
+    cdef instrument_t* x = <instrument_t*>m.who
+    cdef int64_t ts_event = 0
+    cdef bint bad_ts = False
+    if x.id == FEEDD_NO_INSTRUMENT:
+        return False
+    if q.time != NO_NUMBER:
+        if m.number[AT_TIME] > q.time_max:
+            return False
+        ts_event = <int64_t>m.number[AT_TIME] * q.time_scale
+        bad_ts = is_bad_time(ts_event, ts_recv, future_ns_max)
+    r.ts_event = ts_event
+    if p.yields == YIELDS_QUOTE and p.quote_ordered and q.sequence != NO_NUMBER and not bad_ts and (
+            not x.has_quote or m.number[AT_SEQUENCE] > x.quote_sequence):
+        note_data(x, m.channel, ts_recv)
+        _put_quote(out, m, x, ts_event, ts_recv, line)
+        return True
+    r.x = x
+    r.yields = p.yields
+    r.bad_ts = bad_ts
+    if p.yields == YIELDS_QUOTE:
+        memcpy(r.quote, m.decimal, sizeof(r.quote))
+        r.quote_inexact = 0
+        r.has_quote_sequence = q.sequence != NO_NUMBER
+        r.quote_sequence = m.number[AT_SEQUENCE]
+        r.quote_ordered = r.has_quote_sequence and p.quote_ordered
+    elif not _trade(m, m.layout, p, r):
+        return False
+    note_data(x, m.channel, ts_recv)
+    drop_copies(books, p, r, ts_recv, line)
+    row_publish(out, p, r, ts_recv, line)
+    return True
+
+
+cdef inline void _put_quote(
+    Output out, const fd_msg* m, instrument_t* x, int64_t ts_event, int64_t ts_recv, int line
+) noexcept nogil:
+    """A quote that is newer than the one before: what ``row_publish`` makes of it."""
+    cdef uint64_t sequence = m.number[AT_SEQUENCE]
+    cdef uint64_t flags = FEEDD_LAST
+    cdef uint64_t* c = out.c
+    cdef feedd_board_row* row
+    cdef uint64_t odd
+    if x.state == FEEDD_BOOK_GAP or x.state == FEEDD_BOOK_CHECKSUM or x.state == FEEDD_BOOK_STALE:
+        flags |= FEEDD_MAYBE_BAD_BOOK
+    x.has_quote = 1
+    x.quote_sequence = sequence
+    x.quote_ts_recv = ts_recv
+    x.quote_line = line
+    x.old_quotes = 0
+    fb_put_quote(
+        out.w, FEEDD_QUOTE | flags << 8 | <uint64_t>x.id << 32, ts_event, ts_recv, sequence,
+        <uint16_t>line, m.decimal)
+    c[FEEDD_C_records] += 1
+    c[FEEDD_C_quotes] += 1
+    c[FEEDD_C_events] += 1
+    if out.board is None or x.row < 0 or <uint32_t>x.row >= out.board.n_rows:
+        return
+    row = &out.board.rows[x.row]
+    odd = feedd_seq_begin(&row.lock)
+    x.updates += 1
+    feedd_store_u64(&row.ring_pos, out.w.next - 1)
+    feedd_store_u64(&row.updates, x.updates)
+    feedd_store_i64(&row.last_data, ts_recv)
+    feedd_store_f64(&row.bid_price, m.decimal[0])
+    feedd_store_f64(&row.bid_size, m.decimal[1])
+    feedd_store_f64(&row.ask_price, m.decimal[2])
+    feedd_store_f64(&row.ask_size, m.decimal[3])
+    feedd_store_i64(&row.quote_ts_event, ts_event)
+    feedd_store_i64(&row.quote_ts_recv, ts_recv)
+    feedd_store_u64(&row.quote_sequence, sequence)
+    feedd_seq_end(&row.lock, odd)
+
+
+cdef bint _trade(
+    const fd_msg* m, const fd_layout* l, const program_t* p, row_t* r
+) noexcept nogil:
+    cdef const fd_quick* q = &l.quick
+    cdef const fd_val* v
+    cdef int i
+    r.price = m.decimal[0]
+    r.size = m.decimal[1]
+    r.trade_inexact = 0
+    r.side = q.side
+    if q.side_at != NO_NUMBER:
+        v = &l.value[q.side_at]
+        for i in range(p.side.n):
+            if is_text(m.base + v.off, v.len, &p.side.text[i]):
+                r.side = p.side.value[i]
+                break
+        else:
+            return False
+    r.trade_sequence = m.number[AT_SEQUENCE] if q.sequence != NO_NUMBER else FEEDD_NO_SEQUENCE
+    r.trade_flags = q.flags
+    r.replay = q.replay
+    v = &l.value[q.id_at] if q.id_at != NO_NUMBER else NULL
+    return trade_id_of(m, v, q.id != NO_NUMBER, m.number[AT_ID], r) == NULL
