@@ -111,7 +111,7 @@ def _kinds(
 
 def _round(
     venue: Venue, rows: Sequence[Row], frames: Frames, symbols: list[str], overhead: float
-) -> tuple[list[float], Any]:
+) -> tuple[list[float], Any, Run]:
     run = _start(venue, rows, symbols)
     total = np.zeros(256, np.int64)
     each = np.zeros(len(frames), np.int64)
@@ -119,7 +119,7 @@ def _round(
     while at < len(frames):
         at = frames.full(run.pipeline, run.handle, at, total, each, 1_790_000_000_000_000_000)
         run.answer(1_790_000_000_000_000_000 + at)
-    return [float(t) for t in total], np.maximum(each - overhead, 0)
+    return [float(t) for t in total], np.maximum(each - overhead, 0), run
 
 
 def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
@@ -145,16 +145,15 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
     tails: list[list[float]] = [[] for _ in KINDS]
     by_kind = [np.flatnonzero(np.array(kinds) == k) for k in range(len(KINDS))]
     has_floor = venue.name in _FLOOR
-    spare = _start(venue, rows, list(symbols))
     for _ in range(rounds):
-        totals, each = _round(venue, rows, frames, symbols, overhead)
+        totals, each, run = _round(venue, rows, frames, symbols, overhead)
         for k, n in enumerate(counts):
             if n == 0 or KINDS[k] == "none":
                 continue
             full[k].append(totals[k] / n - overhead)
             tails[k].append(float(np.percentile(each[by_kind[k]], 99)))
             spent = np.zeros(256, np.int64)
-            frames.decode(spare.pipeline, spare.handle, spent, k)
+            frames.decode(run.pipeline, run.handle, spent, k)  # it knows their forms now
             decoded[k].append(float(spent[k]) / n)
             if has_floor:
                 spent = np.zeros(256, np.int64)

@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from feedd.decode.engine cimport FD_OK, FD_PADDING, fd_copy, fd_decode
+from feedd.decode.engine cimport FD_OK, FD_PADDING, fd_copy, fd_decode, fd_quickly
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport JOIN_NOW
 from feedd.pipeline.core cimport Pipeline
@@ -93,10 +93,13 @@ cdef class Frames:
         pipeline.m.plan = v.plan
         pipeline.m.learned = pipeline.connections.learned
         pipeline.m.learned_mask = pipeline.connections.learned_mask
+        pipeline.m.routes = &v.routes if v.routes.route != NULL else NULL
         with nogil:
             before = _now()
             for i in range(self.n):
                 if self.kind[i] != only:
+                    continue
+                if fd_quickly(&pipeline.m, self.block + self.offset[i], self.length[i]):
                     continue
                 copy = fd_copy(&pipeline.m, self.block + self.offset[i], self.length[i])
                 if fd_decode(&pipeline.m, copy, self.length[i]) != FD_OK or pipeline.m.channel < 0:

@@ -12,7 +12,7 @@ from libc.string cimport memset
 
 from feedd.decode.engine cimport (
     FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_decode, fd_is_one_of,
-    fd_msg_free, fd_routes_free, fd_routes_init, fd_text_u64, fd_val,
+    fd_msg_free, fd_quickly, fd_routes_free, fd_routes_init, fd_text_u64, fd_val,
 )
 from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, YIELDS_STATE, Plan, program_t,
@@ -82,6 +82,8 @@ cdef class Messages(Publisher):
     def __cinit__(self, *args, **kwargs):
         memset(&self.m, 0, sizeof(self.m))
         self.rows = NULL
+        if not self._room(1):
+            raise MemoryError
         self._plans = []
         self._bad = []
         self._alarms = []
@@ -205,21 +207,19 @@ cdef class Messages(Publisher):
         self.last_recv = ts_recv
         c[FEEDD_C_frames] += 1
         c[FEEDD_C_bytes] += n
-        copy = fd_copy(&self.m, p, n)
-        if copy == NULL:
-            return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
-        result = fd_decode(&self.m, copy, n)
-        if self.m.who != NULL:
+        if fd_quickly(&self.m, p, n):
             decoded = wall_ns() if started else 0
-            if not drift_due(v.drift, self.m.channel, ts_recv) and self._room(1) and quick_publish(
+            if not drift_due(v.drift, self.m.channel, ts_recv) and quick_publish(
                     self.out, self.books, &self.m, &v.programs[self.m.channel], v.future_ns_max,
                     self.rows, ts_recv, line):
                 c[FEEDD_C_last_data_ns] = ts_recv
                 if started:
                     self._observe(started, decoded, self.rows[0].ts_event, ts_recv)
                 return RESULT_DATA
-            self.m.routes = NULL
-            result = fd_decode(&self.m, copy, n)
+        copy = fd_copy(&self.m, p, n)
+        if copy == NULL:
+            return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
+        result = fd_decode(&self.m, copy, n)
         result = self._process(venue, p, n, ts_recv, line, result, started)
         if self.books.changed_rule != NULL:
             with gil:

@@ -8,7 +8,7 @@ value that the layout fixes, a text to be looked at. ``quick_publish`` then make
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_NULL, FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, FD_STR, fd_layout, fd_msg,
@@ -20,7 +20,7 @@ from feedd.decode.plan cimport (
 )
 from feedd.pipeline.convert cimport is_set, is_text, side_of
 from feedd.pipeline.copies cimport drop_copies
-from feedd.pipeline.instrument cimport instrument_t
+from feedd.pipeline.instrument cimport ids_seen, instrument_t
 from feedd.pipeline.numbered cimport Numbered
 from feedd.pipeline.output cimport Output
 from feedd.pipeline.rows cimport (
@@ -28,20 +28,27 @@ from feedd.pipeline.rows cimport (
 )
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_GAP, FEEDD_BOOK_STALE, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
-    FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE, FEEDD_QUOTE, feedd_board_row, feedd_seq_begin,
-    feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_writer,
+    FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE, FEEDD_QUOTE, FEEDD_REPLAY, FEEDD_TRADE,
+    feedd_board_row, feedd_seq_begin, feedd_seq_end, feedd_store_f64, feedd_store_i64,
+    feedd_store_u64, feedd_trade, feedd_writer,
 )
 
 cdef extern from "slots.h" nogil:
     void fb_put_quote(
         feedd_writer* w, uint64_t kind, int64_t ts_event, int64_t ts_recv, uint64_t sequence,
         uint16_t line, const double* quote)
+    void fb_put_trade(
+        feedd_writer* w, uint64_t kind, int64_t ts_event, int64_t ts_recv, uint64_t sequence,
+        uint16_t line, const feedd_trade* trade)
+    void fb_short_text(char* out, const uint8_t* p, uint32_t n)
 
 cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_records
         FEEDD_C_events
         FEEDD_C_quotes
+        FEEDD_C_trades
+        FEEDD_C_duplicates
 
 cdef enum:
     NO_NUMBER = 255
@@ -203,6 +210,7 @@ cdef bint quick_publish(
     cdef instrument_t* x = <instrument_t*>m.who
     cdef int64_t ts_event = 0
     cdef bint bad_ts = False
+    cdef int side = 0
     if x.id == FEEDD_NO_INSTRUMENT:
         return False
     if q.time != NO_NUMBER:
@@ -215,6 +223,15 @@ cdef bint quick_publish(
             not x.has_quote or m.number[AT_SEQUENCE] > x.quote_sequence):
         note_data(x, m.channel, ts_recv)
         _put_quote(out, m, x, ts_event, ts_recv, line)
+        return True
+    if p.yields == YIELDS_TRADE and q.id != NO_NUMBER and not bad_ts:
+        if not _side_of(m, p, q, &side):
+            return False
+        note_data(x, m.channel, ts_recv)
+        if ids_seen(x, p.stream, m.number[AT_ID], True):
+            out.c[FEEDD_C_duplicates] += 1
+        else:
+            _put_trade(out, m, x, side, ts_event, ts_recv, line)
         return True
     r.x = x
     r.yields = p.yields
@@ -233,31 +250,44 @@ cdef bint quick_publish(
     return True
 
 
+cdef inline uint64_t head_of(
+    const instrument_t* x, uint64_t kind, uint64_t flags
+) noexcept nogil:
+    """Kind, flags and instrument of a record, as they stand in its second word."""
+    flags |= FEEDD_LAST
+    if x.state == FEEDD_BOOK_GAP or x.state == FEEDD_BOOK_CHECKSUM or x.state == FEEDD_BOOK_STALE:
+        flags |= FEEDD_MAYBE_BAD_BOOK
+    return kind | flags << 8 | <uint64_t>x.id << 32
+
+
+cdef inline feedd_board_row* row_of(Output out, const instrument_t* x) noexcept nogil:
+    if out.board is None or x.row < 0 or <uint32_t>x.row >= out.board.n_rows:
+        return NULL
+    return &out.board.rows[x.row]
+
+
 cdef inline void _put_quote(
     Output out, const fd_msg* m, instrument_t* x, int64_t ts_event, int64_t ts_recv, int line
 ) noexcept nogil:
     """A quote that is newer than the one before: what ``row_publish`` makes of it."""
     cdef uint64_t sequence = m.number[AT_SEQUENCE]
-    cdef uint64_t flags = FEEDD_LAST
     cdef uint64_t* c = out.c
     cdef feedd_board_row* row
     cdef uint64_t odd
-    if x.state == FEEDD_BOOK_GAP or x.state == FEEDD_BOOK_CHECKSUM or x.state == FEEDD_BOOK_STALE:
-        flags |= FEEDD_MAYBE_BAD_BOOK
     x.has_quote = 1
     x.quote_sequence = sequence
     x.quote_ts_recv = ts_recv
     x.quote_line = line
     x.old_quotes = 0
     fb_put_quote(
-        out.w, FEEDD_QUOTE | flags << 8 | <uint64_t>x.id << 32, ts_event, ts_recv, sequence,
-        <uint16_t>line, m.decimal)
+        out.w, head_of(x, FEEDD_QUOTE, 0), ts_event, ts_recv, sequence, <uint16_t>line,
+        m.decimal)
     c[FEEDD_C_records] += 1
     c[FEEDD_C_quotes] += 1
     c[FEEDD_C_events] += 1
-    if out.board is None or x.row < 0 or <uint32_t>x.row >= out.board.n_rows:
+    row = row_of(out, x)
+    if row == NULL:
         return
-    row = &out.board.rows[x.row]
     odd = feedd_seq_begin(&row.lock)
     x.updates += 1
     feedd_store_u64(&row.ring_pos, out.w.next - 1)
@@ -273,26 +303,78 @@ cdef inline void _put_quote(
     feedd_seq_end(&row.lock, odd)
 
 
+cdef inline void _put_trade(
+    Output out, const fd_msg* m, instrument_t* x, int side, int64_t ts_event, int64_t ts_recv,
+    int line
+) noexcept nogil:
+    """A trade with a number that is new."""
+    cdef const fd_quick* q = &m.layout.quick
+    cdef const fd_val* v = &m.layout.value[q.id_at]
+    cdef uint64_t sequence = FEEDD_NO_SEQUENCE
+    cdef uint64_t* c = out.c
+    cdef feedd_trade trade
+    cdef feedd_board_row* row
+    cdef uint64_t odd
+    if q.sequence != NO_NUMBER:
+        sequence = m.number[AT_SEQUENCE]
+    memset(&trade, 0, sizeof(trade))
+    trade.price = m.decimal[0]
+    trade.size = m.decimal[1]
+    trade.trade_id = m.number[AT_ID]
+    fb_short_text(trade.trade_id_text, m.base + v.off, v.len)
+    trade.side = <signed char>side
+    trade.trade_flags = q.flags
+    fb_put_trade(
+        out.w, head_of(x, FEEDD_TRADE, FEEDD_REPLAY if q.replay else 0), ts_event, ts_recv,
+        sequence, <uint16_t>line, &trade)
+    c[FEEDD_C_records] += 1
+    c[FEEDD_C_trades] += 1
+    c[FEEDD_C_events] += 1
+    row = row_of(out, x)
+    if row == NULL:
+        return
+    odd = feedd_seq_begin(&row.lock)
+    x.updates += 1
+    feedd_store_u64(&row.ring_pos, out.w.next - 1)
+    feedd_store_u64(&row.updates, x.updates)
+    feedd_store_i64(&row.last_data, ts_recv)
+    feedd_store_f64(&row.trade_price, trade.price)
+    feedd_store_f64(&row.trade_size, trade.size)
+    feedd_store_u64(&row.trade_id, trade.trade_id)
+    feedd_store_i64(&row.trade_side, side)
+    feedd_store_i64(&row.trade_ts_event, ts_event)
+    feedd_store_i64(&row.trade_ts_recv, ts_recv)
+    feedd_store_u64(&row.trade_sequence, sequence)
+    feedd_seq_end(&row.lock, odd)
+
+
+cdef inline bint _side_of(
+    const fd_msg* m, const program_t* p, const fd_quick* q, int* side
+) noexcept nogil:
+    cdef const fd_val* v
+    cdef int i
+    side[0] = q.side
+    if q.side_at == NO_NUMBER:
+        return True
+    v = &m.layout.value[q.side_at]
+    for i in range(p.side.n):
+        if is_text(m.base + v.off, v.len, &p.side.text[i]):
+            side[0] = p.side.value[i]
+            return True
+    return False
+
+
 cdef bint _trade(
     const fd_msg* m, const fd_layout* l, const program_t* p, row_t* r
 ) noexcept nogil:
     cdef const fd_quick* q = &l.quick
-    cdef const fd_val* v
-    cdef int i
+    cdef const fd_val* v = &l.value[q.id_at] if q.id_at != NO_NUMBER else NULL
     r.price = m.decimal[0]
     r.size = m.decimal[1]
     r.trade_inexact = 0
-    r.side = q.side
-    if q.side_at != NO_NUMBER:
-        v = &l.value[q.side_at]
-        for i in range(p.side.n):
-            if is_text(m.base + v.off, v.len, &p.side.text[i]):
-                r.side = p.side.value[i]
-                break
-        else:
-            return False
+    if not _side_of(m, p, q, &r.side):
+        return False
     r.trade_sequence = m.number[AT_SEQUENCE] if q.sequence != NO_NUMBER else FEEDD_NO_SEQUENCE
     r.trade_flags = q.flags
     r.replay = q.replay
-    v = &l.value[q.id_at] if q.id_at != NO_NUMBER else NULL
     return trade_id_of(m, v, q.id != NO_NUMBER, m.number[AT_ID], r) == NULL

@@ -422,6 +422,20 @@ static int fd_walk_envelope(fd_msg *m, int i, size_t n) {
     return FD_OK;
 }
 
+/* Private copy of a message with the padding that the walker reads into. */
+static inline const uint8_t *fd_copy(fd_msg *m, const uint8_t *p, size_t n) {
+    if (n + FD_PADDING > m->copy_cap) {
+        size_t cap = (n + FD_PADDING) * 2;
+        uint8_t *grown = (uint8_t *)realloc(m->copy, cap);
+        if (grown == NULL) return NULL;
+        m->copy = grown;
+        m->copy_cap = cap;
+    }
+    memcpy(m->copy, p, n);
+    memset(m->copy + n, 0, FD_PADDING);
+    return m->copy;
+}
+
 #define FD_SIMD 0
 #define FD_TARGET
 #define FD_V(name) name##_portable
@@ -455,6 +469,30 @@ static inline int fd_run(fd_msg *m, size_t n) {
     return fd_run_portable(m, n);
 }
 
+/* Can FD_PADDING bytes behind the message be read, whatever they are? Memory is there in pages. */
+static inline int fd_is_padded(const uint8_t *p, size_t n) {
+#ifdef __SANITIZE_ADDRESS__
+    return 0;
+#else
+    return ((uintptr_t)(p + n) & 4095) <= 4096 - FD_PADDING;
+#endif
+}
+
+/* Is the message one of which the numbers are enough (quick.h)? Then they are read, and m->channel,
+ * m->layout and m->who tell the rest. Else it is to be copied and decoded. Where the message stands
+ * nothing is written, and what is behind it does not matter. */
+static inline int fd_quickly(fd_msg *m, const uint8_t *p, size_t n) {
+#if FD_HAS_AVX2
+    if (m->routes == NULL || m->plan->templates == NULL) return 0;
+    if (!fd_is_padded(p, n) && (n > FD_LAYOUT_BYTES || (p = fd_copy(m, p, n)) == NULL)) return 0;
+    m->base = p;
+    m->end = p + n;
+    if (m->plan->templates->isa == FD_AVX512) return fd_quick_run_avx512(m, n);
+    if (m->plan->templates->isa == FD_AVX2) return fd_quick_run_avx2(m, n);
+#endif
+    return 0;
+}
+
 #include "teach.h"
 
 /* Decode one message of n bytes (followed by FD_PADDING zero bytes). Afterwards m->channel is a
@@ -464,10 +502,8 @@ static int fd_decode(fd_msg *m, const uint8_t *base, size_t n) {
     m->end = base + n;
     m->error = NULL;
     m->layout = NULL;
-    m->who = NULL;
     if (m->plan->templates != NULL && m->plan->templates->n_steps > 1 && fd_run(m, n)) return FD_OK;
     m->layout = NULL;
-    m->who = NULL;
     for (uint32_t i = 0; i < m->plan->n_envelopes; i++) {
         if (fd_walk_envelope(m, (int)i, n) != FD_OK) {
             m->error = "not valid JSON";
@@ -499,20 +535,6 @@ static int fd_decode_as(fd_msg *m, const uint8_t *base, size_t n, int channel) {
     }
     fd_spread(m);
     return m->shape_error ? FD_BAD_SHAPE : FD_OK;
-}
-
-/* Private copy of a message with the padding that the walker reads into. */
-static inline const uint8_t *fd_copy(fd_msg *m, const uint8_t *p, size_t n) {
-    if (n + FD_PADDING > m->copy_cap) {
-        size_t cap = (n + FD_PADDING) * 2;
-        uint8_t *grown = (uint8_t *)realloc(m->copy, cap);
-        if (grown == NULL) return NULL;
-        m->copy = grown;
-        m->copy_cap = cap;
-    }
-    memcpy(m->copy, p, n);
-    memset(m->copy + n, 0, FD_PADDING);
-    return m->copy;
 }
 
 #endif

@@ -49,10 +49,10 @@ typedef struct {
     fd_val holes[FD_HOLES_MAX + FD_ARR + 1];
     fd_list lists[FD_FORM_LISTS_MAX];   /* where the walker found levels, for a template */
     uint32_t n_lists;
-    /* Set by who makes records: who messages were about; NULL: read every value. */
-    const fd_routes *routes;
     fd_layout *layout;              /* of the whole message; NULL */
-    void *who;                      /* only its numbers were read, it is about this one; NULL */
+    /* For messages of which only the numbers are read (quick.h). */
+    const fd_routes *routes;        /* whom messages were about; NULL: read every value */
+    void *who;                      /* whom this one is about */
     double decimal[FD_QUICK_DECIMALS];
     uint64_t number[FD_QUICK_NUMBERS];
 } fd_msg;

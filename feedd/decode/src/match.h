@@ -4,19 +4,20 @@
 
 /* Which of 64 bytes are quotes or points. */
 FD_TARGET static inline uint64_t FD_V(fd_marks)(const uint8_t *p) {
+#if FD_SIMD == 2
+    const __m512i all = _mm512_loadu_si512(p);
+    return _mm512_cmpeq_epi8_mask(all, _mm512_set1_epi8('"')) |
+           _mm512_cmpeq_epi8_mask(all, _mm512_set1_epi8('.'));
+#else
     const __m256i quote = _mm256_set1_epi8('"'), point = _mm256_set1_epi8('.');
     const __m256i x = _mm256_loadu_si256((const __m256i *)p);
     const __m256i y = _mm256_loadu_si256((const __m256i *)(p + 32));
-#if FD_SIMD == 2
-    const uint32_t low = _mm256_cmpeq_epi8_mask(x, quote) | _mm256_cmpeq_epi8_mask(x, point);
-    const uint32_t high = _mm256_cmpeq_epi8_mask(y, quote) | _mm256_cmpeq_epi8_mask(y, point);
-#else
     const uint32_t low = (uint32_t)_mm256_movemask_epi8(
         _mm256_or_si256(_mm256_cmpeq_epi8(x, quote), _mm256_cmpeq_epi8(x, point)));
     const uint32_t high = (uint32_t)_mm256_movemask_epi8(
         _mm256_or_si256(_mm256_cmpeq_epi8(y, quote), _mm256_cmpeq_epi8(y, point)));
-#endif
     return (uint64_t)high << 32 | low;
+#endif
 }
 
 /* The places of the first len bytes; marks[0] is there already, of 64 bytes. */
@@ -52,34 +53,6 @@ FD_TARGET static inline int FD_V(fd_layout_topic)(fd_msg *m, const fd_layout *l)
     return m->channel == l->head.channel;
 }
 
-/* Was a message with this topic and this symbol here before? Then m->who tells whom it is about. */
-FD_TARGET static inline int FD_V(fd_routed)(fd_msg *m, const fd_layout *l) {
-    const fd_quick *q = &l->quick;
-    const uint8_t *topic = m->base + q->topic_at, *symbol = m->base + q->symbol_at;
-    const __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)topic),
-                                       _mm256_load_si256((const __m256i *)q->mask));
-    const __m256i b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(topic + 32)),
-                                       _mm256_load_si256((const __m256i *)(q->mask + 32)));
-    const __m256i c = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)symbol),
-                                       _mm256_load_si256((const __m256i *)(q->mask + 64)));
-    const __m256i four = _mm256_add_epi64(
-        a, _mm256_add_epi64(_mm256_slli_epi64(b, 1), _mm256_slli_epi64(c, 2)));
-    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(four),
-                                      _mm_slli_epi64(_mm256_extracti128_si256(four, 1), 3));
-    const fd_route *r = &m->routes->route[fd_route_slot((uint64_t)_mm_cvtsi128_si64(two),
-                                                        (uint64_t)_mm_extract_epi64(two, 1))];
-    const __m256i differ = _mm256_or_si256(
-        _mm256_or_si256(
-            _mm256_xor_si256(a, _mm256_load_si256((const __m256i *)r->text)),
-            _mm256_xor_si256(b, _mm256_load_si256((const __m256i *)(r->text + 32)))),
-        _mm256_xor_si256(c, _mm256_load_si256((const __m256i *)(r->text + 64))));
-    if (!_mm256_testz_si256(differ, differ) || r->channel != l->head.channel ||
-        r->envelope != l->head.envelope)
-        return 0;
-    m->who = r->who;
-    return m->who != NULL;
-}
-
 /* The layout of a message of n bytes, NULL when there is none; its topic is then resolved. *at tells
  * its places, as far as they were looked at. */
 FD_TARGET static inline fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n, fd_places *at) {
@@ -106,9 +79,7 @@ FD_TARGET static inline fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n, fd_pl
         fd_layout *l = &all->slot[slot];
         if (!all->used[slot] || !FD_V(fd_layout_fits)(l, at, p)) continue;
         fit++;
-        if ((m->routes != NULL && l->quick.use == FD_QUICK_USED && FD_V(fd_routed)(m, l)) ||
-            FD_V(fd_layout_topic)(m, l))
-            found = l;
+        if (FD_V(fd_layout_topic)(m, l)) found = l;
     }
     /* more topics of one form than there is room for, each of another channel: do not learn in turns */
     if (found == NULL && fit == 2) at->paused = 1;
@@ -160,26 +131,6 @@ FD_TARGET static inline void FD_V(fd_layout_read)(const fd_msg *m, const fd_layo
         to[which[2]].m = (uint64_t)_mm_extract_epi64(low, 1);
         to[which[3]].m = (uint64_t)_mm_extract_epi64(high, 1);
     }
-}
-
-/* Only the numbers of a message that fits, as its fd_quick says. 0: one of them means something
- * else than a number. */
-FD_TARGET static inline int FD_V(fd_quick_read)(fd_msg *m, const fd_layout *l) {
-    const fd_quick *q = &l->quick;
-    const __m256i exponent = _mm256_set1_epi64x(0x4330000000000000); /* see fd_two_levels */
-    const __m256i mantissas = _mm256_permute4x64_epi64(
-        FD_V(fd_four_numbers)(m->base, q->number_at, q->shuffle), 0xd8);
-    const __m256d whole = _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(mantissas, exponent)),
-                                        _mm256_castsi256_pd(exponent));
-    _mm256_storeu_pd(m->decimal, _mm256_div_pd(whole, _mm256_load_pd(q->scale)));
-    if (q->n_numbers > FD_QUICK_DECIMALS)
-        _mm256_storeu_si256((__m256i *)(m->number + 4),
-                            _mm256_permute4x64_epi64(
-                                FD_V(fd_four_numbers)(m->base, q->number_at + 4, q->shuffle + 4),
-                                0xd8));
-    return !q->no_zeros ||
-           !_mm256_movemask_pd(_mm256_castsi256_pd(
-               _mm256_cmpeq_epi64(mantissas, _mm256_setzero_si256())));
 }
 
 /* Remember the places of a message that was read step by step and is all in m. */

@@ -95,12 +95,14 @@ static inline fd_family *fd_family_of(fd_layouts *l, uint64_t marks) {
     return &l->family[(marks * 0x9e3779b97f4a7c15ull) >> 57];
 }
 
+static inline uint64_t fd_places_mix(uint64_t h, uint64_t marks) {
+    h = (h ^ marks) * 0x9e3779b97f4a7c15ull;
+    return h ^ h >> 32;
+}
+
 static inline uint64_t fd_places_hash(const uint64_t *marks, uint32_t len) {
     uint64_t h = len;
-    for (uint32_t i = 0; i < (len + 63) / 64; i++) {
-        h = (h ^ marks[i]) * 0x9e3779b97f4a7c15ull;
-        h ^= h >> 32;
-    }
+    for (uint32_t i = 0; i < (len + 63) / 64; i++) h = fd_places_mix(h, marks[i]);
     return h;
 }
 

@@ -2,6 +2,7 @@
 #include "fast.h"
 #if FD_SIMD
 #include "match.h"
+#include "quick_run.h"
 #endif
 
 /* What the message is, as its form says; no levels yet. */
@@ -41,18 +42,8 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
         s = &t->step[layout->head.step];
         if (layout->is_whole) {
             const fd_form *f = &t->form[s->form];
-            m->layout = layout;
-            if (m->who != NULL) {
-                m->envelope = f->envelope;
-                m->channel = f->channel;
-                m->rows = 1;
-                m->shape_error = 0;
-                t->hits++;
-                if (FD_V(fd_quick_read)(m, layout)) return 1;
-                m->who = NULL;
-                if (!FD_V(fd_layout_topic)(m, layout)) return 0;
-            }
             if (f->dead || layout->n_values > m->slots_cap || f->rows * 2 > m->sides_cap) return 0;
+            m->layout = layout;
             FD_V(fd_layout_read)(m, layout, m->slots);
             for (uint32_t k = 0; k < m->plan->n_env; k++) m->env[k] = layout->env[k];
             FD_V(fd_formed)(m, f);

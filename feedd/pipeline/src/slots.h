@@ -58,6 +58,26 @@ static inline void fb_put_quote(feedd_writer *w, uint64_t kind, int64_t ts_event
     fb_put_small(w, kind, ts_event, ts_recv, sequence, line, word, 4);
 }
 
+static inline void fb_put_trade(feedd_writer *w, uint64_t kind, int64_t ts_event, int64_t ts_recv,
+                                uint64_t sequence, uint16_t line, const feedd_trade *trade) {
+    uint64_t word[sizeof(feedd_trade) / 8];
+    memcpy(word, trade, sizeof word);
+    fb_put_small(w, kind, ts_event, ts_recv, sequence, line, word, sizeof(feedd_trade) / 8);
+}
+
+/* The first n bytes at p, which are at most 15 and followed by others, zeros behind them. */
+static inline void fb_short_text(char *out, const uint8_t *p, uint32_t n) {
+    uint64_t word[2];
+    memcpy(word, p, sizeof word);
+    if (n < 8) {
+        word[0] &= (1ull << 8 * n) - 1;
+        word[1] = 0;
+    } else {
+        word[1] &= (1ull << 8 * (n - 8)) - 1;
+    }
+    memcpy(out, word, sizeof word);
+}
+
 /* Stage the slots of an event: its bids, then its asks; the last slot gets the flags `last` more.
  * The head's flags, n and side_mask are empty but for those that all slots have. Returns how many
  * slots there are: at least one. */

@@ -1,0 +1,109 @@
+/* Messages of which only the numbers are read (quick.h); compiled once for each set of vector
+ * instructions. Included by run.h only.
+ */
+
+/* Is every byte of a message between the bounds of its layout? Both are followed by 64 bytes. */
+FD_TARGET static inline int FD_V(fd_quick_fits)(const fd_layout *l, const uint8_t *p, size_t n) {
+#if FD_SIMD == 2
+    __mmask64 out = 0;
+    for (size_t i = 0; i < n; i += 64) {
+        const __m512i x = _mm512_loadu_si512(p + i);
+        out |= _mm512_cmplt_epu8_mask(x, _mm512_loadu_si512(l->low + i)) |
+               _mm512_cmpgt_epu8_mask(x, _mm512_loadu_si512(l->high + i));
+    }
+    return out == 0;
+#else
+    __m256i differ = _mm256_setzero_si256();
+    for (size_t i = 0; i < n; i += 32) {
+        const __m256i x = _mm256_loadu_si256((const __m256i *)(p + i));
+        const __m256i clamped = _mm256_min_epu8(
+            _mm256_max_epu8(x, _mm256_load_si256((const __m256i *)(l->low + i))),
+            _mm256_load_si256((const __m256i *)(l->high + i)));
+        differ = _mm256_or_si256(differ, _mm256_xor_si256(clamped, x));
+    }
+    return _mm256_testz_si256(differ, differ);
+#endif
+}
+
+/* Whom a message with this topic and this symbol was about; NULL when none was here before. */
+FD_TARGET static inline void *FD_V(fd_routed)(const fd_msg *m, const fd_layout *l) {
+    const fd_quick *q = &l->quick;
+    const uint8_t *topic = m->base + q->topic_at, *symbol = m->base + q->symbol_at;
+    const __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)topic),
+                                       _mm256_load_si256((const __m256i *)q->mask));
+    const __m256i b = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)(topic + 32)),
+                                       _mm256_load_si256((const __m256i *)(q->mask + 32)));
+    const __m256i c = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)symbol),
+                                       _mm256_load_si256((const __m256i *)(q->mask + 64)));
+    const __m256i four = _mm256_add_epi64(
+        a, _mm256_add_epi64(_mm256_slli_epi64(b, 1), _mm256_slli_epi64(c, 2)));
+    const __m128i two = _mm_add_epi64(_mm256_castsi256_si128(four),
+                                      _mm_slli_epi64(_mm256_extracti128_si256(four, 1), 3));
+    const fd_route *r = &m->routes->route[fd_route_slot((uint64_t)_mm_cvtsi128_si64(two),
+                                                        (uint64_t)_mm_extract_epi64(two, 1))];
+    const __m256i differ = _mm256_or_si256(
+        _mm256_or_si256(
+            _mm256_xor_si256(a, _mm256_load_si256((const __m256i *)r->text)),
+            _mm256_xor_si256(b, _mm256_load_si256((const __m256i *)(r->text + 32)))),
+        _mm256_xor_si256(c, _mm256_load_si256((const __m256i *)(r->text + 64))));
+    if (!_mm256_testz_si256(differ, differ) || r->channel != l->head.channel ||
+        r->envelope != l->head.envelope)
+        return NULL;
+    return r->who;
+}
+
+/* The numbers of a message, as its fd_quick says. 0: one of them means something else. */
+FD_TARGET static inline int FD_V(fd_quick_read)(fd_msg *m, const fd_layout *l) {
+    const fd_quick *q = &l->quick;
+    const __m256i exponent = _mm256_set1_epi64x(0x4330000000000000); /* see fd_two_levels */
+    const __m256i mantissas = _mm256_permute4x64_epi64(
+        FD_V(fd_four_numbers)(m->base, q->number_at, q->shuffle), 0xd8);
+    const __m256d whole = _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(mantissas, exponent)),
+                                        _mm256_castsi256_pd(exponent));
+    _mm256_storeu_pd(m->decimal, _mm256_div_pd(whole, _mm256_load_pd(q->scale)));
+    if (q->n_numbers > FD_QUICK_DECIMALS)
+        _mm256_storeu_si256((__m256i *)(m->number + 4),
+                            _mm256_permute4x64_epi64(
+                                FD_V(fd_four_numbers)(m->base, q->number_at + 4, q->shuffle + 4),
+                                0xd8));
+    return !q->no_zeros ||
+           !_mm256_movemask_pd(_mm256_castsi256_pd(
+               _mm256_cmpeq_epi64(mantissas, _mm256_setzero_si256())));
+}
+
+/* Read the numbers of a message of n bytes, if its layout is one of which no more is needed. 0: it is
+ * to be decoded, nothing of m has changed that counts. */
+FD_TARGET static int FD_V(fd_quick_run)(fd_msg *m, size_t n) {
+    fd_layouts *all = &m->plan->templates->layouts;
+    const uint8_t *p = m->base;
+    if (n < 64 || n > FD_LAYOUT_BYTES) return 0;
+    uint64_t marks = FD_V(fd_marks)(p);
+    fd_family *family = fd_family_of(all, marks);
+    if (family->marks != marks || family->len || family->pause) return 0;
+    uint64_t hash = n;
+    size_t at = 64;
+    for (; at < n; at += 64) {
+        hash = fd_places_mix(hash, marks);
+        marks = FD_V(fd_marks)(p + at);
+    }
+    hash = fd_places_mix(hash, _bzhi_u64(marks, (uint32_t)(n + 64 - at)));
+    for (uint32_t i = 0; i < 2; i++) {
+        const uint32_t slot = (uint32_t)hash % FD_LAYOUT_SLOTS ^ i;
+        fd_layout *l = &all->slot[slot];
+        if (!all->used[slot] || l->quick.use != FD_QUICK_USED || l->head.len != n ||
+            !FD_V(fd_quick_fits)(l, p, n))
+            continue;
+        void *who = FD_V(fd_routed)(m, l);
+        if (who == NULL) continue;
+        if (!FD_V(fd_quick_read)(m, l)) return 0;
+        if (family->credit < FD_FAMILY_CREDIT) family->credit++;
+        all->hits++;
+        m->plan->templates->hits++;
+        m->envelope = l->head.envelope;
+        m->channel = l->head.channel;
+        m->layout = l;
+        m->who = who;
+        return 1;
+    }
+    return 0;
+}
