@@ -183,7 +183,7 @@ cdef extern from "engine.h" nogil:
     void fd_routes_free(fd_routes* r)
 
     ctypedef struct fd_layouts:
-        uint64_t hits, learned
+        uint64_t hits, learned, quick
 
     ctypedef struct fd_templates:
         int isa
@@ -242,6 +242,7 @@ cdef extern from "engine.h" nogil:
     int fd_is_one_of(const fd_msg* m, const fd_val* v, const fd_text* texts, uint32_t n)
     uint64_t fd_hash_bytes(const uint8_t* p, size_t n)
     uint32_t fd_key_hash(uint64_t prefix, uint32_t len)
+    int fd_is_padded(const uint8_t* p, size_t n)
     int fd_quickly(fd_msg* m, const uint8_t* base, size_t n)
     int fd_decode(fd_msg* m, const uint8_t* base, size_t n)
     int fd_decode_as(fd_msg* m, const uint8_t* base, size_t n, int channel)

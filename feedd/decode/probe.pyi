@@ -15,6 +15,9 @@ def time(text: bytes) -> int | str | None:
     """Nanoseconds of an RFC 3339 text (0: before 1970, which stands for none); None: not a time;
     ``"beyond"``: later than int64 nanoseconds hold."""
 
+def is_padded(start: int, n: int) -> bool:
+    """May what is behind ``n`` bytes at this address be read? Nothing is."""
+
 def extract(paths: list[str], data: bytes) -> dict[str, object] | None:
     """Values at dotted paths of an object; None when the engine rejects the bytes.
 

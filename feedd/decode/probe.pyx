@@ -8,7 +8,7 @@ from libc.string cimport memcpy, memset
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_BAD_JSON, FD_FALSE, FD_NULL, FD_NUM, FD_OP_LEVELS, FD_OP_NODE, FD_OP_SLOT,
     FD_PADDING, FD_SHAPE_OBJECT, FD_SHAPE_ROWS, FD_STR, FD_TRUE, fd_channel, fd_dec,
-    fd_decimal_init, fd_decode_as, fd_key, fd_key_hash, fd_level, fd_levels, fd_msg,
+    fd_decimal_init, fd_decode_as, fd_is_padded, fd_key, fd_key_hash, fd_level, fd_levels, fd_msg,
     fd_msg_free, fd_node,
     fd_plan, fd_rfc3339, fd_scan_dec, fd_text_u64, fd_to_double, fd_unescape, fd_val,
 )
@@ -210,6 +210,11 @@ def time(text):
         return (None, out, "beyond")[found]
     finally:
         free(copy)
+
+
+def is_padded(size_t start, size_t n):
+    """May what is behind ``n`` bytes at this address be read? Nothing is."""
+    return bool(fd_is_padded(<const uint8_t*>start, n))
 
 
 def extract(list paths, data):

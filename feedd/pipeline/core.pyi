@@ -184,5 +184,8 @@ class Pipeline:
         """(BookState, sequence) of an instrument's book; KeyError for an unknown symbol."""
     def symbols_with_books(self, venue: int) -> list[str]:
         """Symbols that have had a book message, in order of arrival."""
+    def quick_reads(self, venue: int) -> int:
+        """Messages of which only the numbers were read, for they looked as others before."""
+
     def counters(self) -> dict[str, int]:
         """The reader counters by name."""

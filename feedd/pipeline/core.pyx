@@ -18,9 +18,8 @@ from feedd.pipeline.instrument cimport (
     SEEN_CHANNELS, instrument_t, pending_clear, said_t, table_find, table_t,
 )
 from feedd.pipeline.lanes cimport lanes_free
-from feedd.pipeline.message cimport (
-    RESULT_BAD, RESULT_CONTROL, RESULT_DATA, RESULT_IGNORED, Messages, venue_t,
-)
+from feedd.pipeline.alarms cimport RESULT_BAD, RESULT_CONTROL, RESULT_DATA, RESULT_IGNORED
+from feedd.pipeline.message cimport Messages, venue_t
 from feedd.pipeline.numbered cimport LINE_ROWS
 from feedd.pipeline.output cimport EVENT_STALE, stamp_t
 from feedd.pipeline.policies cimport needs_rest
@@ -46,7 +45,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_snapshots_unusable
         FEEDD_C_stale_books
 
-from feedd.pipeline.message import Alarm, BadFrame
+from feedd.pipeline.alarms import Alarm, BadFrame
 from feedd.shm.counters import COUNTERS
 
 __all__ = ["BAD", "CONTROL", "DATA", "IGNORED", "Alarm", "BadFrame", "Pipeline", "Request", "Said"]
@@ -344,6 +343,10 @@ cdef class Pipeline(Messages):
             table.items[i].symbol[:table.items[i].symbol_n].decode()
             for i in range(table.n) if table.items[i].book_channel >= 0
         ]
+
+    def quick_reads(self, int venue):
+        self._table(venue)
+        return self.venues[venue].plan.templates.layouts.quick
 
     def counters(self):
         cdef int i

@@ -2,37 +2,25 @@
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
-from feedd.decode.engine cimport fd_msg, fd_plan
 from feedd.decode.plan cimport Plan, program_t
+from feedd.pipeline.alarms cimport Alarms
 from feedd.pipeline.connections cimport Connections
 from feedd.pipeline.gather cimport gather_t
 from feedd.pipeline.instrument cimport instrument_t, table_t
-from feedd.pipeline.lines cimport Lines
-from feedd.pipeline.publish cimport Publisher, venue_t
+from feedd.pipeline.publish cimport venue_t
 from feedd.pipeline.rows cimport row_t
 
-cdef enum:
-    RESULT_DATA = 0
-    RESULT_CONTROL = 1      # ack, heartbeat, error, notice: the session's business
-    RESULT_IGNORED = 2      # valid, but of no channel that the venue file names
-    RESULT_BAD = 3
-
-cdef class Messages(Publisher):
-    cdef Lines books
+cdef class Messages(Alarms):
     cdef Connections connections
     cdef gather_t gathered
-    cdef fd_msg m
     cdef row_t* rows
     cdef uint32_t cap_rows
-    cdef list _plans             # keeps alive what `venues` points to
     cdef object _on_unknown
     cdef bint names_all          # there is such a callback: every symbol is wanted
     cdef bint untold             # some instrument's state was not taken yet
-    cdef list _bad
-    cdef list _alarms
     cdef uint64_t sampled
 
-    # One whole message. `p` needs no padding: the message is copied. Records stay invisible until
+    # One whole message. `p` needs no padding, and nothing is written there. Records stay invisible until
     # commit. Safe without the GIL; takes it only for a symbol never seen before.
     cdef int process(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
@@ -43,11 +31,6 @@ cdef class Messages(Publisher):
     cdef void _observe(
         self, int64_t started, int64_t decoded, int64_t ts_event, int64_t ts_recv) noexcept nogil
     cdef void _said(self, int venue, row_t* r, int64_t ts_recv, int line) noexcept nogil
-    cdef void _watch(
-        self, int venue, const program_t* program, int64_t ts_recv, int line) noexcept nogil
-    cdef _drifted(self, int venue, int64_t ts_recv, int line)
-    cdef _rule_changed(self, int64_t ts_recv, int line)
-    cdef _alarm(self, int code, int venue, channel, field, what, sample, ts_recv, line)
     cdef int _empty_snapshot(
         self, int venue, const program_t* program, int64_t ts_recv, int line) noexcept nogil
     cdef bint _is_snapshot(self, const program_t* program) noexcept nogil
@@ -64,9 +47,6 @@ cdef class Messages(Publisher):
         uint64_t got) noexcept nogil
     cdef instrument_t* _instrument(self, int venue, uint32_t row, const program_t* p) noexcept nogil
     cdef void _unknown(self, int venue, instrument_t* x) noexcept nogil
-    cdef int _bad_frame(
-        self, int venue, int64_t ts_recv, int line, const char* why, const uint8_t* p,
-        size_t n) noexcept nogil
     cdef void _apply(
         self, const venue_t* v, const program_t* program, row_t* r, int64_t ts_recv,
         int line) noexcept nogil

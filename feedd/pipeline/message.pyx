@@ -4,8 +4,6 @@ A message is decoded and validated to its last byte, every row of it is converte
 sequence rules, books, ring and board see anything of it.
 """
 
-from collections import namedtuple
-
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
@@ -17,28 +15,23 @@ from feedd.decode.engine cimport (
 from feedd.decode.plan cimport (
     SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, YIELDS_STATE, Plan, program_t,
 )
+from feedd.pipeline.alarms cimport RESULT_CONTROL, RESULT_DATA, RESULT_IGNORED, Alarms
 from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OLD, Connections
 from feedd.pipeline.convert cimport symbol_in, text_of
 from feedd.pipeline.copies cimport drop_copies
-from feedd.pipeline.drift cimport (
-    DRIFT_CONSTANT, DRIFT_TYPE, DRIFT_VANISHED, drift_due, drift_free, drift_new, drift_note,
-    drift_t,
-)
+from feedd.pipeline.drift cimport drift_due, drift_free, drift_new
 from feedd.pipeline.gather cimport gather, gather_free
 from feedd.pipeline.instrument cimport (
     SEEN_CHANNELS, instrument_t, table_add, table_find, table_free, table_new, table_t,
 )
 from feedd.pipeline.lines cimport Lines
-from feedd.pipeline.output cimport (
-    EVENT_BAD_FRAME, EVENT_DRIFT, EVENT_RULE_CHANGED, SCOPE_VENUE, Output, stamp_t,
-)
-from feedd.pipeline.publish cimport SAMPLE_EVERY, VENUES_MAX, Publisher, venue_t, wall_ns
+from feedd.pipeline.output cimport Output, stamp_t
+from feedd.pipeline.publish cimport SAMPLE_EVERY, VENUES_MAX, venue_t, wall_ns
 from feedd.pipeline.quick cimport quick_learn, quick_publish
 from feedd.pipeline.requests cimport REQUEST_UNKNOWN
 from feedd.pipeline.recent cimport recent_line_gone
 from feedd.pipeline.rows cimport is_bad_time, note_data, row_convert, row_publish, row_t
 from feedd.pipeline.states cimport state_owed, state_said
-from feedd.pipeline.verify cimport rule_t
 from feedd.shm.board cimport BoardWriter
 from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
@@ -53,11 +46,9 @@ cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_frames
         FEEDD_C_bytes
-        FEEDD_C_bad_frames
         FEEDD_C_ignored_frames
         FEEDD_C_control_frames
         FEEDD_C_control_unread
-        FEEDD_C_drift_alarms
         FEEDD_C_duplicates
         FEEDD_C_unknown_symbols
         FEEDD_C_unknown_symbol_events
@@ -66,19 +57,10 @@ cdef extern from "feedd/counters.h" nogil:
 from feedd import limits
 from feedd.pipeline import control
 
-BadFrame = namedtuple("BadFrame", "venue line reason sample")
-Alarm = namedtuple("Alarm", "venue channel field what sample")
-
-cdef dict DRIFT_NAMES = {
-    DRIFT_VANISHED: "vanished", DRIFT_TYPE: "another type", DRIFT_CONSTANT: "stands still",
-}
-
-cdef int BAD_SAMPLES = 16
-cdef int BAD_SAMPLE_BYTES = 200
 cdef uint32_t SYMBOLS_MAX = limits.SYMBOLS_MAX
 
 
-cdef class Messages(Publisher):
+cdef class Messages(Alarms):
     def __cinit__(self, *args, **kwargs):
         memset(&self.m, 0, sizeof(self.m))
         self.rows = NULL
@@ -343,42 +325,6 @@ cdef class Messages(Publisher):
             drop_copies(self.books, program, r, ts_recv, line)
             row_publish(self.out, program, r, ts_recv, line)
 
-    cdef void _watch(
-        self, int venue, const program_t* program, int64_t ts_recv, int line
-    ) noexcept nogil:
-        """Are the fields of this channel still what they were?"""
-        if drift_note(
-                self.venues[venue].drift, &self.m, self.m.channel, program.symbol, ts_recv):
-            with gil:
-                self._drifted(venue, ts_recv, line)
-
-    cdef _drifted(self, int venue, int64_t ts_recv, int line):
-        cdef const drift_t* d = self.venues[venue].drift
-        cdef const fd_val* v
-        plan = self._plans[venue]
-        field = plan.slot_paths[self.m.channel][d.field]
-        v = self.m.slots + d.field
-        sample = b"" if d.what == DRIFT_VANISHED else <bytes>self.m.base[v.off:v.off + v.len]
-        self._alarm(
-            EVENT_DRIFT, venue, plan.channels[self.m.channel], field, DRIFT_NAMES[d.what],
-            sample[:BAD_SAMPLE_BYTES], ts_recv, line)
-        self.c[FEEDD_C_drift_alarms] += 1
-
-    cdef _rule_changed(self, int64_t ts_recv, int line):
-        cdef rule_t* rule = self.books.changed_rule
-        self.books.changed_rule = NULL
-        self._alarm(
-            EVENT_RULE_CHANGED, rule.venue, self._plans[rule.venue].channels[rule.channel],
-            "checksum", "every one fails" if rule.given_up else "matches again", b"", ts_recv,
-            line)
-
-    cdef _alarm(self, int code, int venue, channel, field, what, sample, ts_recv, line):
-        self.status(
-            code, ts_recv, scope=SCOPE_VENUE, line=line,
-            text=f"{self._plans[venue].venue} {channel} {field}: {what}")
-        if len(self._alarms) < BAD_SAMPLES:
-            self._alarms.append(Alarm(venue, channel, field, what, sample))
-
     cdef int _empty_snapshot(
         self, int venue, const program_t* program, int64_t ts_recv, int line
     ) noexcept nogil:
@@ -560,23 +506,6 @@ cdef class Messages(Publisher):
                     self._name(x, named[0], named[1], named[2])
             except Exception:
                 self.books.ask(x, REQUEST_UNKNOWN, 0, -1)
-
-    cdef int _bad_frame(
-        self, int venue, int64_t ts_recv, int line, const char* why, const uint8_t* p, size_t n
-    ) noexcept nogil:
-        cdef stamp_t s
-        memset(&s, 0, sizeof(s))
-        s.ts_recv = ts_recv
-        s.sequence = FEEDD_NO_SEQUENCE
-        s.line = line
-        self.c[FEEDD_C_bad_frames] += 1
-        self.out.status(NULL, &s, EVENT_BAD_FRAME, 0, 0, 0, why)
-        with gil:
-            if len(self._bad) < BAD_SAMPLES:
-                self._bad.append(BadFrame(
-                    venue, line, why.decode(),
-                    <bytes>p[:n if n < <size_t>BAD_SAMPLE_BYTES else BAD_SAMPLE_BYTES]))
-        return RESULT_BAD
 
     # ---- time ----------------------------------------------------------------------------------
 

@@ -60,6 +60,7 @@ VIEWS = frozenset(
         "join_state",
         "on_message",
         "on_unknown",
+        "quick_reads",
         "seen_at",
         "symbols_with_books",
         "take_alarms",

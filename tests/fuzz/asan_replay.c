@@ -23,7 +23,8 @@ static fd_cached_topic cache[1024];
 static uint8_t arena[64 * 1024];
 #define SETS 3
 static fd_templates *templates[SETS]; /* one for each set of instructions that this machine has */
-static uint64_t decoded, rejected, with_rows;
+static fd_routes routes[SETS];
+static uint64_t decoded, rejected, with_rows, quick;
 
 static void die(const char *what) {
     fprintf(stderr, "asan_replay: %s\n", what);
@@ -147,19 +148,78 @@ static void use_value(const fd_msg *m, const fd_val *v, size_t n) {
     }
 }
 
+/* Read quickly, a message has the channel and the numbers that it has when it is decoded. */
+typedef struct {
+    int read, channel;
+    const fd_layout *layout;
+    double decimal[FD_QUICK_DECIMALS];
+    uint64_t number[FD_QUICK_NUMBERS];
+} quick_read;
+
+static void read_quickly(fd_msg *m, const uint8_t *block, size_t n, quick_read *r) {
+    r->read = fd_quickly(m, block, n);
+    if (!r->read) return;
+    quick++;
+    r->channel = m->channel;
+    r->layout = m->layout;
+    if (m->who != &channels[m->channel]) die("quick: about something else");
+    memcpy(r->decimal, m->decimal, sizeof r->decimal);
+    memcpy(r->number, m->number, sizeof r->number);
+}
+
+/* The plain numbers of a row, in order: the first ones as float64, the others as integers. */
+static void check_quickly(const fd_msg *m, const quick_read *r) {
+    if (m->channel != r->channel || m->rows != 1) die("quick: another channel");
+    uint32_t at = 0;
+    for (uint32_t k = 0; k < r->layout->n_values && at < FD_QUICK_NUMBERS; k++) {
+        fd_dec d;
+        if (!r->layout->value[k].plain) continue;
+        const fd_val *v = &m->slots[k];
+        if (fd_scan_dec(m->base + v->off, &d) != m->base + v->off + v->len) die("quick: no number");
+        if (at < FD_QUICK_DECIMALS ? r->decimal[at] != (double)d.m : r->number[at] != d.m)
+            die("quick: another number");
+        at++;
+    }
+}
+
+static void learn_quickly(fd_msg *m) {
+    fd_layout *l = m->layout;
+    if (l == NULL || m->rows != 1 || !l->is_whole) return;
+    if (l->quick.use == FD_QUICK_NEW) {
+        uint32_t at = 0, first = UINT32_MAX;
+        l->quick.use = FD_QUICK_NONE;
+        for (uint32_t k = 0; k < l->n_values && at < FD_QUICK_NUMBERS; k++) {
+            if (!l->value[k].plain) continue;
+            if (first == UINT32_MAX) first = k;
+            if (!fd_quick_number(l, k, at++)) die("quick: a number is not there");
+        }
+        if (first == UINT32_MAX || !fd_quick_texts(m, l, NULL)) return;
+        for (; at < FD_QUICK_NUMBERS; at++) fd_quick_number(l, first, at);
+        for (int i = 0; i < FD_QUICK_DECIMALS; i++) l->quick.scale[i] = 1;
+        l->quick.use = FD_QUICK_USED;
+    }
+    if (l->quick.use == FD_QUICK_USED) fd_route_learn(m, l, &channels[m->channel]);
+}
+
 /* The message by templates: they must read what the walker has read into m. */
 static void use_templates(fd_msg *m, const uint8_t *block, size_t n, int rc) {
     static fd_msg other;
+    quick_read quickly;
     const int rows = rc == FD_OK && m->channel >= 0;
     fd_outcome outcome;
     if (rows && !fd_outcome_of(&outcome, m)) die("out of memory");
     other.plan = &plan;
     for (int i = 0; i < SETS; i++) {
         plan.templates = templates[i];
+        other.routes = &routes[i];
+        read_quickly(&other, block, n, &quickly);
         if (fd_decode(&other, block, n) != rc) die("templates: another status");
         if (rc != FD_BAD_JSON && other.channel != m->channel) die("templates: another channel");
         if (rows && !fd_same_outcome(&outcome, &other)) die("templates: other values");
         if (rows && !fd_plain_holds(&other)) die("templates: another number");
+        if (quickly.read && !rows) die("quick: nothing to be read");
+        if (quickly.read) check_quickly(&other, &quickly);
+        if (rows) learn_quickly(&other);
     }
     plan.templates = NULL;
     if (rows) fd_outcome_free(&outcome);
@@ -201,6 +261,7 @@ static void setup(fd_msg *m) {
     for (int i = 0; i < SETS; i++) {
         if ((templates[i] = fd_templates_new()) == NULL) die("out of memory");
         if (templates[i]->isa > i) templates[i]->isa = i; /* portable, AVX2, AVX-512 */
+        if (!fd_routes_init(&routes[i])) die("out of memory");
     }
 }
 
@@ -296,6 +357,7 @@ int main(int argc, char **argv) {
     }
     printf("%llu messages fitted a layout\n",
            (unsigned long long)(templates[1]->layouts.hits + templates[2]->layouts.hits));
+    printf("%llu messages were read quickly\n", (unsigned long long)quick);
     printf("%d files, %llu messages, %llu rejected, %llu with rows\n", argc - 3,
            (unsigned long long)decoded, (unsigned long long)rejected,
            (unsigned long long)with_rows);

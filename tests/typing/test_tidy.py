@@ -54,6 +54,7 @@ def test_only_the_clock_module_reads_clocks() -> None:
 @pytest.mark.parametrize("suffix", [".pyx"])
 def test_every_compiled_module_has_a_stub(suffix: str) -> None:
     internal = {
+        "feedd/pipeline/alarms.pyx",
         "feedd/pipeline/arbitration.pyx",
         "feedd/pipeline/bookrow.pyx",
         "feedd/pipeline/books.pyx",
@@ -69,6 +70,7 @@ def test_every_compiled_module_has_a_stub(suffix: str) -> None:
         "feedd/pipeline/numbered.pyx",
         "feedd/pipeline/output.pyx",
         "feedd/pipeline/publish.pyx",
+        "feedd/pipeline/quick.pyx",
         "feedd/pipeline/recent.pyx",
         "feedd/pipeline/requests.pyx",
         "feedd/pipeline/rows.pyx",

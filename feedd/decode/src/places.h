@@ -66,6 +66,7 @@ typedef struct {
     uint32_t seen[FD_LAYOUT_SLOTS];  /* of places met once */
     fd_family family[FD_FAMILIES];
     uint64_t hits, learned;
+    uint64_t quick;                  /* hits of which only the numbers were read */
 } fd_layouts;
 
 /* Places of one message: what a layout is looked up by. */

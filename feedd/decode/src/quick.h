@@ -26,6 +26,7 @@ typedef struct {
     uint8_t use;                           /* FD_QUICK_* */
     uint8_t no_zeros;                      /* a decimal that is zero means something else */
     uint8_t n_numbers;
+    int32_t channel, envelope;
     /* for who makes records of it: an index of 255 is none */
     uint8_t time, sequence, id;            /* which number */
     uint8_t id_at, side_at;                /* which value of the row; a text */

@@ -46,8 +46,8 @@ FD_TARGET static inline void *FD_V(fd_routed)(const fd_msg *m, const fd_layout *
             _mm256_xor_si256(a, _mm256_load_si256((const __m256i *)r->text)),
             _mm256_xor_si256(b, _mm256_load_si256((const __m256i *)(r->text + 32)))),
         _mm256_xor_si256(c, _mm256_load_si256((const __m256i *)(r->text + 64))));
-    if (!_mm256_testz_si256(differ, differ) || r->channel != l->head.channel ||
-        r->envelope != l->head.envelope)
+    if (!_mm256_testz_si256(differ, differ) || r->channel != q->channel ||
+        r->envelope != q->envelope)
         return NULL;
     return r->who;
 }
@@ -98,9 +98,10 @@ FD_TARGET static int FD_V(fd_quick_run)(fd_msg *m, size_t n) {
         if (!FD_V(fd_quick_read)(m, l)) return 0;
         if (family->credit < FD_FAMILY_CREDIT) family->credit++;
         all->hits++;
+        all->quick++;
         m->plan->templates->hits++;
-        m->envelope = l->head.envelope;
-        m->channel = l->head.channel;
+        m->envelope = l->quick.envelope;
+        m->channel = l->quick.channel;
         m->layout = l;
         m->who = who;
         return 1;

@@ -17,9 +17,11 @@ static int fd_quick_texts(const fd_msg *m, fd_layout *l, const fd_val *symbol) {
     fd_quick *q = &l->quick;
     memset(q->mask, 0, sizeof q->mask);
     q->topic_at = q->symbol_at = 0;
+    q->channel = m->channel;
+    q->envelope = m->envelope;
     if (!l->is_whole || m->rows != 1) return 0;
     if (l->head.resolves) {
-        if (m->plan->envelopes[l->head.envelope].tagged) return 0;
+        if (m->plan->envelopes[m->envelope].tagged) return 0;
         if (!fd_quick_span(&l->topic, &q->topic_at, q->mask, FD_QUICK_TOPIC)) return 0;
     }
     return symbol == NULL || fd_quick_span(symbol, &q->symbol_at, q->mask + FD_QUICK_TOPIC,
@@ -41,7 +43,7 @@ static int fd_quick_number(fd_layout *l, uint32_t value, uint32_t to) {
 }
 
 /* Are all bytes of the value those that each message of this layout has? */
-static int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
+static inline int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
     if (v->type == FD_ABSENT) return 1;
     for (uint32_t i = v->off; i < v->off + v->len; i++)
         if (l->low[i] != l->high[i]) return 0;
@@ -61,8 +63,8 @@ static void fd_route_learn(const fd_msg *m, const fd_layout *l, void *who) {
     for (int i = 0; i < 4; i++) s[i] = w[i] + (w[4 + i] << 1) + (w[8 + i] << 2);
     fd_route *r = &m->routes->route[fd_route_slot(s[0] + (s[2] << 3), s[1] + (s[3] << 3))];
     memcpy(r->text, text, sizeof text);
-    r->channel = l->head.channel;
-    r->envelope = l->head.envelope;
+    r->channel = q->channel;
+    r->envelope = q->envelope;
     r->who = who;
 }
 
