@@ -22,7 +22,7 @@
 #define FD_FORM_VALUES_MAX 2048   /* slots of all rows of a message */
 #define FD_FORM_LISTS_MAX 32
 #define FD_RELEARN_AFTER 4096     /* misses with a full table */
-#define FD_LEVEL_TEMPLATES 64
+#define FD_LEVEL_TEMPLATES 512
 #define FD_LEVEL_TEXT 64
 
 /* What stands behind the literal of a step. */
@@ -101,7 +101,7 @@ typedef struct fd_templates {
 
 /* Where the template of a level is, by which of its bytes are digits. */
 static inline uint32_t fd_level_slot(uint64_t digits, int channel) {
-    return (uint32_t)(((digits ^ (uint64_t)channel << 58) * 0x9e3779b97f4a7c15ull) >> 58);
+    return (uint32_t)(((digits ^ (uint64_t)channel << 58) * 0x9e3779b97f4a7c15ull) >> 55);
 }
 
 static inline fd_templates *fd_templates_new(void) {
