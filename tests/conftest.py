@@ -14,6 +14,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 from feedd.sim import testing
@@ -43,6 +44,12 @@ WHOLE_PROCESSES = (  # the longest first
 # NumPy starts a thread per core for linear algebra, in each of hundreds of processes, for nobody.
 for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(name, "1")
+
+# A busy machine takes long over one example now and then: that says nothing about the code.
+hypothesis.settings.register_profile(
+    "feedd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("feedd")
 
 
 def unit(nodeid: str) -> str:

@@ -21,7 +21,7 @@ from feedd.clock import monotonic_ns
 from feedd.errors import StartError
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 30.0
 
 
 def spawn(arguments: list[str], errors: IO[str]) -> subprocess.Popen[bytes]:
