@@ -38,7 +38,7 @@ INDICES = 10
 @pytest.fixture
 def sim(tmp_path: Path) -> Any:
     (tmp_path / "sim").mkdir()
-    with start_sim(tmp_path / "sim", venues="all", rate=800, seed=4) as handle:
+    with start_sim(tmp_path / "sim", venues="all", rate=2000, seed=4) as handle:
         yield handle
 
 
