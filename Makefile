@@ -22,9 +22,11 @@ build: $(STAMP) ## the environment and the compiled modules
 demo: $(STAMP) ## the main job on the simulated venue: exchange, daemon, consumer, live screen
 	@$(BIN)/feedd demo $(ARGS)
 
+# Workers find each other's compiled tests, whatever the environment says of writing them.
 # What fails beside three others is run once more, alone: tests of whole daemons share two cores.
 test: $(STAMP) ## every test
-	@$(BIN)/python -m pytest -q -n 4 --dist loadfile $(ARGS) || { \
+	@export PYTHONDONTWRITEBYTECODE=; \
+	$(BIN)/python -m pytest -q -n 4 --dist loadfile $(ARGS) || { \
 		echo "feedd: once more, alone, what failed"; \
 		$(BIN)/python -m pytest -q -n 0 --last-failed --last-failed-no-failures none $(ARGS); }
 

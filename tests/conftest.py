@@ -9,31 +9,47 @@ busy while those wait, and no long file is left to run alone at the end.
 from __future__ import annotations
 
 import itertools
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
-from tests.fixtures import leftovers
+from feedd.sim import testing
+from tests.fixtures import leftovers, prefork
 
 if TYPE_CHECKING:
     from xdist.remote import Producer
     from xdist.scheduler import Scheduling
 
 WHOLE_PROCESSES = (  # the longest first
+    "tests/supervisor/test_every_venue.py",
     "tests/demo/test_venues.py",
     "tests/demo/test_demo.py",
     "tests/capture/test_record_replay.py",
+    "tests/supervisor/test_handover.py",
     "tests/supervisor/test_ctl.py",
+    "tests/supervisor/test_lines.py",
     "tests/supervisor/test_lives.py",
     "tests/supervisor/test_daemon.py",
     "tests/supervisor/test_reload.py",
     "tests/supervisor/test_broadcaster.py",
+    "tests/supervisor/test_reselect.py",
     "tests/sim/test_venue_faults.py",
     "tests/sim/test_bitfinex.py",
     "tests/sim/test_gate.py",
 )
+# NumPy starts a thread per core for linear algebra, in each of hundreds of processes, for nobody.
+for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(name, "1")
+
+# A busy machine takes long over one example now and then: that says nothing about the code.
+hypothesis.settings.register_profile(
+    "feedd", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("feedd")
 
 
 def unit(nodeid: str) -> str:
@@ -43,6 +59,7 @@ def unit(nodeid: str) -> str:
 
 def pytest_configure(config: pytest.Config) -> None:
     """What a killed run leaves in shared memory goes: of earlier ones now, of this one later."""
+    testing.spawn = prefork.spawn  # type: ignore[assignment]
     if hasattr(config, "workerinput"):
         return
     leftovers.sweep()

@@ -8,6 +8,7 @@ over. All that follows it is what nobody has read yet.
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,8 @@ Mask = npt.NDArray[np.bool_]
 
 _BOOK = (Kind.BOOK, Kind.BOOK_CONTROL, Kind.STATUS)
 """Parts of the one stream that a book has: in order, and with what is said of the book itself."""
-_SALT = np.random.default_rng(0x5EED).integers(1, 2**63, size=16, dtype=np.uint64) | np.uint64(1)
+_DRAWN = random.Random(0x5EED)  # numpy.random would make every reader's start longer
+_SALT = np.array([_DRAWN.getrandbits(64) | 1 for _ in range(16)], dtype=np.uint64)
 
 
 @dataclass(frozen=True, slots=True)

@@ -215,9 +215,12 @@ def _new_header(
 def anonymous(
     kind: SegmentKind, *, capacity: int, slot_bytes: int, body_bytes: int, dtype: str, name: str
 ) -> Segment:
-    """The same layout in private memory of this process: for decoding captures, and for tests."""
+    """The same layout in private memory of this process: for decoding captures, standbys and tests.
+
+    Its pages come when they are touched: most that decode a capture need few of them.
+    """
     header = _new_header(kind, capacity, slot_bytes, body_bytes, dtype, name)
-    mapping = mmap.mmap(-1, header.file_size, flags=_POPULATE)
+    mapping = mmap.mmap(-1, header.file_size, flags=mmap.MAP_SHARED)
     mapping[:HEADER_BYTES] = _header_page(header)
     return Segment(None, mapping, header, 0)
 

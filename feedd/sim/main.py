@@ -128,6 +128,7 @@ def run(config: SimConfig) -> None:
     """Serve in this process until a signal."""
     import uvloop
 
+    import feedd.http  # noqa: F401 - before anybody else imports aiohttp
     from feedd.sim.server import serve
 
     with (

@@ -15,13 +15,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from feedd.clock import monotonic_ns
 from feedd.errors import StartError
 
 START_TIMEOUT_S = 60.0
-STOP_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 30.0
+
+
+def spawn(arguments: list[str], errors: IO[str]) -> subprocess.Popen[bytes]:
+    """``feedd sim`` with its stdout in a pipe."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "feedd.sim", *arguments], stdout=subprocess.PIPE, stderr=errors
+    )
 
 
 class SimHandle:
@@ -36,11 +43,7 @@ class SimHandle:
         for key, value in options.items():
             arguments += _arguments(key, value)
         self._errors = (directory / "sim.stderr").open("w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "feedd.sim", *arguments],
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-        )
+        self.process = spawn(arguments, self._errors)
         try:
             ready = self._ready_line()
         except BaseException:

@@ -13,7 +13,7 @@ from feedd.clock import SECOND_NS, now_ns
 from feedd.control import protocol
 from feedd.control.protocol import Command
 from feedd.errors import FeeddError
-from feedd.supervisor.facts import VERSION, pids_of
+from feedd.supervisor.facts import pids_of, version
 from feedd.supervisor.process import BroadcasterHandle, ReaderHandle, ReaderState
 from feedd.supervisor.recorder import RecorderHandle
 from feedd.supervisor.snapshot import snapshot
@@ -60,7 +60,7 @@ class Actions:
         processes = await asyncio.to_thread(self._figures.look, pids_of(supervisor))
         permits = supervisor.permits
         return {
-            "version": VERSION,
+            "version": version(),
             "pid": os.getpid(),
             "directory": str(supervisor.directory),
             "uptime_s": (now_ns() - supervisor.started_ns) / SECOND_NS,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from feedd.clock import SECOND_NS, monotonic_ns
@@ -13,15 +13,22 @@ from feedd.supervisor.process import ReaderState
 if TYPE_CHECKING:
     from feedd.supervisor.run import Supervisor
 
-__all__ = ["facts_of", "pids_of", "venue_of_lines"]
+__all__ = ["facts_of", "pids_of", "venue_of_lines", "version"]
 
-VERSION = version("feedd")
 _BEATS = {
     "feedd_broadcast_messages": "sent",
     "feedd_broadcast_subscriptions": "subscriptions",
     "feedd_broadcast_lost_records": "lost",
     "feedd_broadcast_refused_keys": "refused",
 }
+
+
+@functools.cache
+def version() -> str:
+    """Of the installed package; no start waits for the search."""
+    from importlib import metadata
+
+    return metadata.version("feedd")
 
 
 def pids_of(supervisor: Supervisor) -> dict[str, int]:
@@ -51,7 +58,7 @@ def facts_of(supervisor: Supervisor, processes: dict[str, dict[str, Any]]) -> Fa
         return [((str(reader.number),), float(value(reader))) for reader in readers]
 
     facts: dict[str, Values] = {
-        "feedd_build": [((VERSION,), 1.0)],
+        "feedd_build": [((version(),), 1.0)],
         "feedd_start_timestamp_seconds": [((), supervisor.started_ns / SECOND_NS)],
         "feedd_ready": [((), float(supervisor.service.ready))],
         "feedd_reader_up": each(lambda r: r.state is ReaderState.RUNNING),

@@ -17,10 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-import aiohttp
-
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import VenueError
+from feedd.http import aiohttp
 from feedd.limits import REST_BODY_BYTES_MAX
 from feedd.reader.net import retry_after_s, tls_context
 from feedd.supervisor.buckets import Bucket

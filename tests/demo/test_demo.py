@@ -151,7 +151,7 @@ def test_ended_by_a_signal_it_leaves_nothing(tmp_path: Path, end: signal.Signals
         children = psutil.Process(process.pid).children(recursive=True)
         assert len(children) >= 5  # simulator, supervisor, two readers, consumer
         process.send_signal(end)
-        assert process.wait(30) == 0
+        assert process.wait(60) == 0
         assert not [c for c in children if c.is_running() and c.status() != "zombie"]
         assert left_behind(process.pid) == []
         assert list(tmp_path.iterdir()) == []

@@ -14,8 +14,10 @@ from click.testing import CliRunner
 
 from feedd.clock import monotonic_ns, sleep
 from feedd.errors import StartError
+from feedd.sim import testing
 from feedd.sim.main import sim
 from feedd.sim.testing import start_sim
+from tests.fixtures import prefork
 from tests.sim.client import connect, deribit
 
 PARENT = """
@@ -25,6 +27,11 @@ child = subprocess.Popen([sys.executable, "-m", "feedd.sim", "--die-with-parent"
 print(child.stdout.readline().decode(), end="", flush=True)
 sys.stdin.read()
 """
+
+
+@pytest.fixture(autouse=True)
+def as_anybody_starts_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(testing, "spawn", prefork.AS_USUAL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

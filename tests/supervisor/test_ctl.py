@@ -10,7 +10,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from feedd.cli import cli
+from feedd.errors import FeeddError
 from feedd.records import Event, Kind
 from feedd.shm.ring import RingReader
 from feedd.sim.testing import SimHandle
@@ -22,6 +25,19 @@ BOTH = {"binance_usdm": ["depth", "bookTicker"], "deribit": ["book"]}
 
 
 def ctl(daemon: Any, *words: str, ok: bool = True) -> str:
+    """``feedd ctl`` without a process of its own: what the daemon does is the same."""
+    run = CliRunner().invoke(cli, ["ctl", "--dir", str(daemon.directory), *words])
+    if isinstance(run.exception, FeeddError):
+        status, errors = int(run.exception.exit_code), f"feedd: {run.exception}\n"
+    else:
+        assert run.exception is None or isinstance(run.exception, SystemExit), run.exception
+        status, errors = run.exit_code, run.stderr
+    assert (status == 0) is ok, (run.stdout, errors, daemon.log())
+    return run.stdout if ok else errors
+
+
+def ctl_process(daemon: Any, *words: str, ok: bool = True) -> str:
+    """``feedd ctl`` as an operator runs it, and as threads must."""
     run = subprocess.run(
         [sys.executable, "-m", "feedd.cli", "ctl", "--dir", str(daemon.directory), *words],
         capture_output=True,
@@ -45,10 +61,11 @@ def test_an_operator_at_work(sim: SimHandle, make_daemon: Make) -> None:
     daemon = make_daemon(sim, venues=BOTH, readers=2).wait_live()
 
     # status
-    status = json.loads(ctl(daemon, "--json", "status"))
+    status = json.loads(ctl_process(daemon, "--json", "status"))
     assert status["pid"] == daemon.process.pid
     assert [r["state"] for r in status["readers"]] == ["running", "running"]
     assert set(status["processes"]) == {"supervisor", "reader-0", "reader-1"}
+    assert "reader 1: running" in ctl_process(daemon, "status")
     assert "reader 1: running" in ctl(daemon, "status")
 
     # snapshot
@@ -94,7 +111,8 @@ def test_an_operator_at_work(sim: SimHandle, make_daemon: Make) -> None:
     assert after[1]["pid"] == second
     assert [r["restarts"] for r in after] == [0, 0]
     daemon.wait_live()
-    assert "there are 0, 1" in ctl(daemon, "restart", "7", ok=False)
+    for run in ctl, ctl_process:
+        assert "there are 0, 1" in run(daemon, "restart", "7", ok=False)
 
     # log level, of the readers too, and of those that come later
     assert " DEBUG " not in daemon.log()

@@ -17,7 +17,7 @@ from feedd.sim.testing import SimHandle
 from feedd.supervisor.handover import Handovers
 from feedd.supervisor.process import ReaderState
 from tests.supervisor.conftest import Daemon, until
-from tests.supervisor.test_ctl import ctl
+from tests.supervisor.test_ctl import ctl, ctl_process
 
 pytestmark = pytest.mark.timeout(120)
 Make = Callable[..., Any]
@@ -121,10 +121,12 @@ def test_the_old_process_stays_when_the_new_one_fails(sim: SimHandle, make_daemo
     daemon = make_daemon(sim, venues={"deribit": ["book", "trades"]}).wait_live()
     (before,) = daemon.pids()
     answer: list[str] = []
-    asked = threading.Thread(target=lambda: answer.append(ctl(daemon, "restart", "0", ok=False)))
+    asked = threading.Thread(
+        target=lambda: answer.append(ctl_process(daemon, "restart", "0", ok=False))
+    )
     asked.start()
     until(lambda: len(daemon.pids()) == 2)
-    assert "is being replaced already" in ctl(daemon, "restart", "0", ok=False)
+    assert "is being replaced already" in ctl_process(daemon, "restart", "0", ok=False)
     (new,) = set(daemon.pids()) - {before}
     psutil.Process(new).kill()
     asked.join(30)

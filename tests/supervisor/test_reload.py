@@ -216,7 +216,7 @@ def test_a_daemon_takes_over_what_it_can(sim: SimHandle, make_daemon: Make) -> N
     config_path.write_text(original)
     os.kill(daemon.process.pid, signal.SIGHUP)
     until(lambda: "reload: log.format" in daemon.log())
-    assert json.loads(ctl(daemon, "config"))["log"]["format"] == "text"
+    until(lambda: json.loads(ctl(daemon, "config"))["log"]["format"] == "text")
     assert daemon.pids() == pids
     assert daemon.counter("disconnects") == 1, "the one that was rotated"
     assert daemon.counter("gaps") <= len(sim.instruments["binance_usdm"]) + len(

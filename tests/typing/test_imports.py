@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 # package -> packages of feedd that it may import (itself and the leaf modules always)
-LEAVES = {"records", "errors", "clock", "limits", "logs"}
+LEAVES = {"records", "errors", "clock", "limits", "logs", "http"}
 ALLOWED: dict[str, set[str]] = {
     "shm": set(),
     "decode": {"shm", "venues"},
@@ -49,6 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "records": set(),
     "errors": set(),
     "clock": set(),
+    "http": set(),
     "limits": set(),
     "records_doc": set(),
     "logs": set(),

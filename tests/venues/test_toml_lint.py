@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedd.toml_lines import KeyPath, key_lines
-from feedd.toml_lint import Problem, parse
+from feedd.toml_lint import Problem, _Walk, parse
 
 
 class Colour(enum.Enum):
@@ -189,6 +189,45 @@ def test_rules_run_beside_type_mistakes_but_not_about_them() -> None:
 def test_a_structs_own_check_is_told() -> None:
     _, problems = parse("[pair]\nlow = 2\nhigh = 1\n", "p.toml", Pairs)
     assert [str(p) for p in problems] == ["p.toml:1: pair: low is above high"]
+
+
+VALUES = st.one_of(
+    st.sampled_from(["A", "a", "", "flat", "red", "blue"]),
+    st.integers(-1, 1000),
+    st.sampled_from([0.5, 1.0, 3.5, float("nan"), float("inf")]),
+    st.booleans(),
+    st.lists(st.one_of(st.integers(0, 2), st.booleans(), st.text(max_size=1)), max_size=2),
+)
+DOORS = st.dictionaries(st.sampled_from(["name", "width", "colour", "more"]), VALUES)
+ROOMS = st.dictionaries(
+    st.sampled_from(["floor", "doors", "tags"]), VALUES | DOORS | st.lists(DOORS, max_size=2)
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"street": st.just("A") | VALUES, "number": st.just(1) | VALUES},
+        optional={
+            "kind": VALUES,
+            "heated": VALUES,
+            "rooms": st.dictionaries(st.just("hall"), ROOMS),
+            "owner": VALUES | DOORS,
+            "sizes": VALUES,
+        },
+    )
+)
+@settings(max_examples=300)
+def test_what_msgspec_takes_has_no_mistake(data: dict[str, Any]) -> None:
+    """Only what it refuses is walked."""
+    walk = _Walk()
+    built = walk.walk(data, msgspec.inspect.type_info(House), (), None)
+    try:
+        value = msgspec.convert(data, House, strict=True)
+    except msgspec.ValidationError:
+        assert walk.issues
+        return
+    assert walk.issues == []
+    assert repr(built) == repr(value)
 
 
 def test_text_of_a_problem() -> None:
