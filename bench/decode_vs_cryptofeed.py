@@ -199,7 +199,7 @@ class Ours:
         self.frames = [frame.encode() for frame in race.frames]
         rows = len(race.snapshots)
         self.shared = (
-            RingWriter.private(RING_SLOTS),
+            RingWriter.private(RING_SLOTS, populate=True),
             BoardWriter.private(rows),
             BooksWriter.private([BOOK_DEPTH] * rows),
         )

@@ -74,7 +74,7 @@ class Run:
 def _start(venue: Venue, rows: Sequence[Row], symbols: list[str]) -> Run:
     """A fresh pipeline; ``symbols`` are those of an earlier run, so that rows are at hand."""
     size = max(len(symbols), 64)
-    ring = RingWriter.private(RING_SLOTS)
+    ring = RingWriter.private(RING_SLOTS, populate=True)
     pipeline = Pipeline(ring, BoardWriter.private(size), BooksWriter.private([1024] * size))
     handle = pipeline.add_venue(compile_plan(venue))
 

@@ -20,8 +20,8 @@ cdef class Messages(Alarms):
     cdef bint untold             # some instrument's state was not taken yet
     cdef uint64_t sampled
 
-    # One whole message. `p` needs no padding, and nothing is written there. Records stay invisible until
-    # commit. Safe without the GIL; takes it only for a symbol never seen before.
+    # One whole message. `p` needs no padding, and nothing is written there. Records stay invisible
+    # until commit. Safe without the GIL; takes it only for a symbol never seen before.
     cdef int process(
         self, int venue, const uint8_t* p, size_t n, int64_t ts_recv, int line) noexcept nogil
 

@@ -60,13 +60,13 @@ cdef enum:
 cdef void quick_learn(
     const fd_msg* m, const program_t* p, uint8_t yields, instrument_t* x
 ) noexcept nogil:
-    cdef fd_layout* l = m.layout
-    if l.quick.use == FD_QUICK_NEW:
-        l.quick.use = FD_QUICK_NONE
-        if yields == p.yields and _learn(m, l, p):
-            l.quick.use = FD_QUICK_USED
-    if l.quick.use == FD_QUICK_USED and x.id != FEEDD_NO_INSTRUMENT:
-        fd_route_learn(m, l, x)
+    cdef fd_layout* layout = m.layout
+    if layout.quick.use == FD_QUICK_NEW:
+        layout.quick.use = FD_QUICK_NONE
+        if yields == p.yields and _learn(m, layout, p):
+            layout.quick.use = FD_QUICK_USED
+    if layout.quick.use == FD_QUICK_USED and x.id != FEEDD_NO_INSTRUMENT:
+        fd_route_learn(m, layout, x)
 
 
 cdef bint _learn(const fd_msg* m, fd_layout* l, const program_t* p) noexcept nogil:
@@ -368,7 +368,9 @@ cdef bint _trade(
     const fd_msg* m, const fd_layout* l, const program_t* p, row_t* r
 ) noexcept nogil:
     cdef const fd_quick* q = &l.quick
-    cdef const fd_val* v = &l.value[q.id_at] if q.id_at != NO_NUMBER else NULL
+    cdef const fd_val* v = NULL
+    if q.id_at != NO_NUMBER:
+        v = &l.value[q.id_at]
     r.price = m.decimal[0]
     r.size = m.decimal[1]
     r.trade_inexact = 0

@@ -134,10 +134,11 @@ cdef class RingWriter:
         return self
 
     @classmethod
-    def private(cls, slots=1024):
+    def private(cls, slots=1024, *, populate=False):
         """A ring in memory of this process; ``RingReader(writer)`` reads it.
 
-        ``slots``: a power of two, at least 16.
+        ``slots``: a power of two, at least 16. ``populate``: have all its memory now, not when it
+        is written first.
         """
         cdef RingWriter self = RingWriter.__new__(RingWriter)
         if slots < 16 or slots & (slots - 1):
@@ -149,6 +150,7 @@ cdef class RingWriter:
             body_bytes=slots * RECORD_BYTES,
             dtype=dtype_json(RAW),
             name="private",
+            populate=populate,
         )
         self._wake_base = bytearray(64)
         self._open(segment, <uint32_t*>&self._wake_base[0], False)

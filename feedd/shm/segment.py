@@ -213,14 +213,21 @@ def _new_header(
 
 
 def anonymous(
-    kind: SegmentKind, *, capacity: int, slot_bytes: int, body_bytes: int, dtype: str, name: str
+    kind: SegmentKind,
+    *,
+    capacity: int,
+    slot_bytes: int,
+    body_bytes: int,
+    dtype: str,
+    name: str,
+    populate: bool = False,
 ) -> Segment:
     """The same layout in private memory of this process: for decoding captures, standbys and tests.
 
-    Its pages come when they are touched: most that decode a capture need few of them.
+    Its pages come when they are touched, if not ``populate``: most that decode a capture need few.
     """
     header = _new_header(kind, capacity, slot_bytes, body_bytes, dtype, name)
-    mapping = mmap.mmap(-1, header.file_size, flags=mmap.MAP_SHARED)
+    mapping = mmap.mmap(-1, header.file_size, flags=_POPULATE if populate else mmap.MAP_SHARED)
     mapping[:HEADER_BYTES] = _header_page(header)
     return Segment(None, mapping, header, 0)
 

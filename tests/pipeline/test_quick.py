@@ -110,7 +110,8 @@ def both(monkeypatch: pytest.MonkeyPatch) -> Both:
 
 def quote(
     number: int, symbol: bytes = b"BTCUSDT", bid: bytes = b"61000.10", size: bytes = b"2.500",
-    ask: bytes = b"61000.20", ask_size: bytes = b"1.004", t: int = T0 // 1_000_000, topic: bytes = b"",
+    ask: bytes = b"61000.20", ask_size: bytes = b"1.004", t: int = T0 // 1_000_000,
+    topic: bytes = b"",
 ) -> bytes:  # fmt: skip
     return QUOTE % (topic or symbol.lower(), number, symbol, bid, size, ask, ask_size, t, t)
 
