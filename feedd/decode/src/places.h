@@ -45,8 +45,8 @@ typedef struct {
     uint16_t number_at[FD_LAYOUT_NUMBERS]; /* where it begins; in fours, the last one repeated */
     uint8_t number_to[FD_LAYOUT_NUMBERS];  /* which value it is */
     uint8_t shuffle[FD_LAYOUT_NUMBERS][16] __attribute__((aligned(32)));
-    uint8_t low[FD_LAYOUT_BYTES] __attribute__((aligned(32)));
-    uint8_t high[FD_LAYOUT_BYTES] __attribute__((aligned(32)));
+    uint8_t low[FD_LAYOUT_BYTES] __attribute__((aligned(64)));
+    uint8_t high[FD_LAYOUT_BYTES] __attribute__((aligned(64)));
     fd_val value[FD_LAYOUT_VALUES] __attribute__((aligned(32)));
     fd_quick quick;
 } fd_layout;

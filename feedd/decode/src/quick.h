@@ -38,8 +38,8 @@ typedef struct {
     uint16_t topic_at, symbol_at;
     uint16_t number_at[FD_QUICK_NUMBERS];
     double scale[FD_QUICK_DECIMALS] __attribute__((aligned(32))); /* what divides the decimals */
-    uint8_t shuffle[FD_QUICK_NUMBERS][16] __attribute__((aligned(32)));
-    uint8_t mask[FD_QUICK_TEXT] __attribute__((aligned(32))); /* of the bytes that are the texts */
+    uint8_t shuffle[FD_QUICK_NUMBERS][16] __attribute__((aligned(64)));
+    uint8_t mask[FD_QUICK_TEXT] __attribute__((aligned(64))); /* of the bytes that are the texts */
 } fd_quick;
 
 /* Topic and symbol of messages of one channel, zeros behind them, and whom they are about. */
