@@ -7,6 +7,7 @@ second, is it a gap.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memset
 
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport Books, pending_of, update_t
@@ -48,6 +49,30 @@ cdef int64_t RESTART_NS = 5_000_000_000   # by the venue's clock: the other line
 cdef class Numbered(Books):
     def __dealloc__(self):
         free(self.holding)
+        free(self.heard)
+
+    cdef heard_t* heard_of(self, int32_t line) noexcept nogil:
+        cdef uint32_t n
+        cdef void* grown
+        if not 0 <= line < LINE_ROWS:
+            return NULL
+        if <uint32_t>line >= self.n_heard:
+            n = <uint32_t>line * 2 + 16
+            grown = realloc(self.heard, n * sizeof(heard_t))
+            if grown == NULL:
+                return NULL
+            self.heard = <heard_t*>grown
+            memset(&self.heard[self.n_heard], 0, (n - self.n_heard) * sizeof(heard_t))
+            self.n_heard = n
+        return &self.heard[line]
+
+    cdef void heard_from(self, int32_t line, int64_t now) noexcept nogil:
+        cdef heard_t* h = self.heard_of(line)
+        if h != NULL:
+            h.at = now
+
+    cdef uint32_t lost_on(self, int32_t line) noexcept nogil:
+        return self.heard[line].lost if 0 <= line < <int32_t>self.n_heard else 0
 
     cdef bint _second_line(self, instrument_t* x) noexcept nogil:
         x.lanes = lanes_new(x.line)

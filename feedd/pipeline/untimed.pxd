@@ -28,6 +28,8 @@ cdef class Untimed(Arbiter):
     cdef uint64_t* sums
     cdef uint32_t cap_kept
 
+    # Something became known: what waits may have its place now.
+    cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
     # Every line has had its time to bring the same.
     cdef void _overdue(
         self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil

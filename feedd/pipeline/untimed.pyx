@@ -273,6 +273,7 @@ cdef class Untimed(Arbiter):
         lane.state = LANE_BEHIND
         lane.since = 0
         lane.asked = 0
+        lane.queued = 0
         _forget(lane)
         pending_drop_line(x, lane.line, x.n_pending)
 
@@ -288,6 +289,7 @@ cdef class Untimed(Arbiter):
         if lane.tally == NULL:
             return
         lane.state = LANE_ALIGNING
+        lane.lost = self.lost_on(lane.line)
         lane.since = u.stamp.ts_recv if u.stamp.ts_recv else 1
         self._keep_for(x, p, u, content)
 
@@ -296,13 +298,16 @@ cdef class Untimed(Arbiter):
     ) noexcept nogil:
         cdef lane_t* lane = self.lane
         cdef pending_t d
-        if not self._tell(lane.tally, p, u):
+        cdef uint32_t lost = self.lost_on(lane.line)
+        # behind a loss its book is not the venue's any more: what came before must tell the place
+        if lost == lane.lost and not self._tell(lane.tally, p, u):
             self._missed(lane)
             self._out_of_step(x, lane)
             self._ask(x, lane, u.stamp.ts_recv)
             return
         pending_of(u, content, &d)
         d.sum = lane.tally.sum
+        d.lost = lost
         self.c[FEEDD_C_held_messages] += 1
         if not pending_add(x, &d, u.bids, u.asks, u.keys, False) or x.n_pending > HELD_MAX:
             self._out_of_step(x, lane)      # too much to keep: another try
@@ -312,7 +317,8 @@ cdef class Untimed(Arbiter):
         self._find_place(x, p, lane, u.stamp.ts_recv)
 
     cdef bint _brought(self, const instrument_t* x, const lane_t* lane, uint32_t* n) noexcept nogil:
-        """What this line brought, its snapshot first. False: nothing that begins with one."""
+        """What this line brought, its snapshot first, until it lost something. False: nothing that
+        begins with one."""
         cdef uint32_t i
         cdef void* grown
         n[0] = 0
@@ -334,6 +340,8 @@ cdef class Untimed(Arbiter):
         for i in range(x.n_pending):
             if x.pending[i].line != lane.line:
                 continue
+            if n[0] and x.pending[i].lost != x.pending[self.kept[0]].lost:
+                break
             self.kept[n[0]] = i
             self.contents[n[0]] = x.pending[i].content
             self.sums[n[0]] = x.pending[i].sum
@@ -352,6 +360,8 @@ cdef class Untimed(Arbiter):
         cdef int64_t nearest = 0
         cdef int64_t distance, lag
         cdef bint alone = lanes_count(lanes, NULL, LANE_SYNCED) == 0
+        # what came behind a loss says nothing more of the place
+        cdef bint cut = lane.lost != self.lost_on(lane.line)
         cdef int latest = 2
         cdef int late
         cdef uint32_t n = 0
@@ -371,7 +381,7 @@ cdef class Untimed(Arbiter):
             else:
                 # so far apart no two lines are mostly; and the only one that is left must first get
                 # as far as the book
-                late = last < head and (
+                late = not cut and last < head and (
                     alone or now - _passed(lanes, <uint64_t>last).ts_recv >= HOLD_NS)
                 if end > begin:
                     lag = (_passed(lanes, <uint64_t>(end - 1)).ts_recv
@@ -403,7 +413,8 @@ cdef class Untimed(Arbiter):
             if place.n == 0:
                 return False
         elif place.matched < place.late_matched or not (
-                (place.matched >= MATCHED_MIN and (place.n == 1 or place.n + place.late == 1))
+                (place.matched >= (MATCHED_MIN if lane.lost == self.lost_on(lane.line) else 1)
+                 and (place.n == 1 or place.n + place.late == 1))
                 or (place.n == 1 and now - lane.since >= HOLD_NS)):
             return False
         self._take_place(x, p, lane, &place)
@@ -440,7 +451,7 @@ cdef class Untimed(Arbiter):
     ) noexcept nogil:
         """What the line brought from its message ``start`` on is news."""
         cdef uint32_t n = 0
-        cdef uint32_t i
+        cdef uint32_t i, last
         cdef update_t u
         if not self._brought(x, lane, &n):
             return
@@ -448,7 +459,22 @@ cdef class Untimed(Arbiter):
             self._recall(x, &x.pending[self.kept[i]], &u)
             if not self._next(x, p, lane, &u, x.pending[self.kept[i]].content):
                 return
-        pending_drop_line(x, lane.line, x.n_pending)
+        if n == 0:
+            return
+        # what came behind a loss waits for its place as with any line in step
+        last = self.kept[n - 1]
+        lane.lost = x.pending[last].lost
+        lane.queued = 0
+        for i in range(last + 1, x.n_pending):
+            if x.pending[i].line == lane.line:
+                x.pending[i].lost_before = lane.lost
+                lane.lost = x.pending[i].lost
+                lane.queued += 1
+        pending_drop_line(x, lane.line, last)
+        self._settle(x, p, x.pending[0].ts_recv if x.n_pending else 0)
+
+    cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil:
+        pass
 
     # ---- when the others end, or nothing fits --------------------------------------------------
 
@@ -538,6 +564,12 @@ cdef class Untimed(Arbiter):
         for i in range(LANES_MAX):
             lane = &lanes.lane[i]
             if not x.up or lane.state != LANE_ALIGNING or self._find_place(x, p, lane, now):
+                continue
+            if (now - lane.since >= HOLD_NS and lane.lost != self.lost_on(lane.line)
+                    and lanes_count(x.lanes, NULL, LANE_SYNCED)):
+                self._missed(lane)              # what it brought before it lost something must do
+                self._out_of_step(x, lane)
+                self._ask(x, lane, now)
                 continue
             place = self._places(x, lane, now)
             if not self._brought(x, lane, &n):      # there was no room for it
