@@ -18,7 +18,8 @@ cdef class Lines(Unsure):
         const char* reason) noexcept nogil
     # Something of this connection was lost, a number of all its messages says; bounded: so little
     # that it may be worked out. False: no other one carries the book on.
-    cdef bint line_unsure(self, instrument_t* x, int32_t line, bint bounded) noexcept nogil
+    cdef bint line_unsure(
+        self, instrument_t* x, int32_t line, bint bounded, int64_t now) noexcept nogil
 
     # Another line of a live book whose numbers show by themselves whether something is missing.
     cdef void line_joins(self, instrument_t* x, int32_t line) noexcept nogil

@@ -132,12 +132,14 @@ cdef class Lines(Unsure):
             x.line = new
         return True
 
-    cdef bint line_unsure(self, instrument_t* x, int32_t line, bint bounded) noexcept nogil:
+    cdef bint line_unsure(
+        self, instrument_t* x, int32_t line, bint bounded, int64_t now
+    ) noexcept nogil:
         cdef const program_t* p = &self.programs[x.venue][x.book_channel]
         cdef lane_t* lane
         cdef int i
         if x.lanes == NULL:
-            return x.line != line
+            return x.line != line or (bounded and self.second_line_comes(x, p, line, now))
         lane = lane_find(x.lanes, line)
         if lane == NULL:
             return True
@@ -180,7 +182,7 @@ cdef class Lines(Unsure):
                 continue
             fed += 1
             any = x
-            if self.line_unsure(x, line, bounded):
+            if self.line_unsure(x, line, bounded, ts_recv):
                 continue
             if lost == 0:
                 self._declare(&s, expected, got)

@@ -186,7 +186,7 @@ cdef class Messages(Publisher):
         cdef int result
         if self.books.n_holding:
             self.books.expire(ts_recv)
-        self.books.heard_from(line, ts_recv)
+        self.books.heard_from(venue, line, ts_recv)
         result = self._process(venue, p, n, ts_recv, line)
         if self.books.changed_rule != NULL:
             with gil:

@@ -21,6 +21,7 @@ ctypedef struct loss_t:
 
 ctypedef struct heard_t:
     int64_t at                # when its last message came
+    int32_t venue
     uint32_t lost
     uint32_t n_losses, forgotten   # times, and how much was lost before the last of them
     loss_t loss[LOSSES]       # the last ones
@@ -43,7 +44,9 @@ cdef class Numbered(Books):
 
     # What is known of a connection; NULL where there is no room.
     cdef heard_t* heard_of(self, int32_t line) noexcept nogil
-    cdef void heard_from(self, int32_t line, int64_t now) noexcept nogil
+    cdef void heard_from(self, int32_t venue, int32_t line, int64_t now) noexcept nogil
+    # Has another connection of the same venue brought something lately?
+    cdef bint others_heard(self, int32_t venue, int32_t line, int64_t now) noexcept nogil
     cdef uint32_t lost_on(self, int32_t line) noexcept nogil
 
     cdef bint _second_line(self, instrument_t* x) noexcept nogil

@@ -43,6 +43,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_LINE_LAG_BUCKETS
 
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
+cdef int64_t LATELY_NS = 1_000_000_000
 cdef int64_t RESTART_NS = 5_000_000_000   # by the venue's clock: the other line is history
 
 
@@ -66,10 +67,19 @@ cdef class Numbered(Books):
             self.n_heard = n
         return &self.heard[line]
 
-    cdef void heard_from(self, int32_t line, int64_t now) noexcept nogil:
+    cdef void heard_from(self, int32_t venue, int32_t line, int64_t now) noexcept nogil:
         cdef heard_t* h = self.heard_of(line)
         if h != NULL:
             h.at = now
+            h.venue = venue
+
+    cdef bint others_heard(self, int32_t venue, int32_t line, int64_t now) noexcept nogil:
+        cdef uint32_t i
+        for i in range(self.n_heard):
+            if (<int32_t>i != line and self.heard[i].venue == venue and self.heard[i].at
+                    and now - self.heard[i].at < LATELY_NS):
+                return True
+        return False
 
     cdef uint32_t lost_on(self, int32_t line) noexcept nogil:
         return self.heard[line].lost if 0 <= line < <int32_t>self.n_heard else 0

@@ -17,6 +17,9 @@ cdef class Unsure(Untimed):
     # A number of all its messages says that the connection lost some. False: too many, or there is
     # no room for it.
     cdef bint note_lost(self, int32_t line, uint64_t n, int64_t ts_recv) noexcept nogil
+    # The only line of a book lost something so far: is there another one that may begin with it?
+    cdef bint second_line_comes(
+        self, instrument_t* x, const program_t* p, int32_t line, int64_t now) noexcept nogil
     # May the line have lost something of this book since its last message?
     cdef bint may_lack(self, instrument_t* x, const lane_t* lane, int64_t now) noexcept nogil
     # The books that wait, when it is known better what was lost of others.

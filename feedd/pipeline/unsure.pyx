@@ -24,6 +24,7 @@ from feedd.pipeline.lanes cimport (
     HISTORY, LANE_ALIGNING, LANE_BEHIND, LANE_SYNCED, LANES_MAX, lane_t, lanes_count, lanes_t,
 )
 from feedd.pipeline.numbered cimport LOSSES, heard_t, loss_t
+from feedd.pipeline.policies cimport is_numbered
 from feedd.pipeline.untimed cimport Untimed
 
 from feedd import limits
@@ -34,6 +35,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_held_messages
 
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
+cdef uint32_t MARGIN = 2       # losses more than the likeliest explanation has, to be ruled out
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
 
 
@@ -131,6 +133,17 @@ cdef class Unsure(Untimed):
             return False
         x.lanes.lane[0].lost = self.lost_on(x.lanes.lane[0].line)
         return True
+
+    cdef bint second_line_comes(
+        self, instrument_t* x, const program_t* p, int32_t line, int64_t now
+    ) noexcept nogil:
+        cdef const heard_t* h = self.heard_of(line)
+        if (is_numbered(p) or h == NULL or not self._undated(x, p)
+                or not self.others_heard(x.venue, line, now) or not self._second_line(x)):
+            return False
+        if x.lanes.counted:
+            x.lanes.lane[0].lost -= h.loss[(h.n_losses - 1) & (LOSSES - 1)].left
+        return x.lanes.counted
 
     cdef void _unnumbered(
         self, instrument_t* x, const program_t* p, const update_t* u
@@ -264,7 +277,7 @@ cdef class Unsure(Untimed):
         """One message more has a place. False: none has."""
         cdef queue_t* q
         cdef next_t next
-        cdef uint32_t margin = 1 if due else 0
+        cdef uint32_t margin = 1 if due else MARGIN
         cdef int i, place
         if not search_new(&self.search) or not self._gather(x, now, due):
             return False
@@ -283,7 +296,8 @@ cdef class Unsure(Untimed):
                 self._pop_copy(x, q, <uint32_t>place)
                 return True
         if self.search.n == 1 and self.search.queue[0].slack[0]:
-            if not due and lanes_count(x.lanes, self.search.queue[0].lane, LANE_ALIGNING):
+            if not due and (lanes_count(x.lanes, self.search.queue[0].lane, LANE_ALIGNING)
+                            or lanes_count(x.lanes, NULL, LANE_BEHIND) == 1):
                 return False          # another line will have it when it has found its place
             self._leave_out(x, p, &self.search.queue[0], b"lost on the only line in step")
             return True
