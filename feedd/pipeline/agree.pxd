@@ -1,6 +1,6 @@
 """What several lines brought of one stream, with messages missing here and there: what is next?"""
 
-from libc.stdint cimport int16_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int16_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from feedd.pipeline.lanes cimport LANES_MAX, lane_t, lanes_t
 
@@ -27,6 +27,8 @@ ctypedef struct queue_t:
     uint32_t index[QUEUE_MAX]      # in what waits
     uint64_t content[QUEUE_MAX]
     uint16_t slack[QUEUE_MAX]      # most that the line may have lost before the message
+    int64_t number[QUEUE_MAX]      # that its connection gave it
+    int64_t shift                  # what makes it comparable with those of the other lines
     uint8_t silent                 # it would have brought what is next by now
     uint8_t too_much
     uint32_t n_ends

@@ -312,6 +312,7 @@ cdef next_t next_of_all(search_t* s, const lanes_t* lanes, uint32_t margin) noex
     cdef int lane, cost
     cdef int best = NOWHERE
     cdef int second = NOWHERE
+    cdef int unknown = NOWHERE
     cdef bint open, free_to
     cdef queue_t* q
     cdef uint64_t content
@@ -349,8 +350,8 @@ cdef next_t next_of_all(search_t* s, const lanes_t* lanes, uint32_t margin) noex
                 cost += 1
             else:
                 free_to = False
-        if open and free_to and cost < best:
-            best = cost
+        if open and free_to and cost < unknown:
+            unknown = cost
     for i in range(n):
         for lane in range(s.n):
             q = &s.queue[lane]
@@ -373,8 +374,10 @@ cdef next_t next_of_all(search_t* s, const lanes_t* lanes, uint32_t margin) noex
                 elif cost < second:
                     second = cost
     if best == NOWHERE:
-        found.verdict = NEXT_IMPOSSIBLE
-    elif found.lane >= 0 and (second == NOWHERE or (
-            margin and second >= best + <int>margin)):
+        found.verdict = NEXT_UNKNOWN if unknown < NOWHERE else NEXT_IMPOSSIBLE
+        return found
+    if unknown < second:
+        second = unknown
+    if second == NOWHERE or (margin and second >= best + <int>margin):
         found.verdict = NEXT_KNOWN
     return found

@@ -32,6 +32,7 @@ ctypedef struct rowkey_t:
 ctypedef struct pending_t:
     uint64_t first, current, previous, sequence, content
     uint64_t sum              # of its line's book behind it, where copies are counted
+    uint64_t number           # that its connection gave it among all its messages
     uint32_t lost_before, lost  # messages that its line is known to have lost: when the one of
                               # this book before it came, and when it came
     int64_t checksum

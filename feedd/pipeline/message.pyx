@@ -415,6 +415,7 @@ cdef class Messages(Publisher):
         if found == SEQUENCE_OLD:
             self.c[FEEDD_C_duplicates] += 1
             return False
+        self.books.numbered_on(line, number)
         if found == SEQUENCE_GAP or (found == SEQUENCE_ANEW and self._feeds(venue, line)):
             self._connection_gap(venue, line, ts_recv, expected, number)
         return True

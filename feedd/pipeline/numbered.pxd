@@ -22,6 +22,10 @@ ctypedef struct loss_t:
 ctypedef struct heard_t:
     int64_t at                # when its last message came
     int32_t venue
+    uint64_t number           # of it, among all of the connection; 0 where they have none
+    int32_t same_line         # of the line with a lower number that brings the same,
+    uint32_t same_run         # so many copies in a row had numbers
+    int64_t shift             # that are lower than those there by the same
     uint32_t lost
     uint32_t n_losses, forgotten   # times, and how much was lost before the last of them
     loss_t loss[LOSSES]       # the last ones
@@ -47,6 +51,13 @@ cdef class Numbered(Books):
     cdef void heard_from(self, int32_t venue, int32_t line, int64_t now) noexcept nogil
     # Has another connection of the same venue brought something lately?
     cdef bint others_heard(self, int32_t venue, int32_t line, int64_t now) noexcept nogil
+    cdef void numbered_on(self, int32_t line, uint64_t number) noexcept nogil
+    # A message has this number on one line and that on the other one.
+    cdef void same_message(
+        self, int32_t line, uint64_t number, int32_t other, uint64_t there) noexcept nogil
+    # What makes a line's numbers comparable with another's. False: that is not known for sure.
+    cdef bint shift_of(self, int32_t line, int32_t to, int64_t* shift) noexcept nogil
+    cdef uint64_t number_on(self, int32_t line) noexcept nogil
     cdef uint32_t lost_on(self, int32_t line) noexcept nogil
 
     cdef bint _second_line(self, instrument_t* x) noexcept nogil

@@ -43,6 +43,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_LINE_LAG_BUCKETS
 
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
+cdef uint32_t SAME_RUN_MIN = 8
 cdef int64_t LATELY_NS = 1_000_000_000
 cdef int64_t RESTART_NS = 5_000_000_000   # by the venue's clock: the other line is history
 
@@ -80,6 +81,44 @@ cdef class Numbered(Books):
                     and now - self.heard[i].at < LATELY_NS):
                 return True
         return False
+
+    cdef void numbered_on(self, int32_t line, uint64_t number) noexcept nogil:
+        if 0 <= line < <int32_t>self.n_heard:
+            self.heard[line].number = number
+
+    cdef void same_message(
+        self, int32_t line, uint64_t number, int32_t other, uint64_t there
+    ) noexcept nogil:
+        cdef heard_t* h
+        cdef int64_t shift
+        if line == other or number == 0 or there == 0:
+            return
+        if line < other:
+            line, other = other, line
+            number, there = there, number
+        h = self.heard_of(line)
+        if h == NULL or other < 0:
+            return
+        shift = <int64_t>(there - number)
+        if h.same_line == other and h.shift == shift:
+            h.same_run += 1
+            return
+        h.same_line = other
+        h.shift = shift
+        h.same_run = 0
+
+    cdef bint shift_of(self, int32_t line, int32_t to, int64_t* shift) noexcept nogil:
+        cdef const heard_t* h = self.heard_of(line if line > to else to)
+        shift[0] = 0
+        if line == to:
+            return True
+        if h == NULL or h.same_run < SAME_RUN_MIN or h.same_line != (to if line > to else line):
+            return False
+        shift[0] = h.shift if line > to else -h.shift
+        return True
+
+    cdef uint64_t number_on(self, int32_t line) noexcept nogil:
+        return self.heard[line].number if 0 <= line < <int32_t>self.n_heard else 0
 
     cdef uint32_t lost_on(self, int32_t line) noexcept nogil:
         return self.heard[line].lost if 0 <= line < <int32_t>self.n_heard else 0

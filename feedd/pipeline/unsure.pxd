@@ -30,6 +30,8 @@ cdef class Unsure(Untimed):
         self, int32_t line, uint32_t before, uint32_t until, uint32_t n) noexcept nogil
     cdef bint _is_certain(self, const lane_t* lane) noexcept nogil
     cdef bint _gather(self, instrument_t* x, int64_t now, bint due) noexcept nogil
+    cdef bint _by_numbers(
+        self, instrument_t* x, const program_t* p, bint* waits) noexcept nogil
     cdef bint _step_on(
         self, instrument_t* x, const program_t* p, int64_t now, bint due) noexcept nogil
     cdef void _pop_copy(

@@ -22,6 +22,7 @@ from feedd.pipeline.instrument cimport (
 )
 from feedd.pipeline.lanes cimport (
     HISTORY, LANE_ALIGNING, LANE_BEHIND, LANE_SYNCED, LANES_MAX, lane_t, lanes_count, lanes_t,
+    passed_t,
 )
 from feedd.pipeline.numbered cimport LOSSES, heard_t, loss_t
 from feedd.pipeline.policies cimport is_numbered
@@ -35,7 +36,6 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_held_messages
 
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
-cdef uint32_t MARGIN = 2       # losses more than the likeliest explanation has, to be ruled out
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
 
 
@@ -126,6 +126,17 @@ cdef class Unsure(Untimed):
         return (lane.state == LANE_SYNCED and lane.queued == 0
                 and self._open(lane.line, lane.lost, self.lost_on(lane.line)) == 0)
 
+    cdef bint _is_urgent(self, instrument_t* x, const lane_t* lane) noexcept nogil:
+        """The line lost something, so that the rest of what it brought does not speak for a place;
+        or every other line did, and the book stands still."""
+        cdef int i
+        if lane.lost != self.lost_on(lane.line):
+            return True
+        for i in range(LANES_MAX):
+            if self._is_certain(&x.lanes.lane[i]):
+                return False
+        return True
+
     # ---- one message ---------------------------------------------------------------------------
 
     cdef bint _second_line(self, instrument_t* x) noexcept nogil:
@@ -179,6 +190,7 @@ cdef class Unsure(Untimed):
             pending_of(u, content, &d)
             d.lost_before = lane.lost
             d.lost = lost
+            d.number = self.number_on(lane.line)
             lane.lost = lost
             lane.queued += 1
             self.c[FEEDD_C_held_messages] += 1
@@ -267,9 +279,71 @@ cdef class Unsure(Untimed):
                 q.index[q.n] = i
                 q.content[q.n] = d.content
                 q.slack[q.n] = <unsigned short>open
+                q.number[q.n] = <int64_t>d.number
                 q.n += 1
             any = any or q.n or q.too_much
         return any
+
+    # ---- what the numbers of the connections say -----------------------------------------------
+
+    cdef bint _by_numbers(
+        self, instrument_t* x, const program_t* p, bint* waits
+    ) noexcept nogil:
+        """Connections count the same messages, each from its own start: as long as all copies are
+        the same distance apart, a number of one is a number of the other. It must be the same
+        message, then. False: this does not tell."""
+        cdef queue_t* q
+        cdef queue_t* first = NULL
+        cdef const passed_t* e
+        cdef int32_t to = self.search.queue[0].lane.line
+        cdef int64_t shift, number, lowest
+        cdef uint64_t at
+        cdef int i
+        cdef next_t next
+        waits[0] = False
+        for i in range(self.search.n):
+            q = &self.search.queue[i]
+            if not self.shift_of(q.lane.line, to, &q.shift):
+                return False
+        for i in range(self.search.n):
+            q = &self.search.queue[i]
+            if q.n == 0:
+                continue
+            number = q.number[0] + q.shift
+            at = q.lane.at
+            while at < x.lanes.head:
+                e = &x.lanes.history[at & (HISTORY - 1)]
+                if not self.shift_of(e.line, to, &shift):
+                    return False
+                if <int64_t>e.number + shift >= number:
+                    break
+                at += 1
+            if at - q.lane.at > q.slack[0]:
+                return False
+            if at == x.lanes.head:
+                if first == NULL or number < lowest:
+                    first = q
+                    lowest = number
+                elif number == lowest and q.content[0] != first.content[0]:
+                    return False
+                continue
+            if <int64_t>e.number + shift != number or e.content != q.content[0]:
+                return False
+            self._pop_copy(x, q, <uint32_t>(at - q.lane.at))
+            return True
+        if first == NULL:
+            return False
+        for i in range(self.search.n):      # has every line got as far?
+            q = &self.search.queue[i]
+            if q.n == 0 and <int64_t>self.number_on(q.lane.line) + q.shift < lowest:
+                waits[0] = True
+                return False
+        next.verdict = NEXT_KNOWN
+        next.message = 0
+        for i in range(self.search.n):
+            if &self.search.queue[i] == first:
+                next.lane = i
+        return self._publish(x, p, &next)
 
     cdef bint _step_on(
         self, instrument_t* x, const program_t* p, int64_t now, bint due
@@ -277,7 +351,7 @@ cdef class Unsure(Untimed):
         """One message more has a place. False: none has."""
         cdef queue_t* q
         cdef next_t next
-        cdef uint32_t margin = 1 if due else MARGIN
+        cdef bint waits = False
         cdef int i, place
         if not search_new(&self.search) or not self._gather(x, now, due):
             return False
@@ -286,9 +360,16 @@ cdef class Unsure(Untimed):
             if q.too_much:
                 self._leave_out(x, p, q, b"too much lost on a line")
                 return True
+        if self.search.n > 1 and not due:
+            if self._by_numbers(x, p, &waits):
+                return True
+            if waits or not x.up:
+                return False
+        for i in range(self.search.n):
+            q = &self.search.queue[i]
             if q.n == 0:
                 continue
-            place = first_place(&self.search, q, x.lanes, margin)
+            place = first_place(&self.search, q, x.lanes, 0)
             if place == -2:
                 self._leave_out(x, p, q, b"not what another line brought")
                 return True
@@ -301,7 +382,7 @@ cdef class Unsure(Untimed):
                 return False          # another line will have it when it has found its place
             self._leave_out(x, p, &self.search.queue[0], b"lost on the only line in step")
             return True
-        next = next_of_all(&self.search, x.lanes, margin)
+        next = next_of_all(&self.search, x.lanes, 0)
         if next.verdict == NEXT_KNOWN:
             return self._publish(x, p, &next)
         if next.verdict == NEXT_IMPOSSIBLE:
@@ -318,13 +399,15 @@ cdef class Unsure(Untimed):
         cdef lane_t* lane = q.lane
         cdef const pending_t* d = &x.pending[q.index[0]]
         cdef int64_t lag
+        cdef const passed_t* copied
         lane.at += lost
-        lag = d.ts_recv - x.lanes.history[lane.at & (HISTORY - 1)].ts_recv
+        copied = &x.lanes.history[lane.at & (HISTORY - 1)]
+        lag = d.ts_recv - copied.ts_recv
+        self.same_message(lane.line, d.number, copied.line, copied.number)
         lane.at += 1
         lane.queued -= 1
-        if d.sum == 0:       # else it was published from here
-            self.c[FEEDD_C_duplicates] += 1
-            self._line_counts(lane, False, lag if lag >= 0 else -1)
+        self.c[FEEDD_C_duplicates] += 1
+        self._line_counts(lane, False, lag if lag >= 0 else -1)
         self._found(lane.line, d.lost_before, d.lost, lost)
         pending_drop_one(x, q.index[0])
 
@@ -334,18 +417,26 @@ cdef class Unsure(Untimed):
         cdef queue_t* q = &self.search.queue[next.lane]
         cdef lane_t* lane = q.lane
         cdef pending_t* d = &x.pending[q.index[next.message]]
+        cdef pending_t first = x.pending[q.index[0]]
         cdef uint64_t at = lane.at
         cdef uint64_t head = x.lanes.head
         cdef int64_t now = d.ts_recv
+        cdef uint32_t i
         cdef update_t u
         self._recall(x, d, &u)
-        d.sum = 1
+        self.number = d.number
         self._next(x, p, lane, &u, d.content)
         if not x.up:
             return False
-        if x.lanes.head != head:
-            lane.at = at         # until it is known which one of its messages that was
-            self._find_places(x, p, now)
+        if x.lanes.head == head:
+            return True
+        for i in range(next.message + 1):       # those before it are copies
+            pending_drop_one(x, q.index[i] - i)
+        lane.queued -= next.message + 1
+        self.c[FEEDD_C_duplicates] += next.message
+        if next.message == 0:
+            self._found(lane.line, first.lost_before, first.lost, <uint32_t>(head - at))
+        self._find_places(x, p, now)
         return True
 
     # ---- what cannot be known ------------------------------------------------------------------

@@ -186,12 +186,15 @@ cdef class Untimed(Arbiter):
         cdef lane_t* lane = self.lane
         cdef lanes_t* lanes = x.lanes
         if lane.at == lanes.head:
+            self.number = self.number_on(lane.line)
             if self._next(x, p, lane, u, content):
                 self._find_places(x, p, u.stamp.ts_recv)
         elif lane.at >= lanes.first and _passed(lanes, lane.at).content == content:
             self.c[FEEDD_C_duplicates] += 1
             self._line_counts(
                 lane, False, u.stamp.ts_recv - _passed(lanes, lane.at).ts_recv)
+            self.same_message(lane.line, self.number_on(lane.line),
+                              _passed(lanes, lane.at).line, _passed(lanes, lane.at).number)
             lane.at += 1
         else:
             self._missed(lane)
@@ -237,6 +240,8 @@ cdef class Untimed(Arbiter):
         e.content = content
         e.before = lanes.tally.sum
         e.ts_recv = u.stamp.ts_recv
+        e.number = self.number
+        e.line = lane.line
         log_add(lanes, lane, content, 0, u.stamp.ts_event, u.stamp.ts_recv)
         if lanes.head - lanes.first > HISTORY:
             lanes.first = lanes.head - HISTORY
@@ -308,6 +313,7 @@ cdef class Untimed(Arbiter):
         pending_of(u, content, &d)
         d.sum = lane.tally.sum
         d.lost = lost
+        d.number = self.number_on(lane.line)
         self.c[FEEDD_C_held_messages] += 1
         if not pending_add(x, &d, u.bids, u.asks, u.keys, False) or x.n_pending > HELD_MAX:
             self._out_of_step(x, lane)      # too much to keep: another try
@@ -413,7 +419,7 @@ cdef class Untimed(Arbiter):
             if place.n == 0:
                 return False
         elif place.matched < place.late_matched or not (
-                (place.matched >= (MATCHED_MIN if lane.lost == self.lost_on(lane.line) else 1)
+                (place.matched >= (1 if self._is_urgent(x, lane) else MATCHED_MIN)
                  and (place.n == 1 or place.n + place.late == 1))
                 or (place.n == 1 and now - lane.since >= HOLD_NS)):
             return False
@@ -457,6 +463,7 @@ cdef class Untimed(Arbiter):
             return
         for i in range(start, n):
             self._recall(x, &x.pending[self.kept[i]], &u)
+            self.number = x.pending[self.kept[i]].number
             if not self._next(x, p, lane, &u, x.pending[self.kept[i]].content):
                 return
         if n == 0:
@@ -475,6 +482,9 @@ cdef class Untimed(Arbiter):
 
     cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil:
         pass
+
+    cdef bint _is_urgent(self, instrument_t* x, const lane_t* lane) noexcept nogil:
+        return False
 
     # ---- when the others end, or nothing fits --------------------------------------------------
 
