@@ -43,7 +43,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_LINE_LAG_BUCKETS
 
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
-cdef uint32_t SAME_RUN_MIN = 8
+cdef uint32_t SAME_RUN_MIN = 3
 cdef int64_t LATELY_NS = 1_000_000_000
 cdef int64_t RESTART_NS = 5_000_000_000   # by the venue's clock: the other line is history
 

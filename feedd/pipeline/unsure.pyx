@@ -17,6 +17,7 @@ from feedd.pipeline.agree cimport (
 )
 from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.books cimport pending_of, update_t
+from feedd.pipeline.content cimport content_of
 from feedd.pipeline.instrument cimport (
     instrument_t, pending_add, pending_compact, pending_drop_one, pending_t,
 )
@@ -36,6 +37,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_held_messages
 
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
+cdef uint64_t COPIES_BACK = 256
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
 
 
@@ -160,8 +162,20 @@ cdef class Unsure(Untimed):
         self, instrument_t* x, const program_t* p, const update_t* u
     ) noexcept nogil:
         cdef lanes_t* lanes = x.lanes
+        cdef lane_t* lane = self.lane
         cdef bint was_up = x.up
+        cdef uint64_t content
         cdef int i
+        if (lanes.counted and x.up and not u.snapshot and u.stamp.ts_event == 0
+                and lane.state != LANE_SYNCED):
+            content = content_of(u)
+            if _is_numbered_copy(self, x, lane, content):
+                self._out_of_step(x, lane)
+                lane.state = LANE_SYNCED
+                lane.lost = self.lost_on(lane.line)
+                self.c[FEEDD_C_duplicates] += 1
+                self._line_counts(lane, False, -1)
+                return
         Untimed._unnumbered(self, x, p, u)
         if not u.snapshot or x.lanes != lanes or self.lane.state != LANE_SYNCED:
             return
@@ -294,7 +308,7 @@ cdef class Unsure(Untimed):
         message, then. False: this does not tell."""
         cdef queue_t* q
         cdef queue_t* first = NULL
-        cdef const passed_t* e
+        cdef const passed_t* e = NULL
         cdef int32_t to = self.search.queue[0].lane.line
         cdef int64_t shift, number, lowest
         cdef uint64_t at
@@ -317,6 +331,8 @@ cdef class Unsure(Untimed):
                     return False
                 if <int64_t>e.number + shift >= number:
                     break
+                if e.content == q.content[0]:
+                    return False          # or is it this one, and the distance has changed?
                 at += 1
             if at - q.lane.at > q.slack[0]:
                 return False
@@ -486,3 +502,25 @@ cdef class Unsure(Untimed):
             oldest = self._oldest(x)
             if oldest:
                 self._wait(x, oldest)
+
+
+cdef bint _is_numbered_copy(
+    Unsure books, instrument_t* x, lane_t* lane, uint64_t content
+) noexcept nogil:
+    """Do the numbers of the connections say where this message stands in the history? Then that is
+    where the line is."""
+    cdef uint64_t number = books.number_on(lane.line)
+    cdef uint64_t at = x.lanes.head
+    cdef const passed_t* e
+    cdef int64_t shift
+    while number and at > x.lanes.first and x.lanes.head - at < COPIES_BACK:
+        at -= 1
+        e = &x.lanes.history[at & (HISTORY - 1)]
+        if not books.shift_of(e.line, lane.line, &shift) or e.line == lane.line:
+            return False
+        if <int64_t>e.number + shift < <int64_t>number:
+            return False
+        if <int64_t>e.number + shift == <int64_t>number:
+            lane.at = at + 1
+            return e.content == content
+    return False

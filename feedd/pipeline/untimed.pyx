@@ -393,6 +393,9 @@ cdef class Untimed(Arbiter):
                     lag = (_passed(lanes, <uint64_t>(end - 1)).ts_recv
                            - x.pending[self.kept[end - offset]].ts_recv)
                     late = late or lag >= HOLD_NS or lag <= -HOLD_NS
+                elif cut and begin > first and _passed(lanes, <uint64_t>(begin - 1)).ts_recv - (
+                        x.pending[self.kept[0]].ts_recv) >= HOLD_NS:
+                    late = 1
                 if late:
                     found.late += 1
                     if end - begin > found.late_matched:
