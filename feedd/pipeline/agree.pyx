@@ -114,6 +114,7 @@ cdef int first_place(
 ) noexcept nogil:
     cdef int64_t h = <int64_t>(lanes.head - q.lane.at)
     cdef int64_t place
+    cdef bint before = False      # is the message before this place the same, and may be the one?
     cdef int found = -2
     cdef int best = NOWHERE
     cdef int second = NOWHERE
@@ -121,12 +122,16 @@ cdef int first_place(
     for place in range(h + 1):
         if place > q.slack[0]:
             break
+        if before:                # no venue says the same twice in a row: it would change nothing
+            before = False
+            continue
         if place == h:
             cost = _reach(s, q, lanes, NOT_BEFORE)
         elif _content(lanes, q.lane.at + <uint64_t>place) == q.content[0]:
             cost = _reach(s, q, lanes, <int>place)
         else:
             continue
+        before = cost < NOWHERE
         if cost < best:
             second = best
             best = cost

@@ -486,6 +486,9 @@ cdef class Untimed(Arbiter):
     cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil:
         pass
 
+    cdef bint _is_certain(self, const lane_t* lane) noexcept nogil:
+        return lane.state == LANE_SYNCED
+
     cdef bint _is_urgent(self, instrument_t* x, const lane_t* lane) noexcept nogil:
         return False
 
@@ -559,7 +562,8 @@ cdef class Untimed(Arbiter):
         cdef const lane_t* lane
         if x.lanes != NULL and not is_numbered(p):
             lane = lane_find(x.lanes, s.line)
-            if lane == NULL or lane.state != LANE_SYNCED or lane.at < x.lanes.head:
+            if (lane == NULL or lane.state != LANE_SYNCED or lane.at < x.lanes.head or (
+                    x.lanes.counted and not self._is_certain(lane))):
                 return
         Arbiter.checksum(self, x, p, value, s)
 
