@@ -484,10 +484,10 @@ cdef class Untimed(Arbiter):
         self._settle(x, p, x.pending[0].ts_recv if x.n_pending else 0)
 
     cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil:
-        pass
+        pass                       # see unsure.pyx, as of these
 
     cdef bint _is_certain(self, const lane_t* lane) noexcept nogil:
-        return lane.state == LANE_SYNCED
+        return True
 
     cdef bint _is_urgent(self, instrument_t* x, const lane_t* lane) noexcept nogil:
         return False
@@ -601,7 +601,8 @@ cdef class Untimed(Arbiter):
             elif place.n == 0 and (lanes_count(lanes, NULL, LANE_SYNCED) == 0 or (
                     now != INT64_MAX and (
                         now - lane.since > NOWHERE_NS or (silent and place.late == 0)))):
-                self._replace(x, p, lane, not silent)
+                self._replace(
+                    x, p, lane, not silent or lanes_count(lanes, NULL, LANE_SYNCED) > 0)
             else:
                 waits = True
         if waits and x.up:
