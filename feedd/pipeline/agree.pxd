@@ -42,7 +42,7 @@ ctypedef struct search_t:
     queue_t queue[LANES_MAX]
     int n
     node_t* nodes
-    uint64_t* heap
+    uint64_t* open            # states to look at, each with its cost
     int16_t* row[2]
 
 ctypedef struct next_t:

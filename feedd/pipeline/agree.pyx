@@ -13,7 +13,7 @@ from libc.stdint cimport int16_t, int64_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
-from feedd.pipeline.lanes cimport HISTORY, LANES_MAX, lanes_t
+from feedd.pipeline.lanes cimport HISTORY, lanes_t
 
 cdef enum:
     NODES = 4096              # power of two
@@ -28,15 +28,15 @@ cdef inline uint64_t _content(const lanes_t* lanes, uint64_t position) noexcept 
 cdef bint search_new(search_t* s) noexcept nogil:
     if s.nodes == NULL:
         s.nodes = <node_t*>malloc(NODES * sizeof(node_t))
-        s.heap = <uint64_t*>malloc(2 * (SEEN_MAX + 16) * sizeof(uint64_t))
+        s.open = <uint64_t*>malloc(2 * (SEEN_MAX + 16) * sizeof(uint64_t))
         s.row[0] = <int16_t*>malloc(WINDOW * sizeof(int16_t))
         s.row[1] = <int16_t*>malloc(WINDOW * sizeof(int16_t))
-    return s.nodes != NULL and s.heap != NULL and s.row[0] != NULL and s.row[1] != NULL
+    return s.nodes != NULL and s.open != NULL and s.row[0] != NULL and s.row[1] != NULL
 
 
 cdef void search_free(search_t* s) noexcept nogil:
     free(s.nodes)
-    free(s.heap)
+    free(s.open)
     free(s.row[0])
     free(s.row[1])
 
@@ -58,7 +58,7 @@ cdef inline void _end(queue_t* q, uint32_t used, int64_t lost, int64_t cost) noe
 
 
 cdef int _reach(search_t* s, queue_t* q, const lanes_t* lanes, int first) noexcept nogil:
-    """All ways in which the line's messages fit, the first one at place ``first``; the least cost."""
+    """All ways in which the line's messages fit, the first at place ``first``; the least cost."""
     cdef int64_t h = <int64_t>(lanes.head - q.lane.at)
     cdef int64_t place, before, low
     cdef int16_t best
@@ -176,7 +176,9 @@ cdef bint _visit(search_t* s, uint64_t key, uint32_t cost, uint32_t* seen) noexc
     return True
 
 
-cdef int _step(search_t* s, uint64_t key, uint64_t content, uint64_t* out, int* cost) noexcept nogil:
+cdef int _step(
+    search_t* s, uint64_t key, uint64_t content, uint64_t* out, int* cost
+) noexcept nogil:
     """States behind a message of this content: each line brings it, or lost it, or has not brought
     it yet. With the cost of each; how many."""
     cdef int n = 1
@@ -244,13 +246,13 @@ cdef int _rest(const search_t* s, uint64_t key) noexcept nogil:
 
 cdef int _cost_with(search_t* s, uint64_t content, const uint64_t* starts, const uint32_t* costs,
                     uint32_t n) noexcept nogil:
-    """The fewest losses with which a message of this content comes next. Cheapest first: a list per
-    cost would be a heap; costs are small, so it is one list that is gone through once per cost."""
+    """The fewest losses with which a message of this content comes next. Costs are small, so what
+    is to be looked at is one list, gone through once for each cost."""
     cdef uint64_t out[16]
     cdef int cost[16]
     cdef uint32_t seen = 0
     cdef uint32_t n_open = 0
-    cdef uint32_t i, k, price, kept
+    cdef uint32_t i, k
     cdef uint64_t key, tried
     cdef int j, m, lane
     cdef int least
@@ -260,27 +262,27 @@ cdef int _cost_with(search_t* s, uint64_t content, const uint64_t* starts, const
         m = _step(s, starts[i], content, out, cost)
         for j in range(m):
             if _visit(s, out[j], costs[i] + <uint32_t>cost[j], &seen):
-                s.heap[2 * n_open] = out[j]
-                s.heap[2 * n_open + 1] = costs[i] + <uint32_t>cost[j]
+                s.open[2 * n_open] = out[j]
+                s.open[2 * n_open + 1] = costs[i] + <uint32_t>cost[j]
                 n_open += 1
                 if n_open == SEEN_MAX:
                     return 0         # too many to tell
     while n_open:
         least = NOWHERE
         for i in range(n_open):
-            if <int>s.heap[2 * i + 1] < least:
-                least = <int>s.heap[2 * i + 1]
+            if <int>s.open[2 * i + 1] < least:
+                least = <int>s.open[2 * i + 1]
         if least >= ended:
             return ended
         i = 0
         while i < n_open:
-            if <int>s.heap[2 * i + 1] != least:
+            if <int>s.open[2 * i + 1] != least:
                 i += 1
                 continue
-            key = s.heap[2 * i]
+            key = s.open[2 * i]
             n_open -= 1
-            s.heap[2 * i] = s.heap[2 * n_open]
-            s.heap[2 * i + 1] = s.heap[2 * n_open + 1]
+            s.open[2 * i] = s.open[2 * n_open]
+            s.open[2 * i + 1] = s.open[2 * n_open + 1]
             m = _rest(s, key)
             if m >= 0:
                 if least + m < ended:
@@ -300,8 +302,8 @@ cdef int _cost_with(search_t* s, uint64_t content, const uint64_t* starts, const
                         if _visit(s, out[j], <uint32_t>least + <uint32_t>cost[j], &seen):
                             if seen >= SEEN_MAX or n_open >= SEEN_MAX:
                                 return 0
-                            s.heap[2 * n_open] = out[j]
-                            s.heap[2 * n_open + 1] = <uint64_t>(least + cost[j])
+                            s.open[2 * n_open] = out[j]
+                            s.open[2 * n_open + 1] = <uint64_t>(least + cost[j])
                             n_open += 1
     return ended
 

@@ -33,8 +33,9 @@ ctypedef struct pending_t:
     uint64_t first, current, previous, sequence, content
     uint64_t sum              # of its line's book behind it, where copies are counted
     uint64_t number           # that its connection gave it among all its messages
-    uint32_t lost_before, lost  # messages that its line is known to have lost: when the one of
-                              # this book before it came, and when it came
+    # messages that its line is known to have lost: when the one of this book before it came, and
+    # when it came
+    uint32_t lost_before, lost
     int64_t checksum
     int64_t ts_event, ts_recv
     uint32_t start, n_bid, n_ask

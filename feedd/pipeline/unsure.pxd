@@ -28,6 +28,8 @@ cdef class Unsure(Untimed):
     cdef uint32_t _open(self, int32_t line, uint32_t before, uint32_t until) noexcept nogil
     cdef void _found(
         self, int32_t line, uint32_t before, uint32_t until, uint32_t n) noexcept nogil
+    # Is the line in step, and is its next message the next one of its stream?
+    cdef bint _is_certain(self, const lane_t* lane) noexcept nogil
     cdef bint _gather(self, instrument_t* x, int64_t now, bint due) noexcept nogil
     cdef bint _by_numbers(
         self, instrument_t* x, const program_t* p, bint* waits) noexcept nogil

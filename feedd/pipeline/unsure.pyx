@@ -3,9 +3,13 @@
 A connection that counts all its messages says how many it lost, but not of which book. Of each of
 its books it may have lost none of them, or as many. While another line carries the book on, the
 line keeps its place up to that: its next messages wait in a queue. What the other line brings says
-how many are missing before them (``agree.pyx``), also where that one lost something meanwhile, and
-what follows the book is published as soon as only one thing can. Losses that are found in one book
-are not to be looked for in the others.
+how many are missing before them, also where that one lost something meanwhile, and what follows the
+book is published as soon as only one thing can. Losses that are found in one book are not to be
+looked for in the others.
+
+Two things tell. Connections that carry the same count the same: when the numbers of all copies have
+been the same distance apart, those of one line say where the other's messages belong. And contents:
+what fits all that both brought is worked out in ``agree.pyx``.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
@@ -15,17 +19,17 @@ from feedd.pipeline.agree cimport (
     NEXT_IMPOSSIBLE, NEXT_KNOWN, QUEUE_MAX, SLACK_MAX, first_place, next_of_all, next_t, queue_t,
     search_free, search_new,
 )
-from feedd.pipeline.arbitration cimport Arbiter
 from feedd.pipeline.books cimport pending_of, update_t
 from feedd.pipeline.content cimport content_of
 from feedd.pipeline.instrument cimport (
     instrument_t, pending_add, pending_compact, pending_drop_one, pending_t,
 )
 from feedd.pipeline.lanes cimport (
-    HISTORY, LANE_ALIGNING, LANE_BEHIND, LANE_SYNCED, LANES_MAX, lane_t, lanes_count, lanes_t,
-    passed_t,
+    HISTORY, LANE_ALIGNING, LANE_BEHIND, LANE_SYNCED, LANES_MAX, lane_find, lane_t,
+    lanes_count, lanes_t, passed_t,
 )
 from feedd.pipeline.numbered cimport LOSSES, heard_t, loss_t
+from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.policies cimport is_numbered
 from feedd.pipeline.untimed cimport Untimed
 
@@ -138,6 +142,18 @@ cdef class Unsure(Untimed):
             if self._is_certain(&x.lanes.lane[i]):
                 return False
         return True
+
+    cdef void checksum(
+        self, instrument_t* x, const program_t* p, int64_t value, const stamp_t* s
+    ) noexcept nogil:
+        """A checksum in a message of its own is of the book where its line stands."""
+        cdef const lane_t* lane
+        if x.lanes != NULL and not is_numbered(p):
+            lane = lane_find(x.lanes, s.line)
+            if lane == NULL or lane.state != LANE_SYNCED or lane.at < x.lanes.head or (
+                    x.lanes.counted and not self._is_certain(lane)):
+                return
+        Untimed.checksum(self, x, p, value, s)
 
     # ---- one message ---------------------------------------------------------------------------
 

@@ -31,8 +31,6 @@ cdef class Untimed(Arbiter):
 
     # Something became known: what waits may have its place now.
     cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
-    # Is the line in step, and is its next message the next one of the book?
-    cdef bint _is_certain(self, const lane_t* lane) noexcept nogil
     # Is there nothing more to wait for before a line takes the only place that fits?
     cdef bint _is_urgent(self, instrument_t* x, const lane_t* lane) noexcept nogil
     # Every line has had its time to bring the same.

@@ -12,9 +12,9 @@ A line that brings something else than its copy is out of step, or the book is. 
 anew, and its snapshot tells: where it fits nowhere, the book is declared lost and goes on from it.
 
 What this cannot know: where a book goes back and forth between the same states, several places fit
-until something else comes. The line waits so long. Should the others end meanwhile, it goes on from
-the place nearest to the end of the history. The book is right there, but of the messages that
-cancelled each other some may be missing or doubled.
+until something else comes. Should the other lines end before, it goes on from the place nearest to
+the end. The book is right there, but of messages that cancel each other some may be missing or
+doubled.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -32,7 +32,7 @@ from feedd.pipeline.instrument cimport (
     instrument_t, pending_add, pending_drop_line, pending_t,
 )
 from feedd.pipeline.lanes cimport (
-    HISTORY, LANE_ALIGNING, LANE_BEHIND, LANE_SYNCED, LANES_MAX, lane_find, lane_t,
+    HISTORY, LANE_ALIGNING, LANE_BEHIND, LANE_SYNCED, LANES_MAX, lane_t,
     lanes_count, lanes_t, log_add, passed_t,
 )
 from feedd.pipeline.levels cimport ROWS_OK, rows_resolve
@@ -385,8 +385,7 @@ cdef class Untimed(Arbiter):
                         or self.sums[k - offset + 1] != _sum_at(lanes, <uint64_t>(k + 1))):
                     break
             else:
-                # so far apart no two lines are mostly; and the only one that is left must first get
-                # as far as the book
+                # no two lines are so far apart; and the only one left must get as far as the book
                 late = not cut and last < head and (
                     alone or now - _passed(lanes, <uint64_t>last).ts_recv >= HOLD_NS)
                 if end > begin:
@@ -414,9 +413,8 @@ cdef class Untimed(Arbiter):
     cdef bint _find_place(
         self, instrument_t* x, const program_t* p, lane_t* lane, int64_t now
     ) noexcept nogil:
-        """In step as soon as there is one place only, and enough speaks for it: some copies in a
-        row, or that what a line is behind the other one had the time to come. With no other line
-        left the likeliest place must do."""
+        """In step where there is one place only, and some copies in a row or a while speak for it.
+        With no other line left the likeliest place must do."""
         cdef place_t place = self._places(x, lane, now)
         if lanes_count(x.lanes, NULL, LANE_SYNCED) == 0:
             if place.n == 0:
@@ -484,10 +482,7 @@ cdef class Untimed(Arbiter):
         self._settle(x, p, x.pending[0].ts_recv if x.n_pending else 0)
 
     cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil:
-        pass                       # see unsure.pyx, as of these
-
-    cdef bint _is_certain(self, const lane_t* lane) noexcept nogil:
-        return True
+        pass                       # see unsure.pyx, as of the next one
 
     cdef bint _is_urgent(self, instrument_t* x, const lane_t* lane) noexcept nogil:
         return False
@@ -497,8 +492,8 @@ cdef class Untimed(Arbiter):
     cdef bint _promote(
         self, instrument_t* x, const program_t* p, lane_t* lane
     ) noexcept nogil:
-        """The others are gone: go on where the line stands. It may be behind what they brought
-        before it came, so it has a while to get there, before its snapshot becomes the book."""
+        """The others are gone: go on where the line stands. It has a while to get as far as the
+        book, before its snapshot becomes that."""
         if not x.lanes.counted:
             return Arbiter._promote(self, x, p, lane)
         if not self._find_place(x, p, lane, 0):
@@ -554,18 +549,6 @@ cdef class Untimed(Arbiter):
         if x.lanes != NULL:
             for i in range(LANES_MAX):
                 _forget(&x.lanes.lane[i])
-
-    cdef void checksum(
-        self, instrument_t* x, const program_t* p, int64_t value, const stamp_t* s
-    ) noexcept nogil:
-        """A checksum in a message of its own is of the book where its line stands."""
-        cdef const lane_t* lane
-        if x.lanes != NULL and not is_numbered(p):
-            lane = lane_find(x.lanes, s.line)
-            if (lane == NULL or lane.state != LANE_SYNCED or lane.at < x.lanes.head or (
-                    x.lanes.counted and not self._is_certain(lane))):
-                return
-        Arbiter.checksum(self, x, p, value, s)
 
     cdef void _overdue(
         self, instrument_t* x, const program_t* p, int64_t now

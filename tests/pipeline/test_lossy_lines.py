@@ -1,4 +1,4 @@
-"""Two lines that lose messages of several books, which their numbers show, against the venue's truth.
+"""Two lines that lose messages of several books, against the venue's truth.
 
 A connection counts all its messages: a jump says how many are missing and not of which book. No
 message is lost on both lines.
