@@ -149,9 +149,6 @@ cdef class Lines(Unsure):
         if bounded and x.lanes.counted and lanes_count(
                 x.lanes, lane, LANE_ALIGNING if lane.state == LANE_SYNCED else LANE_SYNCED):
             return True              # what the other lines bring will
-        if bounded and x.last_ts_event and not x.lanes.counted and (
-                lane.state == LANE_SYNCED and lanes_count(x.lanes, lane, LANE_SYNCED)):
-            return True              # content and time will: what the other has is put in
         self.restarts = True
         lane.run = 0
         lane.content = 0
