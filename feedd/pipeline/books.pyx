@@ -551,7 +551,8 @@ cdef void pending_of(const update_t* u, uint64_t content, pending_t* out) noexce
     out.checksum = u.checksum
     out.ts_event = u.stamp.ts_event
     out.ts_recv = u.stamp.ts_recv
-    out.start = out.sum = 0
+    out.start = out.lost = out.lost_before = 0
+    out.sum = out.number = 0
     out.n_bid = u.n_bid
     out.n_ask = u.n_ask
     out.line = u.stamp.line

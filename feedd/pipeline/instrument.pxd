@@ -32,6 +32,10 @@ ctypedef struct rowkey_t:
 ctypedef struct pending_t:
     uint64_t first, current, previous, sequence, content
     uint64_t sum              # of its line's book behind it, where copies are counted
+    uint64_t number           # that its connection gave it among all its messages
+    # messages that its line is known to have lost: when the one of this book before it came, and
+    # when it came
+    uint32_t lost_before, lost
     int64_t checksum
     int64_t ts_event, ts_recv
     uint32_t start, n_bid, n_ask
@@ -130,6 +134,8 @@ cdef bint pending_add(
     instrument_t* x, const pending_t* delta, const fd_level* bids, const fd_level* asks,
     const rowkey_t* keys, bint by_number) noexcept nogil
 cdef void pending_clear(instrument_t* x) noexcept nogil
+# Where something always waits: give back the room of what does not any more.
+cdef void pending_compact(instrument_t* x) noexcept nogil
 # Forget the first n.
 cdef void pending_shift(instrument_t* x, uint32_t n) noexcept nogil
 cdef void pending_drop_one(instrument_t* x, uint32_t i) noexcept nogil

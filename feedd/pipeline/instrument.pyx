@@ -14,6 +14,7 @@ from feedd.shm.feedd cimport FEEDD_NO_INSTRUMENT
 from feedd import limits
 
 cdef uint32_t IDS_FIRST = 64
+cdef uint32_t COMPACT_MIN = 4096
 cdef uint32_t IDS_MAX = limits.TRADE_IDS_KEPT
 cdef uint32_t BUFFER_LEVELS_MAX = limits.BOOK_BUFFER_LEVELS_MAX
 
@@ -181,6 +182,28 @@ cdef void pending_clear(instrument_t* x) noexcept nogil:
         free(x.buffer)
         x.buffer = NULL
         x.cap_buffer = 0
+
+
+cdef void pending_compact(instrument_t* x) noexcept nogil:
+    cdef uint32_t used = 0
+    cdef uint32_t at = 0
+    cdef uint32_t i, n
+    cdef pending_t* d
+    if x.n_buffer < COMPACT_MIN:
+        return
+    for i in range(x.n_pending):
+        used += x.pending[i].n_bid + x.pending[i].n_ask
+    if used * 2 > x.n_buffer:
+        return
+    for i in range(x.n_pending):      # in the order of the buffer: they are appended only
+        d = &x.pending[i]
+        n = d.n_bid + d.n_ask
+        memmove(&x.buffer[at], &x.buffer[d.start], n * sizeof(fd_level))
+        if d.has_keys:
+            memmove(&x.key_buffer[at], &x.key_buffer[d.start], n * sizeof(rowkey_t))
+        d.start = at
+        at += n
+    x.n_buffer = at
 
 
 cdef void pending_shift(instrument_t* x, uint32_t n) noexcept nogil:

@@ -31,6 +31,9 @@ ctypedef struct lane_t:
     int64_t since             # when it began to wait for its place
     int64_t asked             # when a new start was asked for, or first could have been; 0 never
     tally_t* tally            # of its own book, while a counted one waits for its place
+    uint32_t lost             # messages its line is known to have lost when the last one came
+    uint64_t number           # of its last message, among all of its connection
+    uint32_t queued           # messages that wait until their places behind ``at`` are known
 
 ctypedef struct entry_t:
     uint64_t content
@@ -44,6 +47,8 @@ ctypedef struct entry_t:
 ctypedef struct passed_t:
     uint64_t content
     uint64_t before           # sum of the book that it changes
+    uint64_t number           # that the connection gave it which brought it first
+    int32_t line              # that one
     int64_t ts_recv
 
 ctypedef struct lanes_t:

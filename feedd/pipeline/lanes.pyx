@@ -54,6 +54,8 @@ cdef lane_t* lane_of(lanes_t* lanes, int32_t line) noexcept nogil:
             lane.content = 0
             lane.since = 0
             lane.asked = 0
+            lane.lost = lane.queued = 0
+            lane.number = 0
             tally_free(lane.tally)
             lane.tally = NULL
             bit = 1 << i

@@ -4,19 +4,22 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from feedd.pipeline.instrument cimport instrument_t, table_t
 from feedd.pipeline.output cimport stamp_t
-from feedd.pipeline.untimed cimport Untimed
+from feedd.pipeline.unsure cimport Unsure
 
 
-cdef class Lines(Untimed):
+cdef class Lines(Unsure):
+    cdef bint restarts            # a line must start over to be of use again
+
     # Give up waiting for other lines where it took too long.
     cdef void expire(self, int64_t now) noexcept nogil
     # The connection is gone. False: the book was lost with it, which is declared.
     cdef bint line_gone(
         self, instrument_t* x, int32_t line, const stamp_t* s,
         const char* reason) noexcept nogil
-    # Something of this connection was lost, a number of all its messages says. False: no other one
-    # carries the book on.
-    cdef bint line_unsure(self, instrument_t* x, int32_t line) noexcept nogil
+    # Something of this connection was lost, a number of all its messages says; bounded: so little
+    # that it may be worked out. False: no other one carries the book on.
+    cdef bint line_unsure(
+        self, instrument_t* x, int32_t line, bint bounded, int64_t now) noexcept nogil
 
     # Another line of a live book whose numbers show by themselves whether something is missing.
     cdef void line_joins(self, instrument_t* x, int32_t line) noexcept nogil

@@ -12,7 +12,7 @@ from feedd.pipeline.lanes cimport (
 from feedd.pipeline.output cimport EVENT_GAP, stamp_t
 from feedd.pipeline.policies cimport is_numbered, needs_rest
 from feedd.pipeline.requests cimport REQUEST_RECONNECT
-from feedd.pipeline.untimed cimport Untimed
+from feedd.pipeline.unsure cimport Unsure
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_GAP, FEEDD_BOOK_SYNCING, FEEDD_NO_SEQUENCE, FEEDD_REASON_GAP,
 )
@@ -26,7 +26,7 @@ cdef extern from "feedd/counters.h" nogil:
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
 
 
-cdef class Lines(Untimed):
+cdef class Lines(Unsure):
     cdef bint line_gone(
         self, instrument_t* x, int32_t line, const stamp_t* s, const char* reason
     ) noexcept nogil:
@@ -68,7 +68,13 @@ cdef class Lines(Untimed):
                     if not needs_rest(p):
                         self.resync(x, p, &stamp)
             # the log is needed until the last line has brought its copies
+            if left != NULL and left.state == LANE_SYNCED and left.queued and x.up:
+                self._settle(x, p, s.ts_recv)
+                if not x.up:
+                    return False
             if x.lanes != NULL and lanes_count(x.lanes, NULL, LANE_BEHIND) < 2 and (
+                    left == NULL or not x.lanes.counted or not x.up
+                    or not self.may_lack(x, left, s.ts_recv)) and (
                     x.n_pending == 0 or not x.up) and (
                     numbered or left == NULL or not x.up or left.at >= x.lanes.head):
                 if left != NULL:
@@ -126,18 +132,24 @@ cdef class Lines(Untimed):
             x.line = new
         return True
 
-    cdef bint line_unsure(self, instrument_t* x, int32_t line) noexcept nogil:
+    cdef bint line_unsure(
+        self, instrument_t* x, int32_t line, bint bounded, int64_t now
+    ) noexcept nogil:
         cdef const program_t* p = &self.programs[x.venue][x.book_channel]
         cdef lane_t* lane
         cdef int i
         if x.lanes == NULL:
-            return x.line != line
+            return x.line != line or (bounded and self.second_line_comes(x, p, line, now))
         lane = lane_find(x.lanes, line)
         if lane == NULL:
             return True
         self._missed(lane)
         if is_numbered(p):
             return True              # the numbers will tell
+        if bounded and x.lanes.counted and lanes_count(
+                x.lanes, lane, LANE_ALIGNING if lane.state == LANE_SYNCED else LANE_SYNCED):
+            return True              # what the other lines bring will
+        self.restarts = True
         lane.run = 0
         lane.content = 0
         self._out_of_step(x, lane)
@@ -157,6 +169,8 @@ cdef class Lines(Untimed):
         cdef uint32_t fed = 0
         cdef uint32_t lost = 0
         cdef instrument_t* any = NULL
+        cdef bint bounded = got > expected and self.note_lost(line, got - expected, ts_recv)
+        self.restarts = False
         memset(&s, 0, sizeof(s))
         s.ts_recv = ts_recv
         s.line = <unsigned short>line
@@ -168,7 +182,7 @@ cdef class Lines(Untimed):
                 continue
             fed += 1
             any = x
-            if self.line_unsure(x, line):
+            if self.line_unsure(x, line, bounded, ts_recv):
                 continue
             if lost == 0:
                 self._declare(&s, expected, got)
@@ -179,7 +193,7 @@ cdef class Lines(Untimed):
             self.resync(x, &self.programs[x.venue][x.book_channel], &s)
         if fed == 0:
             self._declare(&s, expected, got)
-        elif lost == 0:
+        elif lost == 0 and self.restarts:
             # every book goes on over another line; this one must start over to be of use again
             self.ask(any, REQUEST_RECONNECT, any.book_channel, line)
 

@@ -228,8 +228,10 @@ cdef class Messages(Alarms):
         cdef int64_t decoded = 0
         if status == FD_BAD_JSON:
             return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
-        if v.counts and not self._counted(venue, ts_recv, line):
-            return RESULT_IGNORED
+        if v.counts:
+            self.books.heard_from(venue, line, ts_recv)
+            if not self._counted(venue, ts_recv, line):
+                return RESULT_IGNORED
         if self.m.channel < 0:
             return (RESULT_IGNORED if self.m.channel == FD_NO_CHANNEL
                     else self._control(venue, p, n, ts_recv, line))
@@ -384,6 +386,7 @@ cdef class Messages(Alarms):
         if found == SEQUENCE_OLD:
             self.c[FEEDD_C_duplicates] += 1
             return False
+        self.books.numbered_on(line, number)
         if found == SEQUENCE_GAP or (found == SEQUENCE_ANEW and self._feeds(venue, line)):
             self._connection_gap(venue, line, ts_recv, expected, number)
         return True

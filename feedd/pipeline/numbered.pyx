@@ -7,6 +7,7 @@ second, is it a gap.
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
+from libc.string cimport memset
 
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport Books, pending_of, update_t
@@ -42,12 +43,85 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_LINE_LAG_BUCKETS
 
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
+cdef uint32_t SAME_RUN_MIN = 3
+cdef int64_t LATELY_NS = 1_000_000_000
 cdef int64_t RESTART_NS = 5_000_000_000   # by the venue's clock: the other line is history
 
 
 cdef class Numbered(Books):
     def __dealloc__(self):
         free(self.holding)
+        free(self.heard)
+
+    cdef heard_t* heard_of(self, int32_t line) noexcept nogil:
+        cdef uint32_t n
+        cdef void* grown
+        if not 0 <= line < LINE_ROWS:
+            return NULL
+        if <uint32_t>line >= self.n_heard:
+            n = <uint32_t>line * 2 + 16
+            grown = realloc(self.heard, n * sizeof(heard_t))
+            if grown == NULL:
+                return NULL
+            self.heard = <heard_t*>grown
+            memset(&self.heard[self.n_heard], 0, (n - self.n_heard) * sizeof(heard_t))
+            self.n_heard = n
+        return &self.heard[line]
+
+    cdef void heard_from(self, int32_t venue, int32_t line, int64_t now) noexcept nogil:
+        cdef heard_t* h = self.heard_of(line)
+        if h != NULL:
+            h.at = now
+            h.venue = venue
+
+    cdef bint others_heard(self, int32_t venue, int32_t line, int64_t now) noexcept nogil:
+        cdef uint32_t i
+        for i in range(self.n_heard):
+            if (<int32_t>i != line and self.heard[i].venue == venue and self.heard[i].at
+                    and now - self.heard[i].at < LATELY_NS):
+                return True
+        return False
+
+    cdef void numbered_on(self, int32_t line, uint64_t number) noexcept nogil:
+        if 0 <= line < <int32_t>self.n_heard:
+            self.heard[line].number = number
+
+    cdef void same_message(
+        self, int32_t line, uint64_t number, int32_t other, uint64_t there
+    ) noexcept nogil:
+        cdef heard_t* h
+        cdef int64_t shift
+        if line == other or number == 0 or there == 0:
+            return
+        if line < other:
+            line, other = other, line
+            number, there = there, number
+        h = self.heard_of(line)
+        if h == NULL or other < 0:
+            return
+        shift = <int64_t>(there - number)
+        if h.same_line == other and h.shift == shift:
+            h.same_run += 1
+            return
+        h.same_line = other
+        h.shift = shift
+        h.same_run = 0
+
+    cdef bint shift_of(self, int32_t line, int32_t to, int64_t* shift) noexcept nogil:
+        cdef const heard_t* h = self.heard_of(line if line > to else to)
+        shift[0] = 0
+        if line == to:
+            return True
+        if h == NULL or h.same_run < SAME_RUN_MIN or h.same_line != (to if line > to else line):
+            return False
+        shift[0] = h.shift if line > to else -h.shift
+        return True
+
+    cdef uint64_t number_on(self, int32_t line) noexcept nogil:
+        return self.heard[line].number if 0 <= line < <int32_t>self.n_heard else 0
+
+    cdef uint32_t lost_on(self, int32_t line) noexcept nogil:
+        return self.heard[line].lost if 0 <= line < <int32_t>self.n_heard else 0
 
     cdef bint _second_line(self, instrument_t* x) noexcept nogil:
         x.lanes = lanes_new(x.line)

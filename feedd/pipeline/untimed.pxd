@@ -27,7 +27,12 @@ cdef class Untimed(Arbiter):
     cdef uint64_t* contents
     cdef uint64_t* sums
     cdef uint32_t cap_kept
+    cdef uint64_t number          # that its connection gave the message at hand
 
+    # Something became known: what waits may have its place now.
+    cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
+    # Is there nothing more to wait for before a line takes the only place that fits?
+    cdef bint _is_urgent(self, instrument_t* x, const lane_t* lane) noexcept nogil
     # Every line has had its time to bring the same.
     cdef void _overdue(
         self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil

@@ -12,9 +12,9 @@ A line that brings something else than its copy is out of step, or the book is. 
 anew, and its snapshot tells: where it fits nowhere, the book is declared lost and goes on from it.
 
 What this cannot know: where a book goes back and forth between the same states, several places fit
-until something else comes. The line waits so long. Should the others end meanwhile, it goes on from
-the place nearest to the end of the history. The book is right there, but of the messages that
-cancelled each other some may be missing or doubled.
+until something else comes. Should the other lines end before, it goes on from the place nearest to
+the end. The book is right there, but of messages that cancel each other some may be missing or
+doubled.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
@@ -32,7 +32,7 @@ from feedd.pipeline.instrument cimport (
     instrument_t, pending_add, pending_drop_line, pending_t,
 )
 from feedd.pipeline.lanes cimport (
-    HISTORY, LANE_ALIGNING, LANE_BEHIND, LANE_SYNCED, LANES_MAX, lane_find, lane_t,
+    HISTORY, LANE_ALIGNING, LANE_BEHIND, LANE_SYNCED, LANES_MAX, lane_t,
     lanes_count, lanes_t, log_add, passed_t,
 )
 from feedd.pipeline.levels cimport ROWS_OK, rows_resolve
@@ -186,12 +186,15 @@ cdef class Untimed(Arbiter):
         cdef lane_t* lane = self.lane
         cdef lanes_t* lanes = x.lanes
         if lane.at == lanes.head:
+            self.number = self.number_on(lane.line)
             if self._next(x, p, lane, u, content):
                 self._find_places(x, p, u.stamp.ts_recv)
         elif lane.at >= lanes.first and _passed(lanes, lane.at).content == content:
             self.c[FEEDD_C_duplicates] += 1
             self._line_counts(
                 lane, False, u.stamp.ts_recv - _passed(lanes, lane.at).ts_recv)
+            self.same_message(lane.line, self.number_on(lane.line),
+                              _passed(lanes, lane.at).line, _passed(lanes, lane.at).number)
             lane.at += 1
         else:
             self._missed(lane)
@@ -237,6 +240,8 @@ cdef class Untimed(Arbiter):
         e.content = content
         e.before = lanes.tally.sum
         e.ts_recv = u.stamp.ts_recv
+        e.number = self.number
+        e.line = lane.line
         log_add(lanes, lane, content, 0, u.stamp.ts_event, u.stamp.ts_recv)
         if lanes.head - lanes.first > HISTORY:
             lanes.first = lanes.head - HISTORY
@@ -273,6 +278,7 @@ cdef class Untimed(Arbiter):
         lane.state = LANE_BEHIND
         lane.since = 0
         lane.asked = 0
+        lane.queued = 0
         _forget(lane)
         pending_drop_line(x, lane.line, x.n_pending)
 
@@ -288,6 +294,7 @@ cdef class Untimed(Arbiter):
         if lane.tally == NULL:
             return
         lane.state = LANE_ALIGNING
+        lane.lost = self.lost_on(lane.line)
         lane.since = u.stamp.ts_recv if u.stamp.ts_recv else 1
         self._keep_for(x, p, u, content)
 
@@ -296,13 +303,17 @@ cdef class Untimed(Arbiter):
     ) noexcept nogil:
         cdef lane_t* lane = self.lane
         cdef pending_t d
-        if not self._tell(lane.tally, p, u):
+        cdef uint32_t lost = self.lost_on(lane.line)
+        # behind a loss its book is not the venue's any more: what came before must tell the place
+        if lost == lane.lost and not self._tell(lane.tally, p, u):
             self._missed(lane)
             self._out_of_step(x, lane)
             self._ask(x, lane, u.stamp.ts_recv)
             return
         pending_of(u, content, &d)
         d.sum = lane.tally.sum
+        d.lost = lost
+        d.number = self.number_on(lane.line)
         self.c[FEEDD_C_held_messages] += 1
         if not pending_add(x, &d, u.bids, u.asks, u.keys, False) or x.n_pending > HELD_MAX:
             self._out_of_step(x, lane)      # too much to keep: another try
@@ -312,7 +323,8 @@ cdef class Untimed(Arbiter):
         self._find_place(x, p, lane, u.stamp.ts_recv)
 
     cdef bint _brought(self, const instrument_t* x, const lane_t* lane, uint32_t* n) noexcept nogil:
-        """What this line brought, its snapshot first. False: nothing that begins with one."""
+        """What this line brought, its snapshot first, until it lost something. False: nothing that
+        begins with one."""
         cdef uint32_t i
         cdef void* grown
         n[0] = 0
@@ -334,6 +346,8 @@ cdef class Untimed(Arbiter):
         for i in range(x.n_pending):
             if x.pending[i].line != lane.line:
                 continue
+            if n[0] and x.pending[i].lost != x.pending[self.kept[0]].lost:
+                break
             self.kept[n[0]] = i
             self.contents[n[0]] = x.pending[i].content
             self.sums[n[0]] = x.pending[i].sum
@@ -352,6 +366,8 @@ cdef class Untimed(Arbiter):
         cdef int64_t nearest = 0
         cdef int64_t distance, lag
         cdef bint alone = lanes_count(lanes, NULL, LANE_SYNCED) == 0
+        # what came behind a loss says nothing more of the place
+        cdef bint cut = lane.lost != self.lost_on(lane.line)
         cdef int latest = 2
         cdef int late
         cdef uint32_t n = 0
@@ -369,14 +385,16 @@ cdef class Untimed(Arbiter):
                         or self.sums[k - offset + 1] != _sum_at(lanes, <uint64_t>(k + 1))):
                     break
             else:
-                # so far apart no two lines are mostly; and the only one that is left must first get
-                # as far as the book
-                late = last < head and (
+                # no two lines are so far apart; and the only one left must get as far as the book
+                late = not cut and last < head and (
                     alone or now - _passed(lanes, <uint64_t>last).ts_recv >= HOLD_NS)
                 if end > begin:
                     lag = (_passed(lanes, <uint64_t>(end - 1)).ts_recv
                            - x.pending[self.kept[end - offset]].ts_recv)
                     late = late or lag >= HOLD_NS or lag <= -HOLD_NS
+                elif cut and begin > first and _passed(lanes, <uint64_t>(begin - 1)).ts_recv - (
+                        x.pending[self.kept[0]].ts_recv) >= HOLD_NS:
+                    late = 1
                 if late:
                     found.late += 1
                     if end - begin > found.late_matched:
@@ -395,15 +413,15 @@ cdef class Untimed(Arbiter):
     cdef bint _find_place(
         self, instrument_t* x, const program_t* p, lane_t* lane, int64_t now
     ) noexcept nogil:
-        """In step as soon as there is one place only, and enough speaks for it: some copies in a
-        row, or that what a line is behind the other one had the time to come. With no other line
-        left the likeliest place must do."""
+        """In step where there is one place only, and some copies in a row or a while speak for it.
+        With no other line left the likeliest place must do."""
         cdef place_t place = self._places(x, lane, now)
         if lanes_count(x.lanes, NULL, LANE_SYNCED) == 0:
             if place.n == 0:
                 return False
         elif place.matched < place.late_matched or not (
-                (place.matched >= MATCHED_MIN and (place.n == 1 or place.n + place.late == 1))
+                (place.matched >= (1 if self._is_urgent(x, lane) else MATCHED_MIN)
+                 and (place.n == 1 or place.n + place.late == 1))
                 or (place.n == 1 and now - lane.since >= HOLD_NS)):
             return False
         self._take_place(x, p, lane, &place)
@@ -440,23 +458,42 @@ cdef class Untimed(Arbiter):
     ) noexcept nogil:
         """What the line brought from its message ``start`` on is news."""
         cdef uint32_t n = 0
-        cdef uint32_t i
+        cdef uint32_t i, last
         cdef update_t u
         if not self._brought(x, lane, &n):
             return
         for i in range(start, n):
             self._recall(x, &x.pending[self.kept[i]], &u)
+            self.number = x.pending[self.kept[i]].number
             if not self._next(x, p, lane, &u, x.pending[self.kept[i]].content):
                 return
-        pending_drop_line(x, lane.line, x.n_pending)
+        if n == 0:
+            return
+        # what came behind a loss waits for its place as with any line in step
+        last = self.kept[n - 1]
+        lane.lost = x.pending[last].lost
+        lane.queued = 0
+        for i in range(last + 1, x.n_pending):
+            if x.pending[i].line == lane.line:
+                x.pending[i].lost_before = lane.lost
+                lane.lost = x.pending[i].lost
+                lane.queued += 1
+        pending_drop_line(x, lane.line, last)
+        self._settle(x, p, x.pending[0].ts_recv if x.n_pending else 0)
+
+    cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil:
+        pass                       # see unsure.pyx, as of the next one
+
+    cdef bint _is_urgent(self, instrument_t* x, const lane_t* lane) noexcept nogil:
+        return False
 
     # ---- when the others end, or nothing fits --------------------------------------------------
 
     cdef bint _promote(
         self, instrument_t* x, const program_t* p, lane_t* lane
     ) noexcept nogil:
-        """The others are gone: go on where the line stands. It may be behind what they brought
-        before it came, so it has a while to get there, before its snapshot becomes the book."""
+        """The others are gone: go on where the line stands. It has a while to get as far as the
+        book, before its snapshot becomes that."""
         if not x.lanes.counted:
             return Arbiter._promote(self, x, p, lane)
         if not self._find_place(x, p, lane, 0):
@@ -513,17 +550,6 @@ cdef class Untimed(Arbiter):
             for i in range(LANES_MAX):
                 _forget(&x.lanes.lane[i])
 
-    cdef void checksum(
-        self, instrument_t* x, const program_t* p, int64_t value, const stamp_t* s
-    ) noexcept nogil:
-        """A checksum in a message of its own is of the book where its line stands."""
-        cdef const lane_t* lane
-        if x.lanes != NULL and not is_numbered(p):
-            lane = lane_find(x.lanes, s.line)
-            if lane == NULL or lane.state != LANE_SYNCED or lane.at < x.lanes.head:
-                return
-        Arbiter.checksum(self, x, p, value, s)
-
     cdef void _overdue(
         self, instrument_t* x, const program_t* p, int64_t now
     ) noexcept nogil:
@@ -539,6 +565,12 @@ cdef class Untimed(Arbiter):
             lane = &lanes.lane[i]
             if not x.up or lane.state != LANE_ALIGNING or self._find_place(x, p, lane, now):
                 continue
+            if (now - lane.since >= HOLD_NS and lane.lost != self.lost_on(lane.line)
+                    and lanes_count(x.lanes, NULL, LANE_SYNCED)):
+                self._missed(lane)              # what it brought before it lost something must do
+                self._out_of_step(x, lane)
+                self._ask(x, lane, now)
+                continue
             place = self._places(x, lane, now)
             if not self._brought(x, lane, &n):      # there was no room for it
                 self._out_of_step(x, lane)
@@ -552,7 +584,8 @@ cdef class Untimed(Arbiter):
             elif place.n == 0 and (lanes_count(lanes, NULL, LANE_SYNCED) == 0 or (
                     now != INT64_MAX and (
                         now - lane.since > NOWHERE_NS or (silent and place.late == 0)))):
-                self._replace(x, p, lane, not silent)
+                self._replace(
+                    x, p, lane, not silent or lanes_count(lanes, NULL, LANE_SYNCED) > 0)
             else:
                 waits = True
         if waits and x.up:

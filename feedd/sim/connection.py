@@ -214,10 +214,13 @@ class Connection(WSListener):
             self.sent_ns = monotonic_ns()
             self._transport.send(WSMsgType.TEXT, frame)
 
-    def deliver_faulty(self, stream: Stream, frame: bytes, head: str, tail: str) -> None:
-        """Send a stream's message with the faults in force; ``head`` and ``tail`` make its row."""
+    def deliver_faulty(
+        self, stream: Stream, frame: bytes, head: str, tail: str, copies: int
+    ) -> None:
+        """Send a stream's message with the faults in force; ``head`` and ``tail`` make its row,
+        ``copies`` connections get it."""
         rules = self.hub.faults.firing(
-            self.venue, stream.name, stream.instrument, self.number, stream.count, len(stream.subs)
+            self.venue, stream.name, stream.instrument, self.number, stream.count, copies
         )
         actions = {rule.action: rule for rule in rules}
         for lost in ("mute", "drop"):

@@ -13,7 +13,7 @@ A fault is ``action,key=value,...``:
   control answer), ``conn=`` (number in the journal).
 * when: ``nth=N`` (only the Nth match), ``every=N``, ``prob=P`` (seeded), ``after=N`` (skip N),
   ``count=N`` (at most N times); with none of them every match. ``redundant=1``: only where
-  another connection has the stream too, and never the same message on both.
+  another connection gets the message too (a greeting is for one), and never on both.
 """
 
 from __future__ import annotations

@@ -99,7 +99,8 @@ class Hub:
         head = f'"venue":"{stream.venue}","conn":{connection.number},"stream":"{stream.name}"'
         head = f'{head},"id":{stream.count},"fault":'
         if self.faults.active or connection.delayed:
-            connection.deliver_faulty(stream, frame, head, f"{events}}}\n")
+            copies = 1 if greeting else len(stream.subs)
+            connection.deliver_faulty(stream, frame, head, f"{events}}}\n", copies)
             return
         if self.journal.enabled:
             self.journal.add(f'{{"t":{now_ns()},{head}null{events}}}\n')

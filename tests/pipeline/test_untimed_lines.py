@@ -64,6 +64,8 @@ class Market:
     # -- what happens ----------------------------------------------------------------------
 
     def say(self, change: Change) -> None:
+        if self.stream and self.stream[-1] == change:
+            return  # nothing that changes nothing is said
         side, price, size = change
         levels = {(s, p): n for s, p, n in self.states[-1]}
         levels[side, price] = size

@@ -54,6 +54,7 @@ def test_only_the_clock_module_reads_clocks() -> None:
 @pytest.mark.parametrize("suffix", [".pyx"])
 def test_every_compiled_module_has_a_stub(suffix: str) -> None:
     internal = {
+        "feedd/pipeline/agree.pyx",
         "feedd/pipeline/alarms.pyx",
         "feedd/pipeline/arbitration.pyx",
         "feedd/pipeline/bookrow.pyx",
@@ -76,6 +77,7 @@ def test_every_compiled_module_has_a_stub(suffix: str) -> None:
         "feedd/pipeline/rows.pyx",
         "feedd/pipeline/states.pyx",
         "feedd/pipeline/tally.pyx",
+        "feedd/pipeline/unsure.pyx",
         "feedd/pipeline/untimed.pyx",
         "feedd/pipeline/verify.pyx",
     }
