@@ -282,6 +282,7 @@ cdef class Unsure(Untimed):
         cdef lane_t* lane
         cdef queue_t* q
         cdef pending_t* d
+        cdef const heard_t* h
         cdef uint32_t i, open
         cdef bint any = False
         cdef int n
@@ -295,7 +296,8 @@ cdef class Unsure(Untimed):
             q.lane = lane
             q.n = 0
             q.too_much = False
-            q.silent = due and now - self.heard_of(lane.line).at < HOLD_NS
+            h = self.heard_of(lane.line)
+            q.silent = due and h != NULL and now - h.at < HOLD_NS
             if lane.queued == 0:
                 continue
             for i in range(x.n_pending):

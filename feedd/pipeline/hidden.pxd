@@ -1,0 +1,54 @@
+"""Books whose losses nothing shows: what two lines agree on is published."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from feedd.decode.plan cimport program_t
+from feedd.pipeline.instrument cimport instrument_t, pending_t
+from feedd.pipeline.lanes cimport LANES_MAX, lane_t, lanes_t
+from feedd.pipeline.unsure cimport Unsure
+
+cdef enum:
+    WAITING_MAX = 96          # messages of one line that are looked at
+
+# A line in step and what waits of it.
+ctypedef struct side_t:
+    lane_t* lane
+    uint32_t n
+    uint32_t index[WAITING_MAX]
+
+# How two lines differ from where both stand: what each of them lost before they agree again.
+ctypedef struct differ_t:
+    int verdict
+    uint32_t ahead            # of the line at the end of the history and what is published behind
+    uint32_t behind           # of the other one; these the first one lost
+
+
+cdef class Hidden(Unsure):
+    cdef uint8_t first_wins[64]       # by venue: publish at once, whatever the other line brings
+    cdef side_t sides[LANES_MAX]
+    cdef int n_sides
+
+    # Does nothing of this book's messages show that one is missing?
+    cdef bint is_hidden(self, const instrument_t* x, const program_t* p) noexcept nogil
+    # A line ends: what it brought and waits has to go out before it is forgotten.
+    cdef void parting(self, instrument_t* x, lane_t* lane) noexcept nogil
+
+    cdef void _collect(self, const instrument_t* x) noexcept nogil
+    cdef void _agree(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
+    cdef bint _agree_on_one(
+        self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
+    cdef bint _copied(self, instrument_t* x) noexcept nogil
+    cdef side_t* _leader(
+        self, instrument_t* x, int64_t now, bint* waits) noexcept nogil
+    cdef bint _from_behind(
+        self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
+    cdef differ_t _differ(
+        self, const instrument_t* x, const side_t* a, const side_t* b, bint due) noexcept nogil
+    cdef bint _put(self, instrument_t* x, const program_t* p, side_t* s) noexcept nogil
+    cdef void _drop_first(self, instrument_t* x, side_t* s) noexcept nogil
+    cdef bint _is_due(self, const instrument_t* x, const side_t* s, int64_t now) noexcept nogil
+    cdef bint _is_awaited(
+        self, const lanes_t* lanes, const lane_t* lane, int64_t now) noexcept nogil
+    cdef bint _fits(self, const instrument_t* x, const pending_t* d) noexcept nogil
+    cdef bint _comes_after(
+        self, const instrument_t* x, const pending_t* a, const pending_t* b) noexcept nogil
