@@ -8,7 +8,7 @@ from feedd.pipeline.lanes cimport LANES_MAX, lane_t, lanes_t
 from feedd.pipeline.unsure cimport Unsure
 
 cdef enum:
-    WAITING_MAX = 96          # messages of one line that are looked at
+    WAITING_MAX = 64          # messages of one line that are looked at
 
 # A line in step and what waits of it.
 ctypedef struct side_t:
@@ -16,17 +16,16 @@ ctypedef struct side_t:
     uint32_t n
     uint32_t index[WAITING_MAX]
 
-# How two lines differ from where both stand: what each of them lost before they agree again.
-ctypedef struct differ_t:
-    int verdict
-    uint32_t ahead            # of the line at the end of the history and what is published behind
-    uint32_t behind           # of the other one; these the first one lost
-
 
 cdef class Hidden(Unsure):
     cdef uint8_t first_wins[64]       # by venue: publish at once, whatever the other line brings
     cdef side_t sides[LANES_MAX]
     cdef int n_sides
+    cdef int unique_a[2 * WAITING_MAX + 1]     # cost of each message that one of them lacks
+    cdef int unique_b[WAITING_MAX + 1]
+    # from a message of each on: the fewest losses, and with one message at least that both brought
+    cdef int least[(2 * WAITING_MAX + 1) * (WAITING_MAX + 1)]
+    cdef int borne_out[(2 * WAITING_MAX + 1) * (WAITING_MAX + 1)]
 
     # Does nothing of this book's messages show that one is missing?
     cdef bint is_hidden(self, const instrument_t* x, const program_t* p) noexcept nogil
@@ -42,8 +41,9 @@ cdef class Hidden(Unsure):
         self, instrument_t* x, int64_t now, bint* waits) noexcept nogil
     cdef bint _from_behind(
         self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
-    cdef differ_t _differ(
-        self, const instrument_t* x, const side_t* a, const side_t* b, bint due) noexcept nogil
+    cdef int _differ(
+        self, instrument_t* x, const side_t* a, const side_t* b, bint due) noexcept nogil
+    cdef bint _is_same(self, const instrument_t* x, uint32_t i, uint32_t k) noexcept nogil
     cdef bint _put(self, instrument_t* x, const program_t* p, side_t* s) noexcept nogil
     cdef void _drop_first(self, instrument_t* x, side_t* s) noexcept nogil
     cdef bint _is_due(self, const instrument_t* x, const side_t* s, int64_t now) noexcept nogil

@@ -38,9 +38,15 @@ cdef extern from "feedd/counters.h" nogil:
 
 cdef enum:
     DIFFER_UNKNOWN = 0
-    DIFFER_KNOWN = 1
-    DIFFER_LATE = 2           # what is missing belongs before what is published
-    LOST_MAX = 24             # messages that lines lost in a row; more is not looked for
+    A_FIRST = 1
+    B_FIRST = 2
+
+# What explanations cost beside one for each message that a line lost.
+cdef enum:
+    LATE = 1                  # it belongs before what is published
+    UNFIT = 4                 # the book has not what it changes, or has what it adds
+    TWICE = 16                # a message with its time, said twice
+    NOTHING = 10_000          # no message that both brought bears it out
 
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
 cdef int64_t AGREE_NS = limits.LINE_AGREE_NS
@@ -152,10 +158,9 @@ cdef class Hidden(Unsure):
         """One message more is published, or known as a copy. False: nothing can be said yet."""
         cdef side_t* best
         cdef side_t* s
-        cdef differ_t d
         cdef bint waits = False
         cdef bint due
-        cdef int i, turn
+        cdef int i, turn, verdict
         cdef uint32_t back
         self._collect(x)
         if self._copied(x):
@@ -173,20 +178,18 @@ cdef class Hidden(Unsure):
                 if back == 0 and (x.pending[s.index[0]].content
                                   == x.pending[best.index[0]].content):
                     continue
-                d = self._differ(x, best, s, due)
-                if d.verdict == DIFFER_UNKNOWN:
+                verdict = self._differ(x, best, s, due)
+                if verdict == DIFFER_UNKNOWN:
                     return False
-                if d.verdict == DIFFER_LATE:
+                if verdict == A_FIRST and back:
+                    s.lane.at += 1                # lost
+                    self._missed(s.lane)
+                    return True
+                if verdict == B_FIRST and back:
                     self._missed(best.lane)
                     self._lost_all(x, p, &x.pending[s.index[0]], b"a line brought it too late")
                     return False
-                if d.ahead < back or (d.ahead == back and d.behind == 0):
-                    s.lane.at += d.ahead          # lost, and what comes next is the copy
-                    self._missed(s.lane)
-                    return True
-                if d.behind and (d.ahead == back or self._comes_after(
-                        x, &x.pending[best.index[0]], &x.pending[s.index[0]])):
-                    s.lane.at = x.lanes.head
+                if verdict == B_FIRST:
                     best = s
                     break
             else:
@@ -237,11 +240,10 @@ cdef class Hidden(Unsure):
     ) noexcept nogil:
         """No line as far as the book has anything; one behind brings what is not the next copy."""
         cdef side_t* s = NULL
-        cdef differ_t d
         cdef const pending_t* first
         cdef bint waits = False
         cdef bint due
-        cdef int i
+        cdef int i, verdict
         for i in range(self.n_sides):
             if self.sides[i].n and s == NULL:
                 s = &self.sides[i]
@@ -251,79 +253,101 @@ cdef class Hidden(Unsure):
             return False
         first = &x.pending[s.index[0]]
         due = not waits or self._is_due(x, s, now)
-        d = self._differ(x, NULL, s, due)
-        if d.verdict == DIFFER_KNOWN and d.behind == 0:
-            s.lane.at += d.ahead
+        verdict = self._differ(x, NULL, s, due)
+        if verdict == A_FIRST:
+            s.lane.at += 1
             self._missed(s.lane)
             return True
-        if not due:
+        if verdict == DIFFER_UNKNOWN:
             return False
-        if d.verdict == DIFFER_KNOWN or 0 < first.ts_event < x.last_ts_event:
-            self._missed(s.lane)                  # it should have come before
-            self._out_of_step(x, s.lane)
-            if self.n_sides == 1:
-                if not self._other(x, p, True) and x.up:
-                    self._lost_all(x, p, first, b"not what another line brought")
-            else:
-                self._ask(x, s.lane, first.ts_recv)
-            return True
-        s.lane.at = x.lanes.head
-        self._missed(s.lane)
+        self._missed(s.lane)                  # it should have come before
+        self._out_of_step(x, s.lane)
+        if self.n_sides > 1:
+            self._ask(x, s.lane, first.ts_recv)
+        elif not self._other(x, p, True) and x.up:
+            self._lost_all(x, p, first, b"a line brought it too late")
         return True
 
-    cdef differ_t _differ(
-        self, const instrument_t* x, const side_t* a, const side_t* b, bint due
+    cdef int _differ(
+        self, instrument_t* x, const side_t* a, const side_t* b, bint due
     ) noexcept nogil:
-        """What ``b`` lost of the history and of what ``a`` brought behind it, and the reverse: the
-        fewest losses behind which both bring the same. A message with a time tells it, of others it
-        takes two."""
-        cdef differ_t found
+        """Two lines bring different messages next: which of them is the first? ``a`` has brought
+        the whole history, ``b`` its part. The explanation with the fewest losses tells, if something
+        that both brought bears it out and no other one may turn out to take as few. When it is
+        ``due`` nothing more comes."""
         cdef uint64_t at = b.lane.at
         cdef uint32_t history = _behind(x.lanes, b.lane)
         cdef uint32_t n = history + (a.n if a != NULL else 0)
-        cdef uint32_t cost, i, j, run
-        cdef uint32_t best = 0
-        cdef bint dated, certain
-        cdef differ_t likely
-        memset(&found, 0, sizeof(found))
-        memset(&likely, 0, sizeof(likely))
-        for cost in range(1, history + LOST_MAX):
-            best = 0
-            for i in range(cost + 1):
-                j = cost - i
-                if i >= n or j >= b.n:
-                    continue
-                run = 0
-                dated = False
-                while i + run < n and j + run < b.n and _content(
-                        x, a, history, at, i + run) == x.pending[b.index[j + run]].content:
-                    dated = dated or x.pending[b.index[j + run]].ts_event != 0
-                    run += 1
-                if run == 0:
-                    continue
-                certain = dated or run > 1
-                if certain and run > best:
-                    best = run
-                    found.ahead = i
-                    found.behind = j
-                    found.verdict = DIFFER_KNOWN
-                elif not certain and likely.verdict == DIFFER_UNKNOWN and (
-                        i + run == n or j + run == b.n):
-                    likely.ahead = i
-                    likely.behind = j
-                    likely.verdict = DIFFER_KNOWN
-            if best:
+        cdef uint32_t m = b.n
+        cdef uint32_t i, j, k, width
+        cdef int first, second, more_a, more_b, late
+        cdef bint found = False
+        for i in range(history):
+            if _content(x, a, history, at, i) == x.pending[b.index[0]].content:
+                found = True
                 break
-        if found.verdict == DIFFER_UNKNOWN and due:
-            found = likely
-            if likely.verdict == DIFFER_UNKNOWN and a != NULL:
-                found.ahead = n               # nothing in common: all of it is news
-                found.behind = b.n
-                found.verdict = DIFFER_KNOWN
-                return found
-        if found.verdict == DIFFER_KNOWN and found.behind and found.ahead < history:
-            found.verdict = DIFFER_LATE
-        return found
+        if history > WAITING_MAX or a == NULL:
+            if found:
+                return A_FIRST
+            return DIFFER_UNKNOWN if not due else (
+                B_FIRST if 0 < x.pending[b.index[0]].ts_event < x.last_ts_event else A_FIRST)
+        width = m + 1
+        for i in range(n + 1):
+            self.unique_a[i] = 1
+        for j in range(m + 1):
+            self.unique_b[j] = 1
+        for j in range(m):          # what has a time is said once
+            if x.pending[b.index[j]].ts_event == 0:
+                continue
+            for i in range(n):
+                if _content(x, a, history, at, i) == x.pending[b.index[j]].content:
+                    self.unique_a[i] = self.unique_b[j] = TWICE
+        i = n + 1
+        while i:
+            i -= 1
+            j = m + 1
+            while j:
+                j -= 1
+                k = i * width + j
+                if i == n or j == m:
+                    self.least[k] = <int>(n - i + m - j) if due else 0
+                    self.borne_out[k] = NOTHING
+                elif _content(x, a, history, at, i) == x.pending[b.index[j]].content:
+                    self.least[k] = self.least[k + width + 1]
+                    self.borne_out[k] = self.least[k]
+                else:
+                    late = LATE if i < history else 0
+                    self.least[k] = min(self.least[k + width] + self.unique_a[i],
+                                        self.least[k + 1] + self.unique_b[j] + late)
+                    self.borne_out[k] = min(self.borne_out[k + width] + self.unique_a[i],
+                                            self.borne_out[k + 1] + self.unique_b[j] + late)
+        more_a = self.unique_a[0]
+        more_b = self.unique_b[0] + (LATE if history else 0)
+        if history == 0:
+            more_a += 0 if self._fits(x, &x.pending[a.index[0]]) else UNFIT
+            more_b += 0 if self._fits(x, &x.pending[b.index[0]]) else UNFIT
+        first = self.least[width] + more_a
+        second = self.least[1] + more_b
+        if due:
+            if first != second:
+                return A_FIRST if first < second else B_FIRST
+            if history:
+                return A_FIRST
+        elif self.borne_out[width] + more_a < second:
+            return A_FIRST
+        elif self.borne_out[1] + more_b < first:
+            return B_FIRST
+        elif history or first != second or first != self.borne_out[width + 1] + more_a + more_b or (
+                m > 1 and self._is_same(x, a.index[0], b.index[1])
+                and more_b + self.least[width + 2] <= first) or (
+                n > 1 and self._is_same(x, a.index[1], b.index[0])
+                and more_a + self.least[2 * width + 1] <= first):
+            return DIFFER_UNKNOWN
+        return B_FIRST if self._comes_after(
+            x, &x.pending[a.index[0]], &x.pending[b.index[0]]) else A_FIRST
+
+    cdef bint _is_same(self, const instrument_t* x, uint32_t i, uint32_t k) noexcept nogil:
+        return x.pending[i].content == x.pending[k].content
 
     cdef bint _put(self, instrument_t* x, const program_t* p, side_t* s) noexcept nogil:
         """This message is the next one."""
@@ -370,9 +394,13 @@ cdef class Hidden(Unsure):
             and now - self.heard[lane.line].at < HOLD_NS)
 
     cdef bint _fits(self, const instrument_t* x, const pending_t* d) noexcept nogil:
-        """Are the rows that it changes there, and those that it adds not?"""
+        """Are the rows that it changes there, and those that it adds not; and is it not what was
+        said just before, which would change nothing?"""
         cdef uint32_t i
         cdef bint known
+        if (d.ts_event == 0 and x.lanes.head > x.lanes.first
+                and _passed(x.lanes, x.lanes.head - 1).content == d.content):
+            return False
         if not d.has_keys:
             return True
         for i in range(d.n_bid + d.n_ask):
