@@ -18,7 +18,7 @@ ctypedef struct side_t:
 
 
 cdef class Hidden(Unsure):
-    cdef uint8_t first_wins[64]       # by venue: publish at once, whatever the other line brings
+    cdef uint8_t agrees[64]           # by venue: has it such books, and are they to agree?
     cdef side_t sides[LANES_MAX]
     cdef int n_sides
     cdef int unique_a[2 * WAITING_MAX + 1]     # cost of each message that one of them lacks

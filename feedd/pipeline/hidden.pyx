@@ -78,7 +78,7 @@ cdef inline uint64_t _content(
 
 cdef class Hidden(Unsure):
     cdef bint is_hidden(self, const instrument_t* x, const program_t* p) noexcept nogil:
-        return p.policy == POLICY_KEYED_ROWS and not self.first_wins[x.venue]
+        return p.policy == POLICY_KEYED_ROWS and self.agrees[x.venue]
 
     cdef bint _undated(self, const instrument_t* x, const program_t* p) noexcept nogil:
         return not x.cut if self.is_hidden(x, p) else Unsure._undated(self, x, p)

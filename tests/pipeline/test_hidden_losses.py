@@ -54,6 +54,8 @@ class Venue:
         self.lost: tuple[int, int] = (-1, -100)
         """The line that lost something last, and when."""
         self.hits = 0
+        self.strict = False
+        """Keep losses of the same line apart, too."""
         self.requests: list[str] = []
         self.lines = [Line() for _ in range(lines)]
         for line in range(lines):
@@ -96,7 +98,7 @@ class Venue:
         up = [line for line in self.lines if line.up]
         if lose >= 0 and (
             len(up) < 2
-            or (self.lost[0] != lose and self.said - self.lost[1] <= APART)
+            or ((self.lost[0] != lose or self.strict) and self.said - self.lost[1] <= APART)
             or not self.lines[lose].up
         ):
             lose = -1
@@ -116,9 +118,12 @@ class Venue:
             count -= 1
             self.rig.t -= 980_000  # a message takes 20 us
             self.note(self.rig.send(self.lines[line].sent.popleft(), line))
-            for request in self.rig.pipeline.take_requests():
-                self.requests.append(request.kind)
-                self.join(request.line if self.lines[request.line].up else line)
+            self.serve(line)
+
+    def serve(self, line: int) -> None:
+        for request in self.rig.pipeline.take_requests():
+            self.requests.append(request.kind)
+            self.join(request.line if self.lines[request.line].up else line)
 
     def die(self, line: int) -> None:
         self.lines[line].up = False
@@ -135,7 +140,8 @@ class Venue:
     def wait(self, ms: int = LATE_MS) -> None:
         self.drain()
         self.rig.t += ms * 1_000_000
-        self.note(self.rig.send({"info": "Welcome", "version": "1"}))
+        self.note(self.rig.send({"info": "Welcome", "version": "1"}, 0))
+        self.serve(0)
 
     def note(self, events: list[dict[str, Any]]) -> None:
         for event in events:
@@ -281,7 +287,25 @@ def test_what_comes_too_late_is_declared() -> None:
     venue.wait()
     assert venue.gaps == 1
     venue.wait(SETTLED_MS)
+    assert "resubscribe" in venue.requests
+    assert venue.snapshots == 2
     assert venue.rig.state("X")[0] == BookState.LIVE
+    assert venue.rig.levels("X") == ([(100, 8)], [(110, 5)])
+
+
+@pytest.mark.parametrize("agree", [True, False])
+def test_the_first_copy_wins_where_lines_need_not_agree(agree: bool) -> None:
+    venue = Venue(0)
+    if not agree:
+        venue.rig.pipeline.first_copy_wins(venue.rig.handle)
+    venue.lines = [Line(), Line()]
+    for line in (0, 1):
+        venue.join(line)
+        venue.bring(line)
+    venue.say("b", 100, 6, True)
+    venue.bring(0)
+    assert venue.got == ([] if agree else venue.sent)
+    venue.check()
 
 
 # ---- any interleaving ----
@@ -326,6 +350,7 @@ ANY = settings(deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=st.lists(st.one_of(SAY, SAY, BRING, WAIT), max_size=60))
 def test_levels_that_come_and_go(steps: list[Any]) -> None:
     venue = Venue()
+    venue.strict = True
     for name, *rest in steps:
         if name == "say":
             (side, price), size, dated, lose = rest
@@ -345,6 +370,7 @@ def test_levels_that_come_and_go(steps: list[Any]) -> None:
 def test_lines_that_end_and_begin(steps: list[Any]) -> None:
     """A connection ends when the other one has had its time, and begins anew."""
     venue = Venue()
+    venue.strict = True
     for name, *rest in steps:
         if name == "say":
             (side, price), size, dated, lose = rest
