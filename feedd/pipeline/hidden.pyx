@@ -436,7 +436,7 @@ cdef class Hidden(Unsure):
         cdef uint32_t n = 0
         cdef uint32_t k, i
         cdef uint64_t pos, at
-        cdef int64_t score, lag
+        cdef int64_t score, came
         cdef int64_t best = -1
         cdef uint64_t place = 0
         cdef bint alone
@@ -449,10 +449,12 @@ cdef class Hidden(Unsure):
             pos = lanes.first
             while pos <= lanes.head:
                 if self.sums[k] == _sum_at(lanes, pos):
-                    lag = 0
-                    if pos > lanes.first:
-                        lag = x.pending[self.kept[k]].ts_recv - _passed(lanes, pos - 1).ts_recv
-                    if alone or -HOLD_NS < lag < HOLD_NS:
+                    came = x.pending[self.kept[k]].ts_recv     # while the book was the same
+                    if alone or (
+                            (pos == lanes.first
+                             or came > _passed(lanes, pos - 1).ts_recv - HOLD_NS)
+                            and (pos == lanes.head
+                                 or came < _passed(lanes, pos).ts_recv + HOLD_NS)):
                         score = 0
                         at = pos
                         for i in range(k + 1, n):
