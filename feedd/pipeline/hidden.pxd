@@ -51,4 +51,4 @@ cdef class Hidden(Unsure):
         self, const lanes_t* lanes, const lane_t* lane, int64_t now) noexcept nogil
     cdef bint _fits(self, const instrument_t* x, const pending_t* d) noexcept nogil
     cdef bint _comes_after(
-        self, const instrument_t* x, const pending_t* a, const pending_t* b) noexcept nogil
+        self, const instrument_t* x, const side_t* a, const side_t* b) noexcept nogil

@@ -51,7 +51,7 @@ cdef enum:
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
 cdef int64_t AGREE_NS = limits.LINE_AGREE_NS
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
-cdef int64_t SAME_TIME_NS = 300_000          # the order of arrival says nothing within
+cdef int64_t SAME_TIME_NS = 500_000          # the order of arrival says nothing within
 cdef int64_t NOWHERE_NS = 5_000_000_000      # as in untimed.pyx
 
 
@@ -260,13 +260,8 @@ cdef class Hidden(Unsure):
             return True
         if verdict == DIFFER_UNKNOWN:
             return False
-        self._missed(s.lane)                  # it should have come before
-        self._out_of_step(x, s.lane)
-        if self.n_sides > 1:
-            self._ask(x, s.lane, first.ts_recv)
-        elif not self._other(x, p, True) and x.up:
-            self._lost_all(x, p, first, b"a line brought it too late")
-        return True
+        self._lost_all(x, p, first, b"a line brought it too late")
+        return False
 
     cdef int _differ(
         self, instrument_t* x, const side_t* a, const side_t* b, bint due
@@ -343,8 +338,7 @@ cdef class Hidden(Unsure):
                 n > 1 and self._is_same(x, a.index[1], b.index[0])
                 and more_a + self.least[2 * width + 1] <= first):
             return DIFFER_UNKNOWN
-        return B_FIRST if self._comes_after(
-            x, &x.pending[a.index[0]], &x.pending[b.index[0]]) else A_FIRST
+        return B_FIRST if self._comes_after(x, a, b) else A_FIRST
 
     cdef bint _is_same(self, const instrument_t* x, uint32_t i, uint32_t k) noexcept nogil:
         return x.pending[i].content == x.pending[k].content
@@ -410,20 +404,26 @@ cdef class Hidden(Unsure):
         return True
 
     cdef bint _comes_after(
-        self, const instrument_t* x, const pending_t* a, const pending_t* b
+        self, const instrument_t* x, const side_t* a, const side_t* b
     ) noexcept nogil:
-        """Each line lost what the other one has: is ``a`` the later one?"""
-        cdef bint fits = self._fits(x, a)
-        cdef int64_t later = a.ts_recv - b.ts_recv
-        cdef int rank
-        if fits != self._fits(x, b):
+        """Each line lost the other one's next message: is that of ``a`` the later one? Their times
+        tell; else the order of arrival, where both bring the same behind it seen from there, for
+        one of the lines may lag."""
+        cdef const pending_t* m = &x.pending[a.index[0]]
+        cdef const pending_t* other = &x.pending[b.index[0]]
+        cdef bint fits = self._fits(x, m)
+        cdef int64_t later = m.ts_recv - other.ts_recv
+        cdef int rank = _rank(x, m) - _rank(x, other)
+        if fits != self._fits(x, other):
             return not fits
-        if a.ts_event and b.ts_event and a.ts_event != b.ts_event:
-            return a.ts_event > b.ts_event
-        if later > SAME_TIME_NS or later < -SAME_TIME_NS:
-            return later > 0
-        rank = _rank(x, a) - _rank(x, b)      # or the book would be crossed in between
-        return rank > 0 if rank else later > 0
+        if m.ts_event and other.ts_event and m.ts_event != other.ts_event:
+            return m.ts_event > other.ts_event
+        if a.n > 1 and b.n > 1 and self._is_same(x, a.index[1], b.index[1]):
+            later -= x.pending[a.index[1]].ts_recv - x.pending[b.index[1]].ts_recv
+        # at the same time: what goes is the first, or the book would be crossed in between
+        if rank and (m.ts_event and other.ts_event or -SAME_TIME_NS < later < SAME_TIME_NS):
+            return rank > 0
+        return later > 0
 
     # ---- lines that come and go ----------------------------------------------------------------
 

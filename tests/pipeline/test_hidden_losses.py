@@ -21,7 +21,7 @@ Row = tuple[str, int, int]
 """Side, price and size; 0: the level goes."""
 SIDES = {"b": "Buy", "a": "Sell"}
 PARTIAL, INSERT, UPDATE, DELETE = "partial", "insert", "update", "delete"
-LATE_MS = 40
+LATE_MS = 60
 """Longer than a line is waited for."""
 SETTLED_MS = 300
 """Longer than lines lag behind each other."""
@@ -187,7 +187,7 @@ def test_what_only_one_line_brings_waits_a_short_while() -> None:
     venue = Venue()
     venue.say("b", 100, 6, True, lose=1)
     venue.bring(0)
-    venue.rig.t += 15_000_000
+    venue.rig.t += 45_000_000
     venue.note(venue.rig.send({"info": "Welcome", "version": "1"}))
     assert venue.got == []
     venue.wait(10)
