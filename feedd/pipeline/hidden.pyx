@@ -275,7 +275,7 @@ cdef class Hidden(Unsure):
         cdef uint32_t n = history + (a.n if a != NULL else 0)
         cdef uint32_t m = b.n
         cdef uint32_t i, j, k, width
-        cdef int first, second, more_a, more_b, late
+        cdef int first, second, more_a, more_b, late, balance
         cdef bint found = False
         for i in range(history):
             if _content(x, a, history, at, i) == x.pending[b.index[0]].content:
@@ -291,12 +291,22 @@ cdef class Hidden(Unsure):
             self.unique_a[i] = 1
         for j in range(m + 1):
             self.unique_b[j] = 1
-        for j in range(m):          # what has a time is said once
-            if x.pending[b.index[j]].ts_event == 0:
+        for j in range(m):
+            if x.pending[b.index[j]].ts_event == 0 or self.unique_b[j] != 1:
                 continue
+            balance = 0             # what has a time is said once, and again only at that time
+            for k in range(j, m):
+                balance += self._is_same(x, b.index[j], b.index[k])
+            for i in range(n):
+                balance -= _content(x, a, history, at, i) == x.pending[b.index[j]].content
+            if balance:
+                continue
+            for k in range(j, m):
+                if self._is_same(x, b.index[j], b.index[k]):
+                    self.unique_b[k] = TWICE
             for i in range(n):
                 if _content(x, a, history, at, i) == x.pending[b.index[j]].content:
-                    self.unique_a[i] = self.unique_b[j] = TWICE
+                    self.unique_a[i] = TWICE
         i = n + 1
         while i:
             i -= 1
