@@ -15,7 +15,6 @@ looked for by its own book alone here, for what follows may be incomplete.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from feedd.book.checksum cimport fr_find
 from feedd.decode.plan cimport POLICY_KEYED_ROWS, program_t
@@ -160,7 +159,7 @@ cdef class Hidden(Unsure):
         cdef side_t* s
         cdef bint waits = False
         cdef bint due
-        cdef int i, turn, verdict
+        cdef int i, _turn, verdict
         cdef uint32_t back
         self._collect(x)
         if self._copied(x):
@@ -168,7 +167,7 @@ cdef class Hidden(Unsure):
         best = self._leader(x, now, &waits)
         if best == NULL:
             return self._from_behind(x, p, now)
-        for turn in range(LANES_MAX + 1):
+        for _turn in range(LANES_MAX + 1):
             due = self._is_due(x, best, now)
             for i in range(self.n_sides):
                 s = &self.sides[i]
@@ -342,7 +341,8 @@ cdef class Hidden(Unsure):
             return A_FIRST
         elif self.borne_out[1] + more_b < first:
             return B_FIRST
-        elif history or first != second or first != self.borne_out[width + 1] + more_a + more_b or (
+        elif history or first != second or (
+                first != self.borne_out[width + 1] + more_a + more_b) or (
                 m > 1 and self._is_same(x, a.index[0], b.index[1])
                 and more_b + self.least[width + 2] <= first) or (
                 n > 1 and self._is_same(x, a.index[1], b.index[0])

@@ -7,6 +7,7 @@ venue that feedd has no file for is skipped.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,10 @@ GROUPS = {
 MAY_DECLARE = frozenset({"connection"})
 """Groups with Coinbase: too many losses in a row for what its connection counts, and a line starts
 anew; should the other one lose something meanwhile, it is declared."""
+NO_TIME = re.compile(r"^wrong: (\d+) events of orderBookL2:\S+ are out of the venue's order$", re.M)
+"""BitMEX: of two messages in a row each is lost on another line, and one has no time. Nothing but
+the order of arrival tells which was the first, and a busy machine blurs that."""
+NO_TIME_MAX = 2
 REPLACED = {"quote", "deriv", "greeks"}
 """Records that replace each other: of two lines, an older one that comes late is of no use."""
 KILL = "kill,every_s=1,redundant=1,how=rst"
@@ -117,11 +122,13 @@ def test_what_one_line_of_two_loses_is_not_lost(tmp_path: Path, group: str) -> N
         "--fault", "drop,prob=0.05,redundant=1",
     )  # fmt: skip
     lost = [line.split()[2] for line in errors.splitlines() if line.startswith("lost: ")]
-    assert counts(report) == (len(lost), 0, 0), errors
+    swapped = sum(int(n) for n in NO_TIME.findall(errors))
+    assert swapped <= NO_TIME_MAX
+    assert counts(report) == (len(lost), swapped, 0), errors
     # Where the machine holds one line up, its copy comes behind a newer state and is left out.
     assert set(lost) <= REPLACED, errors
     assert report["gaps"] == 0 or group in MAY_DECLARE, errors
-    assert status == bool(lost)
+    assert status == bool(lost or swapped)
 
 
 def test_the_table_knows_only_simulated_venues() -> None:
