@@ -266,9 +266,9 @@ cdef class Hidden(Unsure):
         self, instrument_t* x, const side_t* a, const side_t* b, bint due
     ) noexcept nogil:
         """Two lines bring different messages next: which of them is the first? ``a`` has brought
-        the whole history, ``b`` its part. The explanation with the fewest losses tells, if something
-        that both brought bears it out and no other one may turn out to take as few. When it is
-        ``due`` nothing more comes."""
+        the whole history, ``b`` its part. The explanation with the fewest losses tells, if what
+        both brought bears it out and no other one may turn out to take as few. When it is ``due``
+        nothing more comes."""
         cdef uint64_t at = b.lane.at
         cdef uint32_t history = _behind(x.lanes, b.lane)
         cdef uint32_t n = history + (a.n if a != NULL else 0)
