@@ -5,7 +5,12 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.feedd-built
 SOURCES := $(shell find feedd \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \) 2>/dev/null) \
 	setup.py pyproject.toml
-RANDOM_TESTS := tests/decode tests/fuzz/test_spellings.py $(addprefix tests/acceptance/test_,captures.py damage.py mutations.py sessions.py)
+RANDOM_TESTS := tests/decode tests/fuzz/test_spellings.py \
+	$(addprefix tests/acceptance/test_,captures.py damage.py mutations.py sessions.py) \
+	tests/shm/test_ring_model.py tests/shm/test_segment.py tests/supervisor/test_listing.py \
+	tests/pipeline/test_book_model.py tests/pipeline/test_untimed_lines.py \
+	tests/reader/test_session.py tests/demo/test_compare.py tests/assembler \
+	tests/venues/test_reference.py tests/venues/test_toml_lint.py
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check build docs wheel bench bars model stress tsan autobahn fuzz asan soak clean

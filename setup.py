@@ -20,18 +20,18 @@ SANITIZE = os.environ.get("FEEDD_SANITIZE", "")  # e.g. "address": see `make asa
 CFLAGS = ["-std=gnu11", "-fno-strict-aliasing", "-Wall", "-Wno-unused-function"]
 LDFLAGS: list[str] = []
 # -O3 where a message passes; elsewhere it only doubles the time to compile
-HOT = ("feedd/pipeline/", "feedd/client/", "feedd/reader/line.pyx")
+HOT = ("feedd/pipeline/", "feedd/decode/native.pyx", "feedd/client/", "feedd/reader/line.pyx")
 # -O1 where the code runs seldom, or in tests only: a third less to compile
-COLD = tuple(f"feedd/{name}.pyx" for name in ("shm/counters", "shm/instruments", "decode/probe"))
-# What takes longest to compile comes first: none is left to run alone at the end. These have the
-# JSON engine in them; of the others the size of the source tells.
-LONGEST = tuple(
+COLD = tuple(
     f"feedd/{name}.pyx"
     for name in (
-        *("decode/plan", "bench/loop", "pipeline/message", "pipeline/core"),
-        *("pipeline/twice", "decode/probe"),
+        *("decode/plan", "decode/probe", "pipeline/alarms", "pipeline/core", "pipeline/twice"),
+        *("shm/counters", "shm/instruments"),
     )
 )
+# What takes longest to compile comes first: none is left to run alone at the end. Of the others the
+# size of the source tells.
+LONGEST = tuple(f"feedd/{name}.pyx" for name in ("decode/native", "decode/plan", "bench/loop"))
 if SANITIZE:
     CFLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-O1", "-g"]
     LDFLAGS += [f"-fsanitize={SANITIZE}"]

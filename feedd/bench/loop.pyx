@@ -5,7 +5,8 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from feedd.decode.engine cimport FD_OK, FD_PADDING, fd_copy, fd_decode, fd_quickly
+from feedd.decode.engine cimport FD_OK, FD_PADDING, fd_copy
+from feedd.decode.native cimport decode, decode_quickly
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport JOIN_NOW
 from feedd.pipeline.core cimport Pipeline
@@ -99,10 +100,10 @@ cdef class Frames:
             for i in range(self.n):
                 if self.kind[i] != only:
                     continue
-                if fd_quickly(&pipeline.m, self.block + self.offset[i], self.length[i]):
+                if decode_quickly(&pipeline.m, self.block + self.offset[i], self.length[i]):
                     continue
                 copy = fd_copy(&pipeline.m, self.block + self.offset[i], self.length[i])
-                if fd_decode(&pipeline.m, copy, self.length[i]) != FD_OK or pipeline.m.channel < 0:
+                if decode(&pipeline.m, copy, self.length[i]) != FD_OK or pipeline.m.channel < 0:
                     continue
                 if not pipeline._room(pipeline.m.rows):
                     continue

@@ -1,4 +1,7 @@
-"""C declarations of the native decode engine (feedd/decode/src)."""
+"""C declarations of the native decode engine (feedd/decode/src).
+
+What decodes a message is called through ``native``, so that one module only has to compile it.
+"""
 
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -243,9 +246,6 @@ cdef extern from "engine.h" nogil:
     uint64_t fd_hash_bytes(const uint8_t* p, size_t n)
     uint32_t fd_key_hash(uint64_t prefix, uint32_t len)
     int fd_is_padded(const uint8_t* p, size_t n)
-    int fd_quickly(fd_msg* m, const uint8_t* base, size_t n)
-    int fd_decode(fd_msg* m, const uint8_t* base, size_t n)
-    int fd_decode_as(fd_msg* m, const uint8_t* base, size_t n, int channel)
     const uint8_t* fd_copy(fd_msg* m, const uint8_t* p, size_t n)
 
     ctypedef struct fd_outcome:

@@ -8,10 +8,11 @@ from libc.string cimport memcpy, memset
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_BAD_JSON, FD_FALSE, FD_NULL, FD_NUM, FD_OP_LEVELS, FD_OP_NODE, FD_OP_SLOT,
     FD_PADDING, FD_SHAPE_OBJECT, FD_SHAPE_ROWS, FD_STR, FD_TRUE, fd_channel, fd_dec,
-    fd_decimal_init, fd_decode_as, fd_is_padded, fd_key, fd_key_hash, fd_level, fd_levels, fd_msg,
+    fd_decimal_init, fd_is_padded, fd_key, fd_key_hash, fd_level, fd_levels, fd_msg,
     fd_msg_free, fd_node,
     fd_plan, fd_rfc3339, fd_scan_dec, fd_text_u64, fd_to_double, fd_unescape, fd_val,
 )
+from feedd.decode.native cimport decode_as
 
 KEYS_MAX = 48
 
@@ -126,7 +127,7 @@ cdef class _Probe:
 
     def decode(self, const uint8_t[::1] data):
         self.text = _padded(data)
-        return fd_decode_as(&self.msg, self.text, data.shape[0], 0)
+        return decode_as(&self.msg, self.text, data.shape[0], 0)
 
     cdef object _value(self, fd_val v):
         cdef const uint8_t* p = self.text + v.off

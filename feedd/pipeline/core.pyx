@@ -11,7 +11,8 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 
 from feedd.book.book cimport fb_book_free, fb_iter, fb_iterate, fb_price
-from feedd.decode.engine cimport FD_OK, fd_copy, fd_decode_as
+from feedd.decode.engine cimport FD_OK, fd_copy
+from feedd.decode.native cimport decode_as
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport JOIN_NOW, JOIN_TOO_OLD
 from feedd.pipeline.instrument cimport (
@@ -98,7 +99,7 @@ cdef class Pipeline(Messages):
         if copy == NULL:
             raise MemoryError
         memset(&r, 0, sizeof(r))
-        if (fd_decode_as(&self.m, copy, len(body), p.rest_channel) != FD_OK
+        if (decode_as(&self.m, copy, len(body), p.rest_channel) != FD_OK
                 or row_convert(&self.m, 0, &v.programs[p.rest_channel], &r) != NULL):
             self.c[FEEDD_C_snapshots_unusable] += 1
             return "bad"

@@ -9,9 +9,10 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from feedd.decode.engine cimport (
-    FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_decode, fd_is_one_of,
-    fd_msg_free, fd_quickly, fd_routes_free, fd_routes_init, fd_text_u64, fd_val,
+    FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_is_one_of,
+    fd_msg_free, fd_routes_free, fd_routes_init, fd_text_u64, fd_val,
 )
+from feedd.decode.native cimport decode, decode_quickly
 from feedd.decode.plan cimport (
     POLICY_KEYED_ROWS, SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, YIELDS_STATE, Plan, program_t,
 )
@@ -192,7 +193,7 @@ cdef class Messages(Alarms):
         self.last_recv = ts_recv
         c[FEEDD_C_frames] += 1
         c[FEEDD_C_bytes] += n
-        if fd_quickly(&self.m, p, n):
+        if decode_quickly(&self.m, p, n):
             decoded = wall_ns() if started else 0
             if not drift_due(v.drift, self.m.channel, ts_recv) and quick_publish(
                     self.out, self.books, &self.m, &v.programs[self.m.channel], v.future_ns_max,
@@ -204,7 +205,7 @@ cdef class Messages(Alarms):
         copy = fd_copy(&self.m, p, n)
         if copy == NULL:
             return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
-        result = fd_decode(&self.m, copy, n)
+        result = decode(&self.m, copy, n)
         result = self._process(venue, p, n, ts_recv, line, result, started)
         if self.books.changed_rule != NULL:
             with gil:

@@ -4,10 +4,11 @@ from libc.stdint cimport uint8_t
 from libc.string cimport memset
 
 from feedd.decode.engine cimport (
-    FD_AVX2, FD_AVX512, FD_OK, FD_PORTABLE, fd_copy, fd_decode, fd_msg, fd_msg_free, fd_outcome,
+    FD_AVX2, FD_AVX512, FD_OK, FD_PORTABLE, fd_copy, fd_msg, fd_msg_free, fd_outcome,
     fd_outcome_free,
     fd_outcome_of, fd_plain_holds, fd_same_outcome, fd_templates,
 )
+from feedd.decode.native cimport decode
 from feedd.decode.plan cimport Plan
 from feedd.pipeline.connections cimport Connections
 
@@ -73,10 +74,10 @@ cdef class Twice:
         cdef int walked, run
         self.plan.plan.templates = NULL
         copy = fd_copy(&self.walked, p, len(message))
-        walked = fd_decode(&self.walked, copy, len(message))
+        walked = decode(&self.walked, copy, len(message))
         self.plan.plan.templates = self.templates
         copy = fd_copy(&self.m, p, len(message))
-        run = fd_decode(&self.m, copy, len(message))
+        run = decode(&self.m, copy, len(message))
         if walked != run:
             return f"status {run}, walker {walked}"
         if walked != FD_OK:

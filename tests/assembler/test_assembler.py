@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedd.decode.assembler import CLOSE, MESSAGE, NOTHING, VIOLATION, Assembler
+from tests.fixtures.effort import tries
 
 TEXT, BINARY, CONT, CLOSE_OP, PING, PONG = 1, 2, 0, 8, 9, 10
 
@@ -168,7 +169,7 @@ def split_stream(
 
 
 @given(split_stream(), st.booleans())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(120), deadline=None)
 def test_any_split_gives_the_same_messages(
     stream: tuple[list[tuple[int, bytes]], list[tuple[int, bool, bytes]]], check: bool
 ) -> None:
@@ -189,7 +190,7 @@ def test_any_split_gives_the_same_messages(
     st.lists(st.integers(0, 40), max_size=6),
     st.lists(st.tuples(st.integers(0, 39), st.integers(0, 255)), max_size=2),
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_utf8_agrees_with_python_for_any_bytes_and_split(
     data: bytes, cuts: list[int], flips: list[tuple[int, int]]
 ) -> None:
@@ -222,7 +223,7 @@ def test_utf8_agrees_with_python_for_any_bytes_and_split(
         max_size=12,
     )
 )
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 def test_any_frames_never_yield_a_message_after_the_end(
     frames: list[tuple[int, bool, int, bytes]],
 ) -> None:

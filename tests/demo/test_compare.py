@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from feedd.demo.compare import Result, compare
 from feedd.demo.journal import read_journal
 from feedd.demo.received import Received
+from tests.fixtures.effort import tries
 
 NAME = "deribit:BTC-PERPETUAL"
 
@@ -251,7 +252,7 @@ class TestBooks:
         assert counts(compare(journal, got, {NAME: ({}, {})})) == (1, 0, 0)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 @given(st.data())
 def test_random_faults_on_distinct_events(data: st.DataObject) -> None:
     """Any mix of faults on distinct events is counted exactly."""

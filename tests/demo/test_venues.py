@@ -85,7 +85,7 @@ def check(report: dict[str, Any], errors: str) -> None:
     assert report["gaps"] == 0, errors
 
 
-@pytest.mark.parametrize("group", [*GROUPS, "bitfinex"])
+@pytest.mark.parametrize("group", GROUPS)
 def test_books_and_trades_are_those_of_the_journal(tmp_path: Path, group: str) -> None:
     venues = known_of(group)
     rate = str(min(4000, 1200 * len(venues.split(","))))  # for all of them together

@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.fixtures.effort import tries
 from tests.pipeline.rig import Rig, binance_depth, rest_depth
 
 # Prices of very different magnitude and scale: window, tree, re-centring and re-scaling all happen.
@@ -34,7 +35,7 @@ def _best_first(side: dict[Decimal, Decimal], reverse: bool) -> list[tuple[float
     return [(float(p), float(side[p])) for p in sorted(side, reverse=reverse)]
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 @given(start=st.tuples(_SIDE, _SIDE), deltas=_DELTAS)
 def test_book_equals_a_dictionary(
     start: tuple[list[tuple[Decimal, Decimal]], list[tuple[Decimal, Decimal]]],

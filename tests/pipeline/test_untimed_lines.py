@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from feedd.records import BookState
+from tests.fixtures.effort import tries
 from tests.pipeline.lab import BOOKS, lab_venue, message
 from tests.pipeline.rig import Rig, kinds
 
@@ -370,7 +371,7 @@ def both_up(market: Market) -> None:
             market.join(number)
 
 
-@settings(ANY, max_examples=300)
+@settings(ANY, max_examples=tries(100))
 @given(steps=st.lists(STEP, max_size=60))
 def test_never_anything_but_the_truth_or_a_gap(steps: list[Any]) -> None:
     """Deaths and losses whenever they like: every change is one that the venue made to this book,
@@ -386,7 +387,7 @@ def test_never_anything_but_the_truth_or_a_gap(steps: list[Any]) -> None:
     assert market.ends_true()
 
 
-@settings(ANY, max_examples=300)
+@settings(ANY, max_examples=tries(100))
 @given(steps=st.lists(STEP, max_size=60), lossy=LINE)
 def test_a_loss_that_nothing_counts_is_found_in_the_end(steps: list[Any], lossy: int) -> None:
     market = Market(numbered=False)
@@ -410,7 +411,7 @@ CALM = st.lists(
 )
 
 
-@settings(ANY, max_examples=300)
+@settings(ANY, max_examples=tries(100))
 @given(rounds=st.lists(st.tuples(LINE, CALM, CALM), max_size=5))
 @example(rounds=[(0, [("say", ("b", 1, 2)), ("bring", 1, 5)], [("say", ("b", 1, 1))])])
 def test_lines_that_die_in_turn_lose_nothing(rounds: list[Any]) -> None:

@@ -17,6 +17,7 @@ from feedd.clock import SECOND_NS
 from feedd.reader.session import Action, Activity, Do, LineSession, State
 from feedd.reader.topics import SendWindow, TopicState
 from feedd.venues.session_schema import Session
+from tests.fixtures.effort import tries
 
 HERE = Path(__file__).parent
 BINANCE = tomllib.loads((HERE / "session_binance.toml").read_text())
@@ -524,7 +525,7 @@ events = st.lists(
 
 
 @given(events, st.integers(0, 1000))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 def test_no_order_of_events_breaks_the_machine(script: list[str], seed: int) -> None:
     """Permits and connects alternate, nothing is sent while down, LINE_UP and LINE_DOWN pair."""
     line = LineSession(session(DERIBIT), topics(5), rng=random.Random(seed))

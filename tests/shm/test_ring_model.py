@@ -11,6 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from feedd.records import RAW, Flag
 from feedd.shm.ring import RingReader, RingWriter
+from tests.fixtures.effort import tries
 
 
 class ListReader:
@@ -130,5 +131,7 @@ class RingMachine(RuleBasedStateMachine):
             assert reader.position == model.position
 
 
-RingMachine.TestCase.settings = settings(max_examples=250, stateful_step_count=50, deadline=None)
+RingMachine.TestCase.settings = settings(
+    max_examples=tries(100), stateful_step_count=50, deadline=None
+)
 TestRingAgainstList = RingMachine.TestCase

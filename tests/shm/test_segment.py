@@ -27,6 +27,7 @@ from feedd.shm.directory import (
 from feedd.shm.layout import Offset, SegmentKind, SegmentState
 from feedd.shm.ring import RingReader, RingWriter
 from feedd.shm.segment import create, open_segment
+from tests.fixtures.effort import tries
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -183,7 +184,9 @@ def test_a_lock_has_one_holder(shm_dir: Path) -> None:
 
 
 @settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=tries(100),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(changes=st.lists(st.tuples(st.integers(0, 4096 + 64 * 128 - 1), st.integers(0, 255)),
                         min_size=1, max_size=12))  # fmt: skip

@@ -129,11 +129,12 @@ async def test_fetcher_stays_inside_concurrency_and_honours_retry_after() -> Non
 
     async def handler(request: web.Request) -> web.Response:
         state["n"] += 1
+        number = state["n"]
         state["now"] += 1
         state["most"] = max(state["most"], state["now"])
         await asyncio.sleep(0.02)
         state["now"] -= 1
-        if state["n"] == 5:
+        if number == 5:
             return web.Response(status=429, headers={"Retry-After": "0.4"})
         return web.json_response({"path": request.path_qs})
 

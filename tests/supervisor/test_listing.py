@@ -25,6 +25,7 @@ from feedd.supervisor.registry import Registry
 from feedd.venues.reference import InstrumentInfo
 from feedd.venues.schema import Venue
 from feedd.venues.session_schema import RestLimits
+from tests.fixtures.effort import tries
 from tests.venues.references import ROOT, venue_of
 
 S = 1_000_000_000
@@ -129,7 +130,7 @@ LISTS = st.lists(
 
 
 @given(LISTS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 def test_the_diffs_alone_rebuild_what_is_known(lists: list[dict[str, Any]]) -> None:
     """A listener that applies diffs knows what the listing knows, and every end comes once."""
     listing, known = Listing("v"), dict[str, InstrumentInfo]()

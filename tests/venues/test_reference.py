@@ -20,6 +20,7 @@ from feedd.capture.instruments import load_file
 from feedd.errors import CaptureError, ConfigError, VenueError
 from feedd.shm.rows import INSTRUMENT, Contract, InstrumentKind, InstrumentStatus, SizeUnit
 from feedd.venues.reference import InstrumentInfo, parse, parse_counted
+from tests.fixtures.effort import tries
 
 CAPTURES = Path(__file__).resolve().parents[3] / "shared" / "captures"
 DERIBIT, SPOT, USDM = (venues.load(n) for n in ("deribit", "binance_spot", "binance_usdm"))
@@ -223,7 +224,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.dictionaries(st.sampled_from([*deribit(), "option_type", "strike"]), VALUES))
 def test_any_value_anywhere_is_survived(changes: dict[str, Any]) -> None:
     for info in parse(DERIBIT, {"result": [deribit(**changes)]}):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from feedd.toml_lines import KeyPath, key_lines
 from feedd.toml_lint import Problem, _Walk, parse
+from tests.fixtures.effort import tries
 
 
 class Colour(enum.Enum):
@@ -216,7 +217,7 @@ ROOMS = st.dictionaries(
         },
     )
 )
-@settings(max_examples=300)
+@settings(max_examples=tries(100))
 def test_what_msgspec_takes_has_no_mistake(data: dict[str, Any]) -> None:
     """Only what it refuses is walked."""
     walk = _Walk()
@@ -304,7 +305,7 @@ VALUES = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.dictionaries(TEXT, VALUES, max_size=5))
 def test_every_key_of_any_file_has_its_line(tables: dict[str, Any]) -> None:
     text = "".join(f"{as_toml(key)} = {as_toml(value)}\n# [x]\n" for key, value in tables.items())

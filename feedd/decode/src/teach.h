@@ -334,7 +334,7 @@ static int fd_plain_holds(const fd_msg *m) {
     const size_t slots = (size_t)m->rows * m->plan->channels[m->channel].slots;
     for (size_t k = 0; k < slots; k++) {
         const fd_val *v = &m->slots[k];
-        fd_dec d;
+        fd_dec d = {0, 0, 0, 0};
         if (!v->plain) continue;
         if (fd_scan_dec(m->base + v->off, &d) != m->base + v->off + v->len || d.neg || d.many ||
             d.m != v->m || d.e != -(int32_t)v->decimals)
