@@ -173,7 +173,9 @@ cdef class Lines(Hidden):
         cdef uint32_t fed = 0
         cdef uint32_t lost = 0
         cdef instrument_t* any = NULL
-        cdef bint bounded = got > expected and self.note_lost(line, got - expected, ts_recv)
+        cdef bint bounded = got > expected and self.note_lost(
+            line, expected, got - expected, ts_recv)
+        cdef bint twice = bounded and self.lost_twice(line, expected, got - expected)
         self.restarts = False
         memset(&s, 0, sizeof(s))
         s.ts_recv = ts_recv
@@ -186,7 +188,7 @@ cdef class Lines(Hidden):
                 continue
             fed += 1
             any = x
-            if self.line_unsure(x, line, bounded, ts_recv):
+            if not twice and self.line_unsure(x, line, bounded, ts_recv):
                 continue
             if lost == 0:
                 self._declare(&s, expected, got)

@@ -15,6 +15,8 @@ cdef enum:
 
 # Messages that the numbers of a connection show as lost, of whatever books they were.
 ctypedef struct loss_t:
+    uint64_t first            # number of the first of them
+    uint32_t n
     uint32_t until            # messages lost so far, these among them
     uint32_t left             # of these not known of which book they were
     int64_t ts_recv

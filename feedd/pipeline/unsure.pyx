@@ -41,6 +41,7 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_held_messages
 
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
+cdef int64_t LOST_TOGETHER_NS = 1_000_000_000    # no two connections are further apart
 cdef uint64_t COPIES_BACK = 256
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
 
@@ -51,7 +52,9 @@ cdef class Unsure(Untimed):
 
     # ---- what a connection lost ----------------------------------------------------------------
 
-    cdef bint note_lost(self, int32_t line, uint64_t n, int64_t ts_recv) noexcept nogil:
+    cdef bint note_lost(
+        self, int32_t line, uint64_t first, uint64_t n, int64_t ts_recv
+    ) noexcept nogil:
         cdef heard_t* h = self.heard_of(line)
         cdef loss_t* loss
         if h == NULL or not search_new(&self.search):
@@ -61,10 +64,38 @@ cdef class Unsure(Untimed):
             h.forgotten = loss.until
         h.n_losses += 1
         h.lost += <uint32_t>(n if n < 1_000_000 else 1_000_000)
+        loss.first = first
+        loss.n = <uint32_t>(n if n < 1_000_000 else 1_000_000)
         loss.until = h.lost
         loss.left = <uint32_t>(n if n < 1_000_000 else 1_000_000)
         loss.ts_recv = ts_recv
         return n <= SLACK_MAX
+
+    cdef bint lost_twice(self, int32_t line, uint64_t first, uint64_t n) noexcept nogil:
+        """May another connection have lost the same? Their numbers run in parallel; where it is not
+        known yet how far apart, what both lost within a while may be the same."""
+        cdef const heard_t* h
+        cdef const heard_t* mine = self.heard_of(line)
+        cdef const loss_t* loss
+        cdef int64_t shift, apart
+        cdef uint32_t i, k
+        cdef int64_t now = mine.loss[(mine.n_losses - 1) & (LOSSES - 1)].ts_recv if mine else 0
+        for i in range(self.n_heard):
+            h = &self.heard[i]
+            if mine == NULL or <int32_t>i == line or h.venue != mine.venue or h.n_losses == 0:
+                continue
+            k = h.n_losses - LOSSES if h.n_losses > LOSSES else 0
+            while k < h.n_losses:
+                loss = &h.loss[k & (LOSSES - 1)]
+                k += 1
+                if now - loss.ts_recv > LOST_TOGETHER_NS:
+                    continue
+                if not self.shift_of(line, <int32_t>i, &shift):
+                    return True
+                apart = <int64_t>(first - loss.first) + shift
+                if apart < <int64_t>loss.n and -apart < <int64_t>n:
+                    return True
+        return False
 
     cdef uint32_t _open(self, int32_t line, uint32_t before, uint32_t until) noexcept nogil:
         """Of what a connection lost in a while, what is not known to be of another book."""
