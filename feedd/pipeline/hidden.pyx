@@ -52,6 +52,7 @@ cdef int64_t AGREE_NS = limits.LINE_AGREE_NS
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
 cdef int64_t SAME_TIME_NS = 500_000          # the order of arrival says nothing within
 cdef int64_t NOWHERE_NS = 5_000_000_000      # as in untimed.pyx
+cdef int64_t STUCK_NS = 1_000_000_000        # nothing that comes now will tell
 
 
 cdef inline const passed_t* _passed(const lanes_t* lanes, uint64_t position) noexcept nogil:
@@ -511,11 +512,20 @@ cdef class Hidden(Unsure):
         cdef lane_t* lane
         cdef bint waits = False
         cdef bint silent, others
+        cdef uint32_t k
         cdef int i
         if not self.is_hidden(x, p):
             Unsure._overdue(self, x, p, now)
             return
         self._agree(x, p, now)
+        for k in range(x.n_pending):
+            if not x.up or x.lanes != lanes:
+                return
+            for i in range(LANES_MAX):
+                if (lanes.lane[i].line == x.pending[k].line and lanes.lane[i].state == LANE_SYNCED
+                        and now - x.pending[k].ts_recv >= STUCK_NS):
+                    self._lost_all(x, p, &x.pending[k], b"lines do not agree")
+                    return
         for i in range(LANES_MAX):
             if not x.up or x.lanes != lanes:
                 return

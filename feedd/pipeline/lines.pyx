@@ -1,7 +1,7 @@
 """Connections that come, go, take over from each other or lose something: what books make of it."""
 
 from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memmove, memset
 
 from feedd.decode.plan cimport POLICY_NONE_FULL, program_t
 from feedd.pipeline.hidden cimport Hidden
@@ -223,16 +223,18 @@ cdef class Lines(Hidden):
 
     cdef void expire(self, int64_t now) noexcept nogil:
         cdef uint32_t i = 0
+        cdef uint32_t left = self.n_holding     # one that goes on waiting comes behind these
         cdef instrument_t* x
         cdef const program_t* p
         cdef int n
-        while i < self.n_holding:
+        while left and i < self.n_holding:
+            left -= 1
             x = self.holding[i]
             if x.hold_since and x.lanes != NULL and 0 <= now - x.hold_since < HOLD_NS:
                 i += 1
                 continue
             self.n_holding -= 1
-            self.holding[i] = self.holding[self.n_holding]
+            memmove(&self.holding[i], &self.holding[i + 1], (self.n_holding - i) * sizeof(void*))
             if not x.hold_since or x.lanes == NULL or not x.up or not x.n_pending:
                 x.hold_since = 0
                 continue
