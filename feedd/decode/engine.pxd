@@ -163,12 +163,11 @@ cdef extern from "engine.h" nogil:
         FD_QUICK_NEW
         FD_QUICK_NONE
         FD_QUICK_USED
-        FD_QUICK_DECIMALS
 
     ctypedef struct fd_quick:
         uint8_t use, no_zeros, n_numbers, time, sequence, id, id_at, side_at
         int8_t side
-        uint8_t flags, replay, has_id
+        uint8_t flags, replay
         int64_t time_scale
         uint64_t time_max
         double scale[4]

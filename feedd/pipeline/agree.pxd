@@ -53,9 +53,7 @@ ctypedef struct next_t:
 cdef bint search_new(search_t* s) noexcept nogil
 cdef void search_free(search_t* s) noexcept nogil
 # How many messages the line lost before its first one that waits, where that is a copy of one in
-# the history; -1 while it is not known, -2 where it stands nowhere. ``margin`` 0: nothing else is
-# possible; else how many more losses anything else takes.
-cdef int first_place(
-    search_t* s, queue_t* q, const lanes_t* lanes, uint32_t margin) noexcept nogil
+# the history; -1 while it is not known, -2 where it stands nowhere.
+cdef int first_place(search_t* s, queue_t* q, const lanes_t* lanes) noexcept nogil
 # What follows the history.
-cdef next_t next_of_all(search_t* s, const lanes_t* lanes, uint32_t margin) noexcept nogil
+cdef next_t next_of_all(search_t* s, const lanes_t* lanes) noexcept nogil

@@ -3,8 +3,7 @@
 A message is its content; two of them may be equal. Of each line it is known up to where it stands
 in the history, what it brought since, and how many messages it may have lost before each of these.
 Every merge of the lines that all of this allows explains what was seen, and costs as many losses
-as it takes. What is next in all of them is known. Where losses cannot be bounded everything can be
-explained, and the explanation with the fewest losses by some margin is taken.
+as it takes. What is next in all of them is known.
 
 No message is lost on all lines: that one nobody could know of.
 """
@@ -109,9 +108,7 @@ cdef int _reach(search_t* s, queue_t* q, const lanes_t* lanes, int first) noexce
     return least
 
 
-cdef int first_place(
-    search_t* s, queue_t* q, const lanes_t* lanes, uint32_t margin
-) noexcept nogil:
+cdef int first_place(search_t* s, queue_t* q, const lanes_t* lanes) noexcept nogil:
     cdef int64_t h = <int64_t>(lanes.head - q.lane.at)
     cdef int64_t place
     cdef bint before = False      # is the message before this place the same, and may be the one?
@@ -140,7 +137,7 @@ cdef int first_place(
             second = cost
     if best == NOWHERE:
         return -2
-    if found == h or second < NOWHERE and (margin == 0 or second < best + <int>margin):
+    if found == h or second < NOWHERE:
         return -1
     return found
 
@@ -308,7 +305,7 @@ cdef int _cost_with(search_t* s, uint64_t content, const uint64_t* starts, const
     return ended
 
 
-cdef next_t next_of_all(search_t* s, const lanes_t* lanes, uint32_t margin) noexcept nogil:
+cdef next_t next_of_all(search_t* s, const lanes_t* lanes) noexcept nogil:
     cdef next_t found
     cdef uint64_t starts[64]
     cdef uint32_t costs[64]
@@ -385,6 +382,6 @@ cdef next_t next_of_all(search_t* s, const lanes_t* lanes, uint32_t margin) noex
         return found
     if unknown < second:
         second = unknown
-    if second == NOWHERE or (margin and second >= best + <int>margin):
+    if second == NOWHERE:
         found.verdict = NEXT_KNOWN
     return found

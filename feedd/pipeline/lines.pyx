@@ -171,7 +171,7 @@ cdef class Lines(Unsure):
         cdef instrument_t* any = NULL
         cdef bint bounded = got > expected and self.note_lost(
             line, expected, got - expected, ts_recv)
-        cdef bint twice = bounded and self.lost_twice(line, expected, got - expected)
+        cdef bint twice
         self.restarts = False
         memset(&s, 0, sizeof(s))
         s.ts_recv = ts_recv
@@ -184,6 +184,9 @@ cdef class Lines(Unsure):
                 continue
             fed += 1
             any = x
+            # only books without times need it: of others the content says what is missing
+            twice = bounded and x.lanes != NULL and x.lanes.counted and self.lost_twice(
+                x.venue, line, expected, got - expected, ts_recv)
             if not twice and self.line_unsure(x, line, bounded, ts_recv):
                 continue
             if lost == 0:

@@ -176,7 +176,7 @@ cdef class Messages(Alarms):
         cdef const venue_t* v = &self.venues[venue]
         cdef uint64_t* c = self.c
         cdef const uint8_t* copy
-        cdef int result
+        cdef int status, result
         cdef int64_t started = wall_ns() if self.sampled % SAMPLE_EVERY == 0 else 0
         cdef int64_t decoded
         self.sampled += 1
@@ -202,8 +202,8 @@ cdef class Messages(Alarms):
         copy = fd_copy(&self.m, p, n)
         if copy == NULL:
             return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
-        result = decode(&self.m, copy, n)
-        result = self._process(venue, p, n, ts_recv, line, result, started)
+        status = decode(&self.m, copy, n)
+        result = self._process(venue, p, n, ts_recv, line, status, started)
         if self.books.changed_rule != NULL:
             with gil:
                 self._rule_changed(ts_recv, line)

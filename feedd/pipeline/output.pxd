@@ -7,7 +7,10 @@ from feedd.pipeline.instrument cimport instrument_t
 from feedd.shm.board cimport BoardWriter
 from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
-from feedd.shm.feedd cimport feedd_board_row, feedd_record, feedd_writer
+from feedd.shm.feedd cimport (
+    FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_GAP, FEEDD_BOOK_STALE, FEEDD_MAYBE_BAD_BOOK, feedd_board_row,
+    feedd_record, feedd_writer,
+)
 from feedd.shm.ring cimport RingWriter
 
 cdef enum:
@@ -67,3 +70,16 @@ cdef class Output:
         int reader)
     cdef void carry_on(
         self, instrument_t* x, BoardWriter board, BooksWriter books) noexcept nogil
+
+
+cdef inline feedd_board_row* row_of(Output out, const instrument_t* x) noexcept nogil:
+    if out.board is None or x.row < 0 or <uint32_t>x.row >= out.board.n_rows:
+        return NULL
+    return &out.board.rows[x.row]
+
+
+# The flag of records whose instrument has a book that may be wrong.
+cdef inline uint8_t doubt_of(const instrument_t* x) noexcept nogil:
+    if x.state == FEEDD_BOOK_GAP or x.state == FEEDD_BOOK_CHECKSUM or x.state == FEEDD_BOOK_STALE:
+        return FEEDD_MAYBE_BAD_BOOK
+    return 0

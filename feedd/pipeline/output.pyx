@@ -15,14 +15,13 @@ from feedd.book.book cimport (
 from feedd.decode.engine cimport fd_level
 from feedd.pipeline.instrument cimport instrument_t
 from feedd.shm.feedd cimport (
-    FEEDD_AT_HISTOGRAMS, FEEDD_BOOK, FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_CONTROL, FEEDD_BOOK_GAP,
-    FEEDD_BOOK_LEVELS_PER_SLOT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_HISTOGRAMS,
-    FEEDD_HISTOGRAM_BUCKETS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
+    FEEDD_AT_HISTOGRAMS, FEEDD_BOOK, FEEDD_BOOK_CONTROL, FEEDD_BOOK_LEVELS_PER_SLOT,
+    FEEDD_BOOK_LIVE, FEEDD_HISTOGRAMS, FEEDD_HISTOGRAM_BUCKETS, FEEDD_INEXACT, FEEDD_LAST,
     FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN, FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT,
-    FEEDD_STATUS, feedd_board_identity, feedd_board_row, feedd_book,
-    feedd_book_deep_asks, feedd_book_deep_bids, feedd_book_identity, feedd_bucket, feedd_commit,
-    feedd_copy_in, feedd_level, feedd_pack32, feedd_put, feedd_record, feedd_seq_begin,
-    feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_writer,
+    FEEDD_STATUS, feedd_board_identity, feedd_board_row, feedd_book, feedd_book_deep_asks,
+    feedd_book_deep_bids, feedd_book_identity, feedd_bucket, feedd_commit, feedd_copy_in,
+    feedd_level, feedd_pack32, feedd_put, feedd_record, feedd_seq_begin, feedd_seq_end,
+    feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_writer,
 )
 
 
@@ -67,9 +66,7 @@ cdef class Output:
         self.histograms = self.c + FEEDD_AT_HISTOGRAMS
 
     cdef feedd_board_row* row(self, const instrument_t* x) noexcept nogil:
-        if self.board is None or x.row < 0 or <uint32_t>x.row >= self.board.n_rows:
-            return NULL
-        return &self.board.rows[x.row]
+        return row_of(self, x)
 
     cdef void observe(self, int stage, int64_t ns) noexcept nogil:
         self.histograms[stage * FEEDD_HISTOGRAM_BUCKETS + feedd_bucket(ns if ns > 0 else 0)] += 1
@@ -85,9 +82,8 @@ cdef class Output:
         r.ts_recv = s.ts_recv
         r.sequence = s.sequence
         r.line = s.line
-        if x != NULL and (x.state == FEEDD_BOOK_GAP or x.state == FEEDD_BOOK_CHECKSUM
-                          or x.state == FEEDD_BOOK_STALE):
-            r.flags |= FEEDD_MAYBE_BAD_BOOK
+        if x != NULL:
+            r.flags |= doubt_of(x)
         self.c[FEEDD_C_records] += 1
 
     cdef void status(

@@ -15,22 +15,20 @@ from feedd.decode.engine cimport (
     fd_pow10, fd_quick, fd_quick_is_fixed, fd_quick_number, fd_quick_texts, fd_route_learn, fd_val,
 )
 from feedd.decode.plan cimport (
-    REPLAY_ALWAYS, REPLAY_FILTER, REPLAY_ROWS, TIME_RFC3339, YIELDS_QUOTE, YIELDS_TRADE, field_t,
-    filter_t, program_t,
+    REPLAY_FILTER, TIME_RFC3339, YIELDS_QUOTE, YIELDS_TRADE, field_t, filter_t, program_t,
 )
-from feedd.pipeline.convert cimport is_set, is_text, side_of
+from feedd.pipeline.convert cimport is_text, side_of
 from feedd.pipeline.copies cimport drop_copies
 from feedd.pipeline.instrument cimport ids_seen, instrument_t
 from feedd.pipeline.numbered cimport Numbered
-from feedd.pipeline.output cimport Output
+from feedd.pipeline.output cimport Output, doubt_of
 from feedd.pipeline.rows cimport (
-    is_bad_time, note_data, row_publish, row_t, trade_flags_of, trade_id_of,
+    board_open, is_bad_time, is_replay, note_data, row_publish, row_t, trade_flags_of, trade_id_of,
 )
 from feedd.shm.feedd cimport (
-    FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_GAP, FEEDD_BOOK_STALE, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK,
-    FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE, FEEDD_QUOTE, FEEDD_REPLAY, FEEDD_TRADE,
-    feedd_board_row, feedd_seq_begin, feedd_seq_end, feedd_store_f64, feedd_store_i64,
-    feedd_store_u64, feedd_trade, feedd_writer,
+    FEEDD_LAST, FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE, FEEDD_QUOTE, FEEDD_REPLAY, FEEDD_TRADE,
+    feedd_board_row, feedd_seq_end, feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_trade,
+    feedd_writer,
 )
 
 cdef extern from "slots.h" nogil:
@@ -90,7 +88,10 @@ cdef bint _learn(const fd_msg* m, fd_layout* l, const program_t* p) noexcept nog
             return False
     elif not _learn_trade(m, l, p):
         return False
-    return _learn_time(l, p) and _no_holes(l)
+    if not _learn_time(l, p):
+        return False
+    _fill_fours(l)
+    return True
 
 
 cdef bint _learn_trade(const fd_msg* m, fd_layout* l, const program_t* p) noexcept nogil:
@@ -109,8 +110,7 @@ cdef bint _learn_trade(const fd_msg* m, fd_layout* l, const program_t* p) noexce
     q.flags = trade_flags_of(m, m.slots, p)
     if p.replay == REPLAY_FILTER and not _is_fixed(l, &p.replay_when):
         return False
-    q.replay = (p.replay == REPLAY_ALWAYS or (p.replay == REPLAY_ROWS and m.listed)
-                or (p.replay == REPLAY_FILTER and is_set(m, m.slots, &p.replay_when)))
+    q.replay = is_replay(m, m.slots, p)
     if p.side.slot >= 0:
         v = &l.value[p.side.slot]
         if fd_quick_is_fixed(l, v):
@@ -180,16 +180,13 @@ cdef bint _learn_time(fd_layout* l, const program_t* p) noexcept nogil:
     return True
 
 
-cdef bint _no_holes(fd_layout* l) noexcept nogil:
+cdef void _fill_fours(fd_layout* l) noexcept nogil:
     """Numbers are read in fours: what a four does not need is read as something that is there."""
     cdef fd_quick* q = &l.quick
     cdef uint32_t i
-    if q.n_numbers <= 4:
-        return True
-    for i in range(4, 8):
+    for i in range(4, 8 if q.n_numbers > 4 else 4):
         if i != q.time and i != q.sequence and i != q.id:
             fd_quick_number(l, _first_number(l), i)
-    return True
 
 
 cdef uint32_t _first_number(const fd_layout* l) noexcept nogil:
@@ -254,16 +251,7 @@ cdef inline uint64_t head_of(
     const instrument_t* x, uint64_t kind, uint64_t flags
 ) noexcept nogil:
     """Kind, flags and instrument of a record, as they stand in its second word."""
-    flags |= FEEDD_LAST
-    if x.state == FEEDD_BOOK_GAP or x.state == FEEDD_BOOK_CHECKSUM or x.state == FEEDD_BOOK_STALE:
-        flags |= FEEDD_MAYBE_BAD_BOOK
-    return kind | flags << 8 | <uint64_t>x.id << 32
-
-
-cdef inline feedd_board_row* row_of(Output out, const instrument_t* x) noexcept nogil:
-    if out.board is None or x.row < 0 or <uint32_t>x.row >= out.board.n_rows:
-        return NULL
-    return &out.board.rows[x.row]
+    return kind | (flags | FEEDD_LAST | doubt_of(x)) << 8 | <uint64_t>x.id << 32
 
 
 cdef inline void _put_quote(
@@ -285,14 +273,9 @@ cdef inline void _put_quote(
     c[FEEDD_C_records] += 1
     c[FEEDD_C_quotes] += 1
     c[FEEDD_C_events] += 1
-    row = row_of(out, x)
+    row = board_open(out, x, ts_recv, &odd)
     if row == NULL:
         return
-    odd = feedd_seq_begin(&row.lock)
-    x.updates += 1
-    feedd_store_u64(&row.ring_pos, out.w.next - 1)
-    feedd_store_u64(&row.updates, x.updates)
-    feedd_store_i64(&row.last_data, ts_recv)
     feedd_store_f64(&row.bid_price, m.decimal[0])
     feedd_store_f64(&row.bid_size, m.decimal[1])
     feedd_store_f64(&row.ask_price, m.decimal[2])
@@ -330,14 +313,9 @@ cdef inline void _put_trade(
     c[FEEDD_C_records] += 1
     c[FEEDD_C_trades] += 1
     c[FEEDD_C_events] += 1
-    row = row_of(out, x)
+    row = board_open(out, x, ts_recv, &odd)
     if row == NULL:
         return
-    odd = feedd_seq_begin(&row.lock)
-    x.updates += 1
-    feedd_store_u64(&row.ring_pos, out.w.next - 1)
-    feedd_store_u64(&row.updates, x.updates)
-    feedd_store_i64(&row.last_data, ts_recv)
     feedd_store_f64(&row.trade_price, trade.price)
     feedd_store_f64(&row.trade_size, trade.size)
     feedd_store_u64(&row.trade_id, trade.trade_id)

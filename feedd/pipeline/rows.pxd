@@ -7,6 +7,7 @@ from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport rowkey_t, update_t
 from feedd.pipeline.instrument cimport SEEN_CHANNELS, instrument_t
 from feedd.pipeline.output cimport Output
+from feedd.shm.feedd cimport feedd_board_row
 
 ctypedef struct row_t:
     instrument_t* x
@@ -64,10 +65,14 @@ cdef inline void note_data(instrument_t* x, int channel, int64_t ts_recv) noexce
 # NULL, or why the row is not what the venue file promises.
 cdef const char* row_convert(
     const fd_msg* m, uint32_t index, const program_t* p, row_t* r) noexcept nogil
+cdef bint is_replay(const fd_msg* m, const fd_val* row, const program_t* p) noexcept nogil
 cdef uint8_t trade_flags_of(
     const fd_msg* m, const fd_val* row, const program_t* p) noexcept nogil
 # The id of a trade, and its text; ``v`` NULL: it has none; ``known``: its digits are a number.
 cdef const char* trade_id_of(
     const fd_msg* m, const fd_val* v, bint known, uint64_t number, row_t* r) noexcept nogil
+# The instrument's board row, its lock taken, its common words written; NULL if it has none.
+cdef feedd_board_row* board_open(
+    Output out, instrument_t* x, int64_t ts_recv, uint64_t* odd) noexcept nogil
 cdef void row_publish(
     Output out, const program_t* p, row_t* r, int64_t ts_recv, int line) noexcept nogil

@@ -21,7 +21,7 @@ from feedd.pipeline.convert cimport (
     integer_of, is_foreign, is_set, number_of, sequence_of, side_of, text_of, time_of,
 )
 from feedd.pipeline.instrument cimport ids_seen, instrument_t
-from feedd.pipeline.output cimport Output, stamp_t
+from feedd.pipeline.output cimport Output, row_of, stamp_t
 from feedd.pipeline.states cimport state_convert
 from feedd.shm.feedd cimport (
     FEEDD_BAD_TS, FEEDD_DERIV, FEEDD_GREEKS, FEEDD_INEXACT, FEEDD_LAST, FEEDD_LIQUIDATION,
@@ -114,9 +114,13 @@ cdef const char* _trade(
     if sequence_of(m, row, p.trade_sequence, &r.trade_sequence) < 0:
         return b"trade sequence is not a number"
     r.trade_flags = trade_flags_of(m, row, p)
-    r.replay = (p.replay == REPLAY_ALWAYS or (p.replay == REPLAY_ROWS and m.listed)
-                or (p.replay == REPLAY_FILTER and is_set(m, row, &p.replay_when)))
+    r.replay = is_replay(m, row, p)
     return trade_id_of(m, &row[p.id] if p.id >= 0 else NULL, False, 0, r)
+
+
+cdef bint is_replay(const fd_msg* m, const fd_val* row, const program_t* p) noexcept nogil:
+    return (p.replay == REPLAY_ALWAYS or (p.replay == REPLAY_ROWS and m.listed)
+            or (p.replay == REPLAY_FILTER and is_set(m, row, &p.replay_when)))
 
 
 cdef uint8_t trade_flags_of(
@@ -296,18 +300,17 @@ cdef bint _is_old_quote(row_t* r, int64_t ts_recv, int line) noexcept nogil:
     return r.x.old_quotes < OLD_QUOTES_MAX
 
 
-cdef feedd_board_row* _open(
-    Output out, instrument_t* x, const stamp_t* s, uint64_t* odd
+cdef feedd_board_row* board_open(
+    Output out, instrument_t* x, int64_t ts_recv, uint64_t* odd
 ) noexcept nogil:
-    """The instrument's board row, its lock taken, its common words written; NULL if it has none."""
-    cdef feedd_board_row* row = out.row(x)
+    cdef feedd_board_row* row = row_of(out, x)
     if row == NULL:
         return NULL
     odd[0] = feedd_seq_begin(&row.lock)
     x.updates += 1
     feedd_store_u64(&row.ring_pos, out.w.next - 1)
     feedd_store_u64(&row.updates, x.updates)
-    feedd_store_i64(&row.last_data, s.ts_recv)
+    feedd_store_i64(&row.last_data, ts_recv)
     return row
 
 
@@ -334,7 +337,7 @@ cdef void _put_trade(Output out, row_t* r, stamp_t* s, uint8_t kind) noexcept no
     rec.p.trade.side = r.side
     rec.p.trade.trade_flags = r.trade_flags
     _finish(out, &rec, r.trade_inexact, True)
-    row = _open(out, r.x, s, &odd)
+    row = board_open(out, r.x, s.ts_recv, &odd)
     if row == NULL:
         return
     if kind == FEEDD_TRADE:
@@ -365,7 +368,7 @@ cdef void _put_quote(Output out, row_t* r, stamp_t* s) noexcept nogil:
     rec.p.quote.ask_size = r.quote[3]
     out.c[FEEDD_C_quotes] += 1
     _finish(out, &rec, r.quote_inexact, True)
-    row = _open(out, r.x, s, &odd)
+    row = board_open(out, r.x, s.ts_recv, &odd)
     if row == NULL:
         return
     feedd_store_f64(&row.bid_price, r.quote[0])
@@ -392,7 +395,7 @@ cdef void _put_deriv(Output out, row_t* r, stamp_t* s, bint last) noexcept nogil
     rec.p.deriv.mask = r.deriv_mask
     out.c[FEEDD_C_derivs] += 1
     _finish(out, &rec, r.deriv_inexact, last)
-    row = _open(out, r.x, s, &odd)
+    row = board_open(out, r.x, s.ts_recv, &odd)
     if row == NULL:
         return
     field = &row.mark
@@ -418,7 +421,7 @@ cdef void _put_greeks(Output out, row_t* r, stamp_t* s) noexcept nogil:
     memcpy(&rec.p.greeks.delta, r.greeks, sizeof(r.greeks))
     out.c[FEEDD_C_greeks] += 1
     _finish(out, &rec, r.greeks_inexact, True)
-    row = _open(out, r.x, s, &odd)
+    row = board_open(out, r.x, s.ts_recv, &odd)
     if row == NULL:
         return
     field = &row.delta

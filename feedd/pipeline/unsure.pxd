@@ -19,7 +19,8 @@ cdef class Unsure(Untimed):
     cdef bint note_lost(
         self, int32_t line, uint64_t first, uint64_t n, int64_t ts_recv) noexcept nogil
     # May another connection have lost the same, so that no line has it?
-    cdef bint lost_twice(self, int32_t line, uint64_t first, uint64_t n) noexcept nogil
+    cdef bint lost_twice(
+        self, int32_t venue, int32_t line, uint64_t first, uint64_t n, int64_t now) noexcept nogil
     # The only line of a book lost something so far: is there another one that may begin with it?
     cdef bint second_line_comes(
         self, instrument_t* x, const program_t* p, int32_t line, int64_t now) noexcept nogil

@@ -57,32 +57,33 @@ cdef class Unsure(Untimed):
     ) noexcept nogil:
         cdef heard_t* h = self.heard_of(line)
         cdef loss_t* loss
+        cdef uint32_t count = <uint32_t>(n if n < 1_000_000 else 1_000_000)
         if h == NULL or not search_new(&self.search):
             return False
         loss = &h.loss[h.n_losses & (LOSSES - 1)]
         if h.n_losses >= LOSSES:
             h.forgotten = loss.until
         h.n_losses += 1
-        h.lost += <uint32_t>(n if n < 1_000_000 else 1_000_000)
+        h.lost += count
         loss.first = first
-        loss.n = <uint32_t>(n if n < 1_000_000 else 1_000_000)
+        loss.n = count
         loss.until = h.lost
-        loss.left = <uint32_t>(n if n < 1_000_000 else 1_000_000)
+        loss.left = count
         loss.ts_recv = ts_recv
         return n <= SLACK_MAX
 
-    cdef bint lost_twice(self, int32_t line, uint64_t first, uint64_t n) noexcept nogil:
+    cdef bint lost_twice(
+        self, int32_t venue, int32_t line, uint64_t first, uint64_t n, int64_t now
+    ) noexcept nogil:
         """May another connection have lost the same? Their numbers run in parallel; where it is not
         known yet how far apart, what both lost within a while may be the same."""
         cdef const heard_t* h
-        cdef const heard_t* mine = self.heard_of(line)
         cdef const loss_t* loss
         cdef int64_t shift, apart
         cdef uint32_t i, k
-        cdef int64_t now = mine.loss[(mine.n_losses - 1) & (LOSSES - 1)].ts_recv if mine else 0
         for i in range(self.n_heard):
             h = &self.heard[i]
-            if mine == NULL or <int32_t>i == line or h.venue != mine.venue or h.n_losses == 0:
+            if <int32_t>i == line or h.venue != venue:
                 continue
             k = h.n_losses - LOSSES if h.n_losses > LOSSES else 0
             while k < h.n_losses:
@@ -434,7 +435,7 @@ cdef class Unsure(Untimed):
             q = &self.search.queue[i]
             if q.n == 0:
                 continue
-            place = first_place(&self.search, q, x.lanes, 0)
+            place = first_place(&self.search, q, x.lanes)
             if place == -2:
                 self._leave_out(x, p, q, b"not what another line brought")
                 return True
@@ -447,7 +448,7 @@ cdef class Unsure(Untimed):
                 return False          # another line will have it when it has found its place
             self._leave_out(x, p, &self.search.queue[0], b"lost on the only line in step")
             return True
-        next = next_of_all(&self.search, x.lanes, 0)
+        next = next_of_all(&self.search, x.lanes)
         if next.verdict == NEXT_KNOWN:
             return self._publish(x, p, &next)
         if next.verdict == NEXT_IMPOSSIBLE:

@@ -29,11 +29,21 @@ FD_TARGET static inline void FD_V(fd_places_of)(fd_places *at, const uint8_t *p,
     at->hash = fd_places_hash(at->marks, len);
 }
 
-FD_TARGET static inline int FD_V(fd_layout_fits)(const fd_layout *l, const fd_places *at,
-                                                 const uint8_t *p) {
-    if (l->head.len != at->len) return 0;
+/* Has the message, or its head, the length of the layout, and is every byte between its bounds? Both
+ * are followed by 64 bytes that may be read. */
+FD_TARGET static inline int FD_V(fd_layout_fits)(const fd_layout *l, const uint8_t *p, size_t n) {
+    if (l->head.len != n) return 0;
+#if FD_SIMD == 2
+    __mmask64 out = 0;
+    for (size_t i = 0; i < n; i += 64) {
+        const __m512i x = _mm512_loadu_si512(p + i);
+        out |= _mm512_cmplt_epu8_mask(x, _mm512_load_si512(l->low + i)) |
+               _mm512_cmpgt_epu8_mask(x, _mm512_load_si512(l->high + i));
+    }
+    return out == 0;
+#else
     __m256i differ = _mm256_setzero_si256();
-    for (uint32_t i = 0; i < at->len; i += 32) {
+    for (size_t i = 0; i < n; i += 32) {
         const __m256i x = _mm256_loadu_si256((const __m256i *)(p + i));
         const __m256i clamped = _mm256_min_epu8(
             _mm256_max_epu8(x, _mm256_load_si256((const __m256i *)(l->low + i))),
@@ -41,6 +51,7 @@ FD_TARGET static inline int FD_V(fd_layout_fits)(const fd_layout *l, const fd_pl
         differ = _mm256_or_si256(differ, _mm256_xor_si256(clamped, x));
     }
     return _mm256_testz_si256(differ, differ);
+#endif
 }
 
 /* Does its topic mean what that of the layout meant? */
@@ -77,7 +88,7 @@ FD_TARGET static inline fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n, fd_pl
     for (uint32_t i = 0; i < 2 && found == NULL; i++) {
         const uint32_t slot = (uint32_t)at->hash % FD_LAYOUT_SLOTS ^ i;
         fd_layout *l = &all->slot[slot];
-        if (!all->used[slot] || !FD_V(fd_layout_fits)(l, at, p)) continue;
+        if (!all->used[slot] || !FD_V(fd_layout_fits)(l, p, at->len)) continue;
         fit++;
         if (FD_V(fd_layout_topic)(m, l)) found = l;
     }

@@ -31,7 +31,7 @@ typedef struct {
     uint8_t time, sequence, id;            /* which number */
     uint8_t id_at, side_at;                /* which value of the row; a text */
     int8_t side;
-    uint8_t flags, replay, has_id;
+    uint8_t flags, replay;
     int64_t time_scale;                    /* to nanoseconds */
     uint64_t time_max;
     /* where its texts are */

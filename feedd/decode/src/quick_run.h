@@ -2,29 +2,6 @@
  * instructions. Included by run.h only.
  */
 
-/* Is every byte of a message between the bounds of its layout? Both are followed by 64 bytes. */
-FD_TARGET static inline int FD_V(fd_quick_fits)(const fd_layout *l, const uint8_t *p, size_t n) {
-#if FD_SIMD == 2
-    __mmask64 out = 0;
-    for (size_t i = 0; i < n; i += 64) {
-        const __m512i x = _mm512_loadu_si512(p + i);
-        out |= _mm512_cmplt_epu8_mask(x, _mm512_loadu_si512(l->low + i)) |
-               _mm512_cmpgt_epu8_mask(x, _mm512_loadu_si512(l->high + i));
-    }
-    return out == 0;
-#else
-    __m256i differ = _mm256_setzero_si256();
-    for (size_t i = 0; i < n; i += 32) {
-        const __m256i x = _mm256_loadu_si256((const __m256i *)(p + i));
-        const __m256i clamped = _mm256_min_epu8(
-            _mm256_max_epu8(x, _mm256_load_si256((const __m256i *)(l->low + i))),
-            _mm256_load_si256((const __m256i *)(l->high + i)));
-        differ = _mm256_or_si256(differ, _mm256_xor_si256(clamped, x));
-    }
-    return _mm256_testz_si256(differ, differ);
-#endif
-}
-
 /* Whom a message with this topic and this symbol was about; NULL when none was here before. */
 FD_TARGET static inline void *FD_V(fd_routed)(const fd_msg *m, const fd_layout *l) {
     const fd_quick *q = &l->quick;
@@ -90,8 +67,8 @@ FD_TARGET static int FD_V(fd_quick_run)(fd_msg *m, size_t n) {
     for (uint32_t i = 0; i < 2; i++) {
         const uint32_t slot = (uint32_t)hash % FD_LAYOUT_SLOTS ^ i;
         fd_layout *l = &all->slot[slot];
-        if (!all->used[slot] || l->quick.use != FD_QUICK_USED || l->head.len != n ||
-            !FD_V(fd_quick_fits)(l, p, n))
+        if (!all->used[slot] || l->quick.use != FD_QUICK_USED ||
+            !FD_V(fd_layout_fits)(l, p, n))
             continue;
         void *who = FD_V(fd_routed)(m, l);
         if (who == NULL) continue;
