@@ -150,7 +150,8 @@ static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
     fb_side *s = &b->side[side];
     fb_top *t = &b->top[side];
     /* in registers: the compiler must assume that a stored size is one of them */
-    uint64_t *const sizes = (uint64_t *)(void *)s->size, *const bitmap = s->bitmap;
+    uint64_t *const sizes = (uint64_t *)(void *)s->size, *const bitmap = s->bitmap,
+             *const summary = s->summary;
     const int64_t base = s->base;
     const uint64_t width = s->width;
     /* a change of the best level is always one of the top levels, once these are known */
@@ -178,12 +179,14 @@ static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
             const uint64_t at = (uint64_t)(key - base);
             if (__builtin_expect(at >= width, 0)) break;
             memcpy(&bits, &l->size, sizeof bits);
-            const uint64_t set = bits << 1 != 0, had = sizes[at] << 1 != 0; /* 0 and -0 are none */
-            const uint64_t was = bitmap[at >> 6], is = was ^ (set ^ had) << (at & 63);
+            /* what was there is asked of the bitmap, which is in a near cache where sizes are not;
+             * no branch on whether a level comes or goes, which is as good as random */
+            const uint64_t word = at >> 6, was = bitmap[word], had = was >> (at & 63) & 1;
+            const uint64_t set = bits << 1 != 0; /* 0 and -0 are none */
+            const uint64_t is = was ^ (set ^ had) << (at & 63);
             sizes[at] = bits;
-            bitmap[at >> 6] = is;
-            if (__builtin_expect((was == 0) != (is == 0), 0))
-                s->summary[at >> 12] ^= 1ull << (at >> 6 & 63);
+            bitmap[word] = is;
+            summary[word >> 6] ^= (uint64_t)((was == 0) != (is == 0)) << (word & 63);
             more += (int64_t)(set - had);
             *changed = key;
             changed += key <= limit;

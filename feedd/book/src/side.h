@@ -294,7 +294,7 @@ static int fb_maintain(fb_side *s) {
     if (s->best == FB_NO_KEY) return 1;
     const int64_t width = (int64_t)1 << s->bits, at = s->best - s->base;
     const int off = at < width >> 4 || at > width - (width >> 2);
-    const int crowded = s->ops >= 1024 && s->tree_ops > s->ops >> 3;
+    const int crowded = s->ops >= 1024 && s->tree_ops > s->ops >> 5;
     if (s->ops >= 1024) s->ops = s->tree_ops = 0;
     if (crowded && s->bits < FB_WINDOW_MAX_BITS) {
         uint32_t bits = s->bits + 2;
