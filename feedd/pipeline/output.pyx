@@ -20,6 +20,7 @@ from feedd.shm.feedd cimport (
     FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN, FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT,
     FEEDD_STATUS, feedd_board_identity, feedd_board_row, feedd_book, feedd_book_deep_asks,
     feedd_book_deep_bids, feedd_book_identity, feedd_bucket, feedd_commit, feedd_copy_in,
+    feedd_copy_pairs_in,
     feedd_level, feedd_pack32, feedd_put, feedd_record, feedd_seq_begin, feedd_seq_end,
     feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_writer,
 )
@@ -223,10 +224,10 @@ cdef class Output:
             feedd_store_u64(&book.sequence, s.sequence)
             feedd_store_i64(&book.ts_event, s.ts_event)
             feedd_store_i64(&book.ts_recv, s.ts_recv)
-            feedd_copy_in(&book.top_bid[start[0]], &own.top[0].pair[start[0]],
-                          (end[0] - start[0]) * sizeof(feedd_level))
-            feedd_copy_in(&book.top_ask[start[1]], &own.top[1].pair[start[1]],
-                          (end[1] - start[1]) * sizeof(feedd_level))
+            feedd_copy_pairs_in(
+                &book.top_bid[start[0]], &own.top[0].pair[start[0]], end[0] - start[0])
+            feedd_copy_pairs_in(
+                &book.top_ask[start[1]], &own.top[1].pair[start[1]], end[1] - start[1])
             feedd_seq_end(&book.lock, odd)
         if row != NULL:
             odd = feedd_seq_begin(&row.lock)

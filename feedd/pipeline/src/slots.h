@@ -7,6 +7,9 @@
 
 #define FB_SLOT_WORDS 6 /* before the levels; the first is the stamp */
 
+_Static_assert(offsetof(fd_level, size) == offsetof(fd_level, price) + 8,
+               "fb_put_pair takes price and size at once");
+
 /* What all slots of the event have in common, and the four bytes in which they differ. */
 typedef struct {
     uint64_t word[FB_SLOT_WORDS];
@@ -18,11 +21,8 @@ static inline void fb_event_init(fb_event *e, const feedd_writer *w, const feedd
 }
 
 static inline void fb_put_pair(unsigned char *slot, int i, const fd_level *l) {
-    uint64_t price, size;
-    memcpy(&price, &l->price, 8);
-    memcpy(&size, &l->size, 8);
-    feedd_put_word(slot, FB_SLOT_WORDS + 2 * i, price);
-    feedd_put_word(slot, FB_SLOT_WORDS + 2 * i + 1, size);
+    FEEDD_YIELD(FEEDD_AT_DATA);
+    feedd_store_pair(slot + 8 * (FB_SLOT_WORDS + 2 * i), &l->price);
 }
 
 /* Words 1 to 5: kind, flags, number of levels and their sides; instrument; the rest as it is. */
@@ -30,7 +30,8 @@ static inline void fb_put_head(unsigned char *slot, const fb_event *e, uint8_t f
                                uint8_t asks) {
     const uint64_t own = (uint64_t)flags << 8 | (uint64_t)n << 16 | (uint64_t)asks << 24;
     feedd_put_word(slot, 1, e->word[1] | own);
-    for (int i = 2; i < FB_SLOT_WORDS; i++) feedd_put_word(slot, i, e->word[i]);
+    feedd_store_pair(slot + 16, &e->word[2]);
+    feedd_store_pair(slot + 32, &e->word[4]);
 }
 
 /* Stage one record of `n` words of payload, the rest of it zeros. `kind` is the record's kind, flags
@@ -99,11 +100,11 @@ static uint32_t fb_put_levels(feedd_writer *w, const feedd_record *head, uint8_t
             fb_put_head(slot, &e, flags, five, ask ? 0x1f : 0);
         } else {
             uint8_t mask = 0;
+            static const fd_level none;
             for (uint32_t i = 0; i < five; i++) {
                 const uint32_t at = done + i;
                 if (i >= n) {
-                    feedd_put_word(slot, FB_SLOT_WORDS + 2 * (int)i, 0);
-                    feedd_put_word(slot, FB_SLOT_WORDS + 2 * (int)i + 1, 0);
+                    fb_put_pair(slot, (int)i, &none);
                 } else if (at < n_bid) {
                     fb_put_pair(slot, (int)i, bids + at);
                 } else {
