@@ -5,7 +5,7 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
-from feedd.decode.engine cimport FD_OK, FD_PADDING, fd_copy
+from feedd.decode.engine cimport FD_OK, FD_PADDING
 from feedd.decode.native cimport decode, decode_quickly
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport JOIN_NOW
@@ -86,7 +86,6 @@ cdef class Frames:
     def decode(self, Pipeline pipeline not None, int venue, int64_t[::1] total not None, int only):
         cdef uint32_t i, row
         cdef const venue_t* v
-        cdef const uint8_t* copy
         cdef int64_t before
         if len(total) < 256 or not 0 <= venue < pipeline.n_venues:
             raise ValueError("total needs 256 slots, venue must be a handle")
@@ -102,8 +101,8 @@ cdef class Frames:
                     continue
                 if decode_quickly(&pipeline.m, self.block + self.offset[i], self.length[i]):
                     continue
-                copy = fd_copy(&pipeline.m, self.block + self.offset[i], self.length[i])
-                if decode(&pipeline.m, copy, self.length[i]) != FD_OK or pipeline.m.channel < 0:
+                if (decode(&pipeline.m, self.block + self.offset[i], self.length[i]) != FD_OK
+                        or pipeline.m.channel < 0):
                     continue
                 if not pipeline._room(pipeline.m.rows):
                     continue

@@ -34,6 +34,7 @@ cdef extern from "book.h" nogil:
 
     ctypedef struct fb_top:
         fb_pair pair[32]
+        uint8_t order[65]
         uint32_t n, valid
 
     ctypedef struct fb_book:

@@ -165,7 +165,7 @@ cdef extern from "engine.h" nogil:
         FD_QUICK_USED
 
     ctypedef struct fd_quick:
-        uint8_t use, no_zeros, n_numbers, time, sequence, id, id_at, side_at
+        uint8_t use, no_zeros, n_numbers, time, sequence, id, previous, id_at, side_at
         int8_t side
         uint8_t flags, replay
         int64_t time_scale
@@ -231,12 +231,16 @@ cdef extern from "engine.h" nogil:
         uint8_t* copy
         const fd_routes* routes
         fd_layout* layout
+        fd_layout* head
         void* who
         double decimal[4]
         uint64_t number[8]
 
     int fd_quick_texts(const fd_msg* m, fd_layout* l, const fd_val* symbol)
     int fd_quick_number(fd_layout* l, uint32_t value, uint32_t to)
+    int fd_quick_integer(fd_layout* l, const fd_val* v, uint32_t to)
+    void fd_quick_again(fd_quick* q, uint32_t of, uint32_t to)
+    int fd_quick_type(const fd_msg* m, fd_layout* l, const fd_val* v)
     int fd_quick_is_fixed(const fd_layout* l, const fd_val* v)
     void fd_route_learn(const fd_msg* m, const fd_layout* l, void* who)
 

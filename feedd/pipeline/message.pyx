@@ -9,7 +9,7 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from feedd.decode.engine cimport (
-    FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_copy, fd_is_one_of,
+    FD_BAD_JSON, FD_NO_CHANNEL, FD_NUM, FD_OK, FD_STR, fd_is_one_of,
     fd_msg_free, fd_routes_free, fd_routes_init, fd_text_u64, fd_val,
 )
 from feedd.decode.native cimport decode, decode_quickly
@@ -29,6 +29,7 @@ from feedd.pipeline.lines cimport Lines
 from feedd.pipeline.output cimport Output, stamp_t
 from feedd.pipeline.publish cimport SAMPLE_EVERY, VENUES_MAX, venue_t, wall_ns
 from feedd.pipeline.quick cimport quick_learn, quick_publish
+from feedd.pipeline.quickbook cimport quick_book, quick_book_learn
 from feedd.pipeline.requests cimport REQUEST_UNKNOWN
 from feedd.pipeline.recent cimport recent_line_gone
 from feedd.pipeline.rows cimport is_bad_time, note_data, row_convert, row_publish, row_t
@@ -175,7 +176,6 @@ cdef class Messages(Alarms):
     ) noexcept nogil:
         cdef const venue_t* v = &self.venues[venue]
         cdef uint64_t* c = self.c
-        cdef const uint8_t* copy
         cdef int status, result
         cdef int64_t started = wall_ns() if self.sampled % SAMPLE_EVERY == 0 else 0
         cdef int64_t decoded
@@ -192,17 +192,18 @@ cdef class Messages(Alarms):
         c[FEEDD_C_bytes] += n
         if decode_quickly(&self.m, p, n):
             decoded = wall_ns() if started else 0
-            if not drift_due(v.drift, self.m.channel, ts_recv) and quick_publish(
-                    self.out, self.books, &self.m, &v.programs[self.m.channel], v.future_ns_max,
-                    self.rows, ts_recv, line):
+            if not drift_due(v.drift, self.m.channel, ts_recv) and (
+                    quick_publish(
+                        self.out, self.books, &self.m, &v.programs[self.m.channel],
+                        v.future_ns_max, self.rows, ts_recv, line)
+                    if self.m.layout.is_whole else quick_book(
+                        self.books, &self.m, &v.programs[self.m.channel], v.future_ns_max,
+                        self.rows, ts_recv, line)):
                 c[FEEDD_C_last_data_ns] = ts_recv
                 if started:
                     self._observe(started, decoded, self.rows[0].ts_event, ts_recv)
                 return RESULT_DATA
-        copy = fd_copy(&self.m, p, n)
-        if copy == NULL:
-            return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
-        status = decode(&self.m, copy, n)
+        status = decode(&self.m, p, n)
         result = self._process(venue, p, n, ts_recv, line, status, started)
         if self.books.changed_rule != NULL:
             with gil:
@@ -264,6 +265,9 @@ cdef class Messages(Alarms):
         if self.m.layout != NULL and self.m.rows == 1 and self.m.routes != NULL and (
                 self.rows[0].yields):
             quick_learn(&self.m, program, self.rows[0].yields, self.rows[0].x)
+        if self.m.head != NULL and self.m.rows == 1 and self.m.routes != NULL and (
+                self.rows[0].yields):
+            quick_book_learn(&self.m, program, &self.rows[0])
         if started:
             decoded = wall_ns()
         for i in range(self.m.rows):

@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
 from feedd.book.book cimport (
-    fb_best, fb_book, fb_iter, fb_iterate, fb_pair, fb_price, fb_top_update,
+    fb_best, fb_book, fb_iter, fb_iterate, fb_pair, fb_price, fb_top, fb_top_update,
 )
 from feedd.decode.engine cimport fd_level
 from feedd.pipeline.instrument cimport instrument_t
@@ -20,13 +20,13 @@ from feedd.shm.feedd cimport (
     FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN, FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT,
     FEEDD_STATUS, feedd_board_identity, feedd_board_row, feedd_book, feedd_book_deep_asks,
     feedd_book_deep_bids, feedd_book_identity, feedd_bucket, feedd_commit, feedd_copy_in,
-    feedd_copy_pairs_in,
     feedd_level, feedd_pack32, feedd_put, feedd_record, feedd_seq_begin, feedd_seq_end,
     feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_writer,
 )
 
 
 cdef extern from "slots.h" nogil:
+    void fb_share_top(const fb_top* t, uint32_t start, uint32_t end, void* shared)
     uint32_t fb_put_levels(
         feedd_writer* w, const feedd_record* head, uint8_t last, const fd_level* bids,
         uint32_t n_bid, const fd_level* asks, uint32_t n_ask)
@@ -212,7 +212,7 @@ cdef class Output:
             fb_top_update(own, 1, &start[1], &end[1])
             for side in range(2):
                 if own.top[side].n:
-                    best[side] = own.top[side].pair[0]
+                    best[side] = own.top[side].pair[own.top[side].order[0]]
             odd = feedd_seq_begin(&book.lock)
             feedd_store_u64(&book.ring_pos, pos)
             feedd_book_identity(
@@ -224,10 +224,8 @@ cdef class Output:
             feedd_store_u64(&book.sequence, s.sequence)
             feedd_store_i64(&book.ts_event, s.ts_event)
             feedd_store_i64(&book.ts_recv, s.ts_recv)
-            feedd_copy_pairs_in(
-                &book.top_bid[start[0]], &own.top[0].pair[start[0]], end[0] - start[0])
-            feedd_copy_pairs_in(
-                &book.top_ask[start[1]], &own.top[1].pair[start[1]], end[1] - start[1])
+            fb_share_top(&own.top[0], start[0], end[0], book.top_bid)
+            fb_share_top(&own.top[1], start[1], end[1], book.top_ask)
             feedd_seq_end(&book.lock, odd)
         if row != NULL:
             odd = feedd_seq_begin(&row.lock)

@@ -206,7 +206,6 @@ cdef extern from "feedd/feedd.h" nogil:
     void feedd_store_i64(int64_t* p, int64_t v)
     void feedd_store_f64(double* p, double v)
     void feedd_copy_in(void* shared, const void* src, size_t n)
-    void feedd_copy_pairs_in(void* shared, const void* src, size_t n)
     void feedd_copy_out(void* dst, const void* shared, size_t n)
 
     # layout.h

@@ -5,6 +5,7 @@
  * message lies in a heap block of exactly its size plus the documented padding, so that one byte
  * read behind it is an error. Built with -DFEEDD_LIBFUZZER this is a libFuzzer target instead.
  */
+#define FEEDD_PADDED 1 /* every message is followed by as many bytes as may be read */
 #include "engine.h"
 
 #ifndef REPLAY_PADDING
@@ -24,7 +25,7 @@ static uint8_t arena[64 * 1024];
 #define SETS 3
 static fd_templates *templates[SETS]; /* one for each set of instructions that this machine has */
 static fd_routes routes[SETS];
-static uint64_t decoded, rejected, with_rows, quick;
+static uint64_t decoded, rejected, with_rows, quick, quick_books;
 
 static void die(const char *what) {
     fprintf(stderr, "asan_replay: %s\n", what);
@@ -151,9 +152,12 @@ static void use_value(const fd_msg *m, const fd_val *v, size_t n) {
 /* Read quickly, a message has the channel and the numbers that it has when it is decoded. */
 typedef struct {
     int read, channel;
+    uint64_t topic_hash;
     const fd_layout *layout;
     double decimal[FD_QUICK_DECIMALS];
     uint64_t number[FD_QUICK_NUMBERS];
+    fd_levels sides[2];
+    fd_level *levels;
 } quick_read;
 
 static void read_quickly(fd_msg *m, const uint8_t *block, size_t n, quick_read *r) {
@@ -161,15 +165,49 @@ static void read_quickly(fd_msg *m, const uint8_t *block, size_t n, quick_read *
     if (!r->read) return;
     quick++;
     r->channel = m->channel;
+    r->topic_hash = m->topic_hash;
     r->layout = m->layout;
     if (m->who != &channels[m->channel]) die("quick: about something else");
     memcpy(r->decimal, m->decimal, sizeof r->decimal);
     memcpy(r->number, m->number, sizeof r->number);
+    r->levels = NULL;
+    if (m->layout->is_whole) return;
+    quick_books++;
+    memcpy(r->sides, m->sides, sizeof r->sides);
+    r->levels = malloc((m->n_levels + 1) * sizeof *r->levels);
+    if (r->levels == NULL) die("out of memory");
+    if (m->n_levels) memcpy(r->levels, m->levels, m->n_levels * sizeof *r->levels);
+}
+
+/* The integers of the head of a book and its levels. */
+static void check_book(const fd_msg *m, const quick_read *r) {
+    const fd_layout *l = r->layout;
+    for (uint32_t i = FD_QUICK_DECIMALS; i < l->quick.n_numbers; i++) {
+        fd_dec d;
+        fd_scan_dec(m->base + l->quick.number_at[i], &d);
+        if (d.m != r->number[i] || d.e) die("quick book: another number");
+    }
+    for (int side = 0; side < 2; side++) {
+        const fd_levels *a = &r->sides[side], *b = &m->sides[side];
+        if (a->seen != b->seen || (a->seen == 1 && a->count != b->count)) die("quick book: sides");
+        for (uint32_t k = 0; a->seen == 1 && k < a->count; k++) {
+            const fd_level *x = &r->levels[a->start + k], *y = &m->levels[b->start + k];
+            if (x->price != y->price || x->size != y->size || x->price_dec.m != y->price_dec.m ||
+                x->price_dec.e != y->price_dec.e || x->price_dec.neg != y->price_dec.neg ||
+                x->inexact != y->inexact)
+                die("quick book: another level");
+        }
+    }
 }
 
 /* The plain numbers of a row, in order: the first ones as float64, the others as integers. */
 static void check_quickly(const fd_msg *m, const quick_read *r) {
     if (m->channel != r->channel || m->rows != 1) die("quick: another channel");
+    if (m->topic_hash != r->topic_hash) die("quick: another topic");
+    if (!r->layout->is_whole) {
+        check_book(m, r);
+        return;
+    }
     uint32_t at = 0;
     for (uint32_t k = 0; k < r->layout->n_values && at < FD_QUICK_NUMBERS; k++) {
         fd_dec d;
@@ -182,8 +220,26 @@ static void check_quickly(const fd_msg *m, const quick_read *r) {
     }
 }
 
+static void learn_book(fd_msg *m) {
+    fd_layout *l = m->head;
+    uint32_t at = FD_QUICK_DECIMALS;
+    if (l->quick.use == FD_QUICK_NEW) {
+        l->quick.use = FD_QUICK_NONE;
+        for (uint32_t k = 0; k < l->n_values && at < FD_QUICK_NUMBERS; k++)
+            at += (uint32_t)fd_quick_integer(l, &l->value[k], at);
+        if (!fd_quick_texts(m, l, NULL)) return;
+        for (uint32_t k = 0; k < l->n_values && !l->quick.type_len; k++)
+            if (l->value[k].type == FD_STR) fd_quick_type(m, l, &l->value[k]);
+        for (uint32_t i = at; at > FD_QUICK_DECIMALS && i < FD_QUICK_NUMBERS; i++)
+            fd_quick_again(&l->quick, FD_QUICK_DECIMALS, i);
+        l->quick.use = FD_QUICK_USED;
+    }
+    if (l->quick.use == FD_QUICK_USED) fd_route_learn(m, l, &channels[m->channel]);
+}
+
 static void learn_quickly(fd_msg *m) {
     fd_layout *l = m->layout;
+    if (m->head != NULL && m->rows == 1) learn_book(m);
     if (l == NULL || m->rows != 1 || !l->is_whole) return;
     if (l->quick.use == FD_QUICK_NEW) {
         uint32_t at = 0, first = UINT32_MAX;
@@ -202,8 +258,13 @@ static void learn_quickly(fd_msg *m) {
 }
 
 /* The message by templates: they must read what the walker has read into m. */
-static void use_templates(fd_msg *m, const uint8_t *block, size_t n, int rc) {
+static void use_templates(fd_msg *m, const uint8_t *data, size_t n, int rc) {
     static fd_msg other;
+    /* where it came, with what may follow it there: text that goes on as if it were the same message */
+    uint8_t *block = malloc(n + FD_PADDING);
+    if (block == NULL) die("out of memory");
+    memcpy(block, data, n);
+    for (size_t i = 0; i < FD_PADDING; i++) block[n + i] = n ? data[(n / 2 + i) % n] : ']';
     quick_read quickly;
     const int rows = rc == FD_OK && m->channel >= 0;
     fd_outcome outcome;
@@ -218,11 +279,15 @@ static void use_templates(fd_msg *m, const uint8_t *block, size_t n, int rc) {
         if (rows && !fd_same_outcome(&outcome, &other)) die("templates: other values");
         if (rows && !fd_plain_holds(&other)) die("templates: another number");
         if (quickly.read && !rows) die("quick: nothing to be read");
-        if (quickly.read) check_quickly(&other, &quickly);
+        if (quickly.read) {
+            check_quickly(&other, &quickly);
+            free(quickly.levels);
+        }
         if (rows) learn_quickly(&other);
     }
     plan.templates = NULL;
     if (rows) fd_outcome_free(&outcome);
+    free(block);
 }
 
 static void use_message(fd_msg *m, const uint8_t *data, size_t n, int as_channel) {
@@ -357,7 +422,8 @@ int main(int argc, char **argv) {
     }
     printf("%llu messages fitted a layout\n",
            (unsigned long long)(templates[1]->layouts.hits + templates[2]->layouts.hits));
-    printf("%llu messages were read quickly\n", (unsigned long long)quick);
+    printf("%llu messages were read quickly, %llu of them books\n", (unsigned long long)quick,
+           (unsigned long long)quick_books);
     printf("%d files, %llu messages, %llu rejected, %llu with rows\n", argc - 3,
            (unsigned long long)decoded, (unsigned long long)rejected,
            (unsigned long long)with_rows);

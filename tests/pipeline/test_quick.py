@@ -13,7 +13,7 @@ from feedd.decode.plan import compile_plan
 from feedd.decode.probe import is_padded
 from feedd.pipeline.core import Pipeline
 from feedd.shm.board import BoardReader, BoardWriter
-from feedd.shm.books import BooksWriter
+from feedd.shm.books import BooksReader, BooksWriter
 from feedd.shm.ring import RingReader, RingWriter
 from tests.fixtures.sessions import SESSIONS
 
@@ -44,7 +44,8 @@ class Side:
             plan = compile_plan(venues.load(venue))
         self.ring = RingWriter.private(1 << 14)
         self.board = BoardWriter.private(ROWS)
-        self.pipeline = Pipeline(self.ring, self.board, BooksWriter.private([64] * ROWS))
+        self.books = BooksWriter.private([64] * ROWS)
+        self.pipeline = Pipeline(self.ring, self.board, self.books)
         self.handle = self.pipeline.add_venue(plan)
         self.symbols: list[str] = []
         self.refused: set[str] = set()
@@ -76,6 +77,14 @@ class Side:
         return self.pipeline.quick_reads(self.handle)
 
 
+def shown(books: BooksReader, row: int) -> tuple[object, ...]:
+    top = books.top(row)
+    return (
+        top.instrument, top.state, top.ring_pos, top.sequence, top.ts_event, top.ts_recv,
+        top.bids.tolist(), top.asks.tolist(), top.levels_total,
+    )  # fmt: skip
+
+
 class Both:
     def __init__(self, venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.fast = Side(venue, True, monkeypatch)
@@ -95,6 +104,9 @@ class Both:
     def check(self) -> None:
         boards = [BoardReader(side.board).snapshot() for side in (self.fast, self.full)]
         assert boards[0].tobytes() == boards[1].tobytes()
+        books = [BooksReader(side.books) for side in (self.fast, self.full)]
+        for row in range(min(len(self.fast.symbols), ROWS)):
+            assert shown(books[0], row) == shown(books[1], row)
         assert self.fast.pipeline.counters() == self.full.pipeline.counters()
         assert self.full.quick == 0
 

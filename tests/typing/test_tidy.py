@@ -73,6 +73,7 @@ def test_every_compiled_module_has_a_stub(suffix: str) -> None:
         "feedd/pipeline/output.pyx",
         "feedd/pipeline/publish.pyx",
         "feedd/pipeline/quick.pyx",
+        "feedd/pipeline/quickbook.pyx",
         "feedd/pipeline/recent.pyx",
         "feedd/pipeline/requests.pyx",
         "feedd/pipeline/rows.pyx",

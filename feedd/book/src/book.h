@@ -17,18 +17,20 @@
 
 enum { FB_OK = 0, FB_PRICE = 1, FB_FULL = 2, FB_MEMORY = 3 };
 
-#define FB_TOP 32      /* levels a side that top.h keeps */
+#define FB_TOP 32   /* levels a side that top.h keeps */
 #define FB_CHANGES 16  /* changes among them that are kept apart; beyond, finding them anew is cheaper */
+#define FB_BLOCK FB_CHANGES /* levels whose places are fetched before they are set */
 
 typedef struct { double price, size; } fb_pair;
 
-/* The best levels of a side as consumers see them (top.h). */
+/* The best levels of a side as consumers see them (top.h): in slots, and the order of these. */
 typedef struct {
-    int64_t key[FB_TOP];
+    int64_t key[FB_TOP]; /* INT64_MAX where the slot is free */
     fb_pair pair[FB_TOP];
-    uint32_t n;
-    uint32_t valid;     /* 0: must be found anew */
-    uint32_t n_changed; /* keys since the last update, FB_CHANGES + 1: too many */
+    uint8_t order[2 * FB_TOP + 1]; /* best first; moved 32 bytes at once */
+    uint32_t n, used;    /* bit i: slot i is used */
+    uint32_t valid;      /* 0: must be found anew */
+    uint32_t n_changed;  /* keys since the last update, FB_CHANGES + 1: too many */
     int64_t changed[2 * FB_CHANGES + 2];
 } fb_top;
 
@@ -130,84 +132,120 @@ static inline int fb_key(fb_book *b, fd_dec d, int side, int64_t *key) {
     return FB_OK;
 }
 
-/* After the keys in t->changed[from ..] were set: is one of them the best, or has it gone? */
-static inline void fb_settle_best(fb_side *s, const fb_top *t, uint32_t from) {
-    int64_t best = s->best;
-    if (!t->valid || t->n_changed > FB_CHANGES) {
-        s->best = fb_find_best(s);
-        return;
-    }
-    for (uint32_t i = from; i < t->n_changed; i++)
-        if (t->changed[i] < best && s->size[t->changed[i] - s->base] != 0) best = t->changed[i];
-    s->best = best;
-    if (fb_covers(s, best) && s->size[best - s->base] == 0) s->best = fb_find_best(s);
+/* A level behind the window. Returns 0 when memory is out. */
+static __attribute__((noinline)) int fb_set_behind(fb_side *s, int64_t key, double size) {
+    const int change = fb_tree_set(&s->tree, key, size);
+    if (change == 2) return 0;
+    s->tree_ops++;
+    s->levels += (uint32_t)change;
+    return 1;
 }
 
-/* Levels whose price has the book's decimals, or a zero more, and lies in the window: nearly all.
- * Returns how many of them were set before one that must take the long way. */
-static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
-    fb_book *b, const int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
+/* Levels that are about to be set: those of the window, and what all of them have in common. */
+typedef struct {
+    uint64_t place[FB_BLOCK], size[FB_BLOCK]; /* size as its bits; behind the places */
+    uint32_t n;
+    uint64_t low; /* best place */
+    uint8_t inexact;
+} fb_block;
+
+/* The places of levels whose price has the book's decimals, or a zero more: nearly all. They are
+ * fetched, as a window is larger than the nearer caches; levels behind the window are set at once.
+ * Returns how many there are before one that must take the long way. */
+static inline __attribute__((always_inline)) uint32_t fb_places(
+    fb_book *b, const int side, const fd_level *levels, uint32_t n, fb_block *to) {
     fb_side *s = &b->side[side];
     fb_top *t = &b->top[side];
-    /* in registers: the compiler must assume that a stored size is one of them */
-    uint64_t *const sizes = (uint64_t *)(void *)s->size, *const bitmap = s->bitmap,
-             *const summary = s->summary;
-    const int64_t base = s->base;
-    const uint64_t width = s->width;
     /* a change of the best level is always one of the top levels, once these are known */
-    const int64_t limit = !t->valid ? INT64_MIN : t->n == FB_TOP ? t->key[FB_TOP - 1] : INT64_MAX;
+    const int64_t limit = !t->valid        ? INT64_MIN
+                          : t->n == FB_TOP ? t->key[t->order[FB_TOP - 1]]
+                                           : INT64_MAX;
     /* exponent and flags of such a price as they lie in memory, without the padding behind them */
     const uint64_t same = (uint64_t)(uint32_t)-b->decimals << 16;
     const uint64_t longer = (uint64_t)(uint32_t)(-b->decimals - 1) << 16;
-    const uint32_t before = t->n_changed;
     const fd_level *l = levels, *const end = levels + n;
-    int64_t more = 0;
-    uint8_t cut = 0;
-    while (l < end) {
-        const fd_level *const stop = end - l > FB_CHANGES ? l + FB_CHANGES : end;
-        int64_t *changed = t->changed + t->n_changed;
-        for (; l < stop; l++) {
-            uint64_t kind, m = l->price_dec.m, bits;
-            memcpy(&kind, &l->price_dec.e, sizeof kind);
-            kind <<= 16;
-            if (kind != same) {
-                const uint64_t tenth = m / 10;
-                if (kind != longer || tenth * 10 != m) break;
-                m = tenth;
-            }
-            const int64_t key = side == FB_BID ? -(int64_t)m : (int64_t)m;
-            const uint64_t at = (uint64_t)(key - base);
-            if (__builtin_expect(at >= width, 0)) break;
-            memcpy(&bits, &l->size, sizeof bits);
-            /* what was there is asked of the bitmap, which is in a near cache where sizes are not;
-             * no branch on whether a level comes or goes, which is as good as random */
-            const uint64_t word = at >> 6, was = bitmap[word], had = was >> (at & 63) & 1;
-            const uint64_t set = bits << 1 != 0; /* 0 and -0 are none */
-            const uint64_t is = was ^ (set ^ had) << (at & 63);
-            sizes[at] = bits;
-            bitmap[word] = is;
-            summary[word >> 6] ^= (uint64_t)((was == 0) != (is == 0)) << (word & 63);
-            more += (int64_t)(set - had);
-            *changed = key;
-            changed += key <= limit;
-            cut |= l->inexact;
+    const int64_t base = s->base;
+    const uint64_t width = s->width;
+    int64_t *changed = t->changed + t->n_changed;
+    uint64_t *place = to->place, low = to->low;
+    uint8_t cut = to->inexact;
+    for (; l < end; l++) {
+        uint64_t kind, m = l->price_dec.m;
+        memcpy(&kind, &l->price_dec.e, sizeof kind);
+        kind <<= 16;
+        if (kind != same) {
+            const uint64_t tenth = m / 10;
+            if (kind != longer || tenth * 10 != m) break;
+            m = tenth;
         }
-        t->n_changed = (uint32_t)(changed - t->changed);
-        if (t->n_changed > FB_CHANGES) t->n_changed = FB_CHANGES + 1;
-        if (l < stop) break;
+        const int64_t key = side == FB_BID ? -(int64_t)m : (int64_t)m;
+        const uint64_t at = (uint64_t)(key - base);
+        if (__builtin_expect(at >= width, 0)) {
+            if ((int64_t)at < 0) break; /* before the window, which will have to move */
+            if (!fb_set_behind(s, key, l->size)) break;
+        } else {
+            *place = at;
+            memcpy(place + FB_BLOCK, &l->size, 8);
+            place++;
+            __builtin_prefetch(&s->size[at], 1);
+        }
+        *changed = key;
+        changed += key <= limit;
+        low = at < low ? at : low;
+        cut |= l->inexact;
     }
-    const uint32_t done = (uint32_t)(l - levels);
+    t->n_changed = (uint32_t)(changed - t->changed);
+    if (t->n_changed > FB_CHANGES) t->n_changed = FB_CHANGES + 1;
+    to->n = (uint32_t)(place - to->place);
+    to->low = low;
+    to->inexact = cut;
+    return (uint32_t)(l - levels);
+}
+
+/* Set the levels of a block. Without a branch on whether a level comes or goes, which is as good as
+ * random, and without looking at the words of bits: they wait for what was stored in them last. */
+static inline __attribute__((always_inline)) void fb_set_block(fb_side *s, const fb_block *block) {
+    /* in registers: the compiler must assume that a stored size is one of them */
+    uint64_t *const sizes = (uint64_t *)(void *)s->size, *const bitmap = s->bitmap,
+             *const summary = s->summary;
+    uint32_t more = 0;
+    for (uint32_t i = 0; i < block->n; i++) {
+        const uint64_t at = block->place[i], size = block->size[i];
+        const uint64_t set = size << 1 != 0, had = sizes[at] << 1 != 0; /* 0 and -0 are none */
+        sizes[at] = size;
+        bitmap[at >> 6] ^= (set ^ had) << (at & 63);
+        summary[at >> 12] |= set << (at >> 6 & 63);
+        more += (uint32_t)set - (uint32_t)had;
+    }
+    s->in_window += more;
+    s->levels += more;
+}
+
+/* Set levels until one must take the long way. Returns how many were set. */
+static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
+    fb_book *b, const int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
+    fb_side *s = &b->side[side];
+    fb_block block;
+    uint32_t done = 0;
+    block.low = UINT64_MAX;
+    block.inexact = 0;
+    while (done < n) {
+        const uint32_t want = n - done > FB_BLOCK ? FB_BLOCK : n - done;
+        const uint32_t got = fb_places(b, side, levels + done, want, &block);
+        fb_set_block(s, &block);
+        done += got;
+        if (got < want) break;
+    }
     s->ops += done;
-    s->in_window += (uint32_t)more;
-    s->levels += (uint32_t)more;
-    *inexact |= cut;
-    if (done) fb_settle_best(s, t, before);
+    *inexact |= block.inexact;
+    if (done && s->base + (int64_t)block.low <= s->best) s->best = fb_find_best(s);
     return done;
 }
 
-/* Set the levels of one side; what changed among the best ones is kept for fb_top_update. *inexact
- * gains that of the levels. Returns FB_OK or why the book cannot be kept. */
-static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
+/* Set the levels of one side. *inexact gains that of the levels. Returns FB_OK or why the book cannot
+ * be kept. */
+static inline __attribute__((always_inline)) int fb_apply_with(
+    fb_book *b, int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
     fb_side *s = &b->side[side];
     fb_top *t = &b->top[side];
     for (uint32_t i = 0; i < n; i++) {
@@ -221,7 +259,8 @@ static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, ui
         if (status != FB_OK) return status;
         if (!fb_set(s, key, levels[i].size)) return FB_MEMORY;
         if (s->levels == 1 && !fb_maintain(s)) return FB_MEMORY;
-        if (t->valid && t->n_changed <= FB_CHANGES && (t->n < FB_TOP || key <= t->key[FB_TOP - 1]))
+        if (t->valid && t->n_changed <= FB_CHANGES &&
+            (t->n < FB_TOP || key <= t->key[t->order[FB_TOP - 1]]))
             t->changed[t->n_changed++] = key;
         *inexact |= levels[i].inexact;
     }
@@ -229,12 +268,29 @@ static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, ui
     return fb_maintain(s) ? FB_OK : FB_MEMORY;
 }
 
-/* The common case: no level of the tree is better than the last one taken from the window. */
-static uint32_t fb_best_window(const fb_side *s, int64_t *keys, fb_pair *out, uint32_t n) {
-    const uint32_t words = fb_words(s->bits);
-    uint32_t k = 0;
-    for (uint32_t w = (uint32_t)(s->best - s->base) >> 6; w < words; w++) {
-        uint64_t word = s->bitmap[w];
+#if defined(__x86_64__) && defined(__GNUC__)
+/* Shifts by a variable number are one instruction there, not three. */
+static __attribute__((target("bmi,bmi2"), noinline)) int fb_apply_bmi2(
+    fb_book *b, int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
+    return fb_apply_with(b, side, levels, n, inexact);
+}
+#endif
+
+static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (__builtin_cpu_supports("bmi2")) return fb_apply_bmi2(b, side, levels, n, inexact);
+#endif
+    return fb_apply_with(b, side, levels, n, inexact);
+}
+
+/* The levels of the window from a place on, to keys[k] and out[k] until there are n. Returns how many
+ * there are then. */
+static inline uint32_t fb_window_levels(const fb_side *s, uint64_t place, int64_t *keys, fb_pair *out,
+                                        uint32_t k, uint32_t n) {
+    if (k >= n || place >= s->width) return k;
+    uint32_t w = (uint32_t)(place >> 6);
+    uint64_t word = s->bitmap[w] & ~0ull << (place & 63);
+    for (;;) {
         while (word) {
             const uint32_t i = (w << 6) + (uint32_t)__builtin_ctzll(word);
             word &= word - 1;
@@ -242,8 +298,33 @@ static uint32_t fb_best_window(const fb_side *s, int64_t *keys, fb_pair *out, ui
             out[k].size = s->size[i];
             if (++k == n) return k;
         }
+        const int64_t next = fb_next(s, (w + 1) << 6);
+        if (next < 0) return k;
+        w = (uint32_t)next >> 6;
+        word = s->bitmap[w];
     }
-    return k;
+}
+
+/* Prices of the levels from `from` to n of a side, best first, whose keys are known. */
+static inline void fb_prices(const fb_book *b, int side, const int64_t *keys, fb_pair *out,
+                             uint32_t from, uint32_t n) {
+    if (from >= n) return;
+    if (keys[from] >= -(1ll << 53) && keys[n - 1] <= 1ll << 53) {
+        /* keys ascend, so all of them are exact float64: one correctly rounded division each
+         * (and no -0.0) */
+        const double scale = side == FB_BID ? -fd_pow10[b->decimals] : fd_pow10[b->decimals];
+        double price[FB_BEST_MAX];
+        for (uint32_t i = from; i < n; i++) price[i] = (double)keys[i];
+        for (uint32_t i = from; i < n; i++) price[i] = price[i] / scale + 0.0;
+        for (uint32_t i = from; i < n; i++) out[i].price = price[i];
+    } else {
+        for (uint32_t i = from; i < n; i++) out[i].price = fb_price(b, keys[i], side);
+    }
+}
+
+/* Are the best n levels, or all that there are, those of the window? */
+static inline int fb_near(const fb_side *s, uint32_t n) {
+    return fb_covers(s, s->best) && (s->in_window >= n || s->in_window == s->levels);
 }
 
 /* Best n (at most FB_BEST_MAX) levels of a side, best first, with their keys. Returns how many
@@ -252,23 +333,13 @@ static uint32_t fb_best(const fb_book *b, int side, int64_t *keys, fb_pair *out,
     const fb_side *s = &b->side[side];
     uint32_t k = 0;
     if (s->levels == 0) return 0;
-    if (fb_covers(s, s->best) && s->in_window >= n) {
-        k = fb_best_window(s, keys, out, n);
+    if (fb_near(s, n)) {
+        k = fb_window_levels(s, (uint64_t)(s->best - s->base), keys, out, 0, n);
     } else {
         fb_iter it = {0, 0, 0};
         while (k < n && fb_iterate(s, &it, &keys[k], &out[k].size)) k++;
     }
-    if (keys[0] >= -(1ll << 53) && keys[k - 1] <= 1ll << 53) {
-        /* keys ascend, so all of them are exact float64: one correctly rounded division each
-         * (and no -0.0) */
-        const double scale = side == FB_BID ? -fd_pow10[b->decimals] : fd_pow10[b->decimals];
-        double price[FB_BEST_MAX];
-        for (uint32_t i = 0; i < k; i++) price[i] = (double)keys[i];
-        for (uint32_t i = 0; i < k; i++) price[i] = price[i] / scale + 0.0;
-        for (uint32_t i = 0; i < k; i++) out[i].price = price[i];
-    } else {
-        for (uint32_t i = 0; i < k; i++) out[i].price = fb_price(b, keys[i], side);
-    }
+    fb_prices(b, side, keys, out, 0, k);
     return k;
 }
 

@@ -35,7 +35,7 @@ typedef struct {
 typedef struct {
     double *size;        /* window of 1 << bits ticks; 0 = no level */
     uint64_t *bitmap;
-    uint64_t *summary;   /* bit w: bitmap word w is not empty */
+    uint64_t *summary;   /* bit w: bitmap word w is not empty, or was so since it was looked at */
     int64_t base;        /* key of window[0] */
     int64_t best;        /* smallest key with a level, FB_NO_KEY when the side is empty */
     uint64_t width;      /* 1 << bits */
@@ -161,9 +161,10 @@ static inline int64_t fb_next(const fb_side *s, uint32_t from) {
     uint32_t sw = w >> 6;
     uint64_t sum = s->summary[sw] & (~0ull << (w & 63));
     for (;;) {
-        if (sum) {
+        for (; sum; sum &= sum - 1) {
             w = (sw << 6) + (uint32_t)__builtin_ctzll(sum);
-            return (int64_t)(w << 6) + __builtin_ctzll(s->bitmap[w]);
+            if (s->bitmap[w]) return (int64_t)(w << 6) + __builtin_ctzll(s->bitmap[w]);
+            s->summary[sw] &= ~(sum & -sum); /* its last level has gone */
         }
         if (++sw >= fb_summary_words(s->bits)) return -1;
         sum = s->summary[sw];
@@ -220,7 +221,7 @@ static inline int fb_window_set(fb_side *s, uint64_t i, double size) {
     const uint64_t is = (was & ~(1ull << place)) | set << place;
     s->size[i] = size;
     *word = is;
-    if (__builtin_expect((was == 0) != (is == 0), 0)) s->summary[i >> 12] ^= 1ull << (i >> 6 & 63);
+    s->summary[i >> 12] |= set << (i >> 6 & 63);
     return (int)set - (int)(was >> place & 1);
 }
 

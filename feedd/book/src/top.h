@@ -1,7 +1,8 @@
 /* The best levels of a side as consumers see them, kept up to date level by level.
  *
- * Most messages change a few levels near the touch. Putting those few into an ordered array is
- * cheaper than finding the best levels anew, and tells which part of the shared copy is old.
+ * Most messages change a few levels near the touch. Each keeps its slot; what moves is the order of the
+ * slots, a byte for each. So nothing waits for what was moved just before, and what a change needs to
+ * know, how many levels are better, is found for all changes of a message at once.
  */
 #ifndef FEEDD_TOP_H
 #define FEEDD_TOP_H
@@ -42,17 +43,30 @@ static int fb_after(const fb_side *s, int64_t key, int64_t *next, double *size) 
     return found != FB_NO_KEY;
 }
 
-/* How many keys are below this one; without branches, which would be as good as random. */
-static inline uint32_t fb_top_below(const fb_top *t, int64_t key) {
-    uint32_t at = 0;
-    for (uint32_t step = FB_TOP / 2; step; step /= 2)
-        at += (at + step <= t->n && t->key[at + step - 1] < key) ? step : 0;
-    return at + (at < t->n && t->key[at] < key);
+_Static_assert(FB_TOP == 32, "slots are bits of 32, and their order moves 32 bytes at once");
+
+static inline int64_t fb_top_last(const fb_top *t) { return t->key[t->order[t->n - 1]]; }
+
+static inline void fb_top_put(const fb_book *b, int side, fb_top *t, uint32_t at, int64_t key,
+                              double size) {
+    const uint32_t slot = (uint32_t)__builtin_ctz(~t->used);
+    t->used |= 1u << slot;
+    t->key[slot] = key;
+    t->pair[slot] = (fb_pair){fb_price(b, key, side), size};
+    t->order[at] = (uint8_t)slot;
+}
+
+static inline void fb_top_free(fb_top *t, uint32_t slot) {
+    t->used &= ~(1u << slot);
+    t->key[slot] = INT64_MAX;
 }
 
 static void fb_top_anew(fb_book *b, int side) {
     fb_top *t = &b->top[side];
     t->n = fb_best(b, side, t->key, t->pair, FB_TOP);
+    t->used = (uint32_t)((1ull << t->n) - 1);
+    for (uint32_t i = 0; i < FB_TOP; i++) t->order[i] = (uint8_t)i;
+    for (uint32_t i = t->n; i < FB_TOP; i++) t->key[i] = INT64_MAX;
     t->valid = 1;
 }
 
@@ -61,12 +75,30 @@ static void fb_top_fill(fb_book *b, int side) {
     const fb_side *s = &b->side[side];
     fb_top *t = &b->top[side];
     while (t->n < FB_TOP && t->n < s->levels) {
-        const int64_t last = t->n ? t->key[t->n - 1] : -FB_NO_KEY;
-        if (!fb_after(s, last, &t->key[t->n], &t->pair[t->n].size)) return;
-        t->pair[t->n].price = fb_price(b, t->key[t->n], side);
+        int64_t key;
+        double size;
+        if (!fb_after(s, t->n ? fb_top_last(t) : -FB_NO_KEY, &key, &size)) return;
+        fb_top_put(b, side, t, t->n, key, size);
         t->n++;
     }
 }
+
+/* How many levels are better than each of the changed ones. */
+static inline __attribute__((always_inline)) void fb_top_ranks(const fb_top *t, int64_t *rank) {
+    for (uint32_t i = 0; i < t->n_changed; i++) {
+        const int64_t key = t->changed[i];
+        int64_t below = 0;
+        for (uint32_t k = 0; k < FB_TOP; k++) below += t->key[k] < key;
+        rank[i] = below;
+    }
+}
+
+#if defined(__x86_64__) && defined(__GNUC__)
+static __attribute__((target("avx2"), noinline)) void fb_top_ranks_avx2(const fb_top *t,
+                                                                        int64_t *rank) {
+    fb_top_ranks(t, rank);
+}
+#endif
 
 /* After levels were set in the book: bring the top of the side to it. What is old in a copy of it
  * is [*from, *to). */
@@ -74,41 +106,54 @@ static void fb_top_update(fb_book *b, int side, uint32_t *from, uint32_t *to) {
     const fb_side *s = &b->side[side];
     fb_top *t = &b->top[side];
     const uint32_t n = t->n_changed;
+    int64_t rank[FB_CHANGES], moved[FB_CHANGES];
     uint32_t low = FB_TOP, high = 0;
     *from = *to = 0;
-    t->n_changed = 0;
     if (!t->valid || n > FB_CHANGES || t->n == 0) {
+        t->n_changed = 0;
         fb_top_anew(b, side);
         *to = t->n;
         return;
     }
+#if defined(__x86_64__) && defined(__GNUC__)
+    if (__builtin_cpu_supports("avx2")) fb_top_ranks_avx2(t, rank);
+    else
+#endif
+        fb_top_ranks(t, rank);
     for (uint32_t i = 0; i < n; i++) {
         const int64_t key = t->changed[i];
-        /* behind the last one: fb_top_fill finds it if it belongs here */
-        if (t->n == 0 || key > t->key[t->n - 1]) continue;
-        const uint32_t at = fb_top_below(t, key);
+        int64_t at = rank[i];
+        uint8_t order[FB_TOP];
+        moved[i] = 0;
+        for (uint32_t k = 0; k < i; k++) at += t->changed[k] < key ? moved[k] : 0;
+        if (at >= (int64_t)t->n) continue; /* fb_top_fill finds it if it belongs here */
+        const uint32_t slot = t->order[at];
         const double size = fb_size_of(s, key);
-        const int is_there = t->key[at] == key;
+        const int is_there = t->key[slot] == key;
         if (is_there && size != 0) {
-            t->pair[at].size = size;
-            if (at + 1 > high) high = at + 1;
+            t->pair[slot].size = size;
+            if ((uint32_t)at + 1 > high) high = (uint32_t)at + 1;
         } else if (is_there) {
+            fb_top_free(t, slot);
+            memcpy(order, t->order + at + 1, FB_TOP);
+            memcpy(t->order + at, order, FB_TOP);
             t->n--;
-            memmove(t->key + at, t->key + at + 1, (t->n - at) * sizeof *t->key);
-            memmove(t->pair + at, t->pair + at + 1, (t->n - at) * sizeof *t->pair);
+            moved[i] = -1;
             high = FB_TOP;
         } else if (size != 0) {
-            if (t->n < FB_TOP) t->n++;
-            memmove(t->key + at + 1, t->key + at, (t->n - 1 - at) * sizeof *t->key);
-            memmove(t->pair + at + 1, t->pair + at, (t->n - 1 - at) * sizeof *t->pair);
-            t->key[at] = key;
-            t->pair[at] = (fb_pair){fb_price(b, key, side), size};
+            if (t->n == FB_TOP) fb_top_free(t, t->order[FB_TOP - 1]);
+            else t->n++;
+            memcpy(order, t->order + at, FB_TOP);
+            memcpy(t->order + at + 1, order, FB_TOP);
+            fb_top_put(b, side, t, (uint32_t)at, key, size);
+            moved[i] = 1;
             high = FB_TOP;
         } else {
             continue;
         }
-        if (at < low) low = at;
+        if ((uint32_t)at < low) low = (uint32_t)at;
     }
+    t->n_changed = 0;
     if (t->n < FB_TOP && t->n < s->levels) {
         if (t->n < low) low = t->n;
         high = FB_TOP;

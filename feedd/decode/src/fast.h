@@ -18,9 +18,9 @@ FD_TARGET static inline int FD_V(fd_literal_at)(const uint8_t *p, const fd_step 
 }
 
 /* Closing quote of a string without escapes whose content is at p; NULL for any other. */
-FD_TARGET static inline const uint8_t *FD_V(fd_plain_string)(const uint8_t *p) {
+FD_TARGET static inline const uint8_t *FD_V(fd_plain_string)(const fd_msg *m, const uint8_t *p) {
     const uint8_t *start = p;
-    for (;; p += 32) {
+    for (; p < m->end; p += 32) {
         const __m256i x = _mm256_loadu_si256((const __m256i *)p);
         /* a signed comparison: control characters and all beyond ASCII are below a blank */
         const __m256i special = _mm256_or_si256(
@@ -30,10 +30,11 @@ FD_TARGET static inline const uint8_t *FD_V(fd_plain_string)(const uint8_t *p) {
         const uint32_t hit = (uint32_t)_mm256_movemask_epi8(special);
         if (!hit) continue;
         p += __builtin_ctz(hit);
-        if (*p == '"') return p;
+        if (*p == '"' && p < m->end) return p;
         break;
     }
     uint8_t escaped = 0;
+    if (m->in_place) return NULL;
     p = fd_string(start, &escaped);
     return escaped ? NULL : p;
 }
@@ -90,8 +91,8 @@ _Static_assert(offsetof(fd_level, price) == 16 && offsetof(fd_level, size_m) == 
 /* Is every one of 32 bytes between its bounds? */
 FD_TARGET static inline int FD_V(fd_within)(__m256i x, const uint8_t *low, const uint8_t *high) {
 #if FD_SIMD == 2
-    return (_mm256_cmplt_epu8_mask(x, _mm256_load_si256((const __m256i *)low)) |
-            _mm256_cmpgt_epu8_mask(x, _mm256_load_si256((const __m256i *)high))) == 0;
+    return _kortestz_mask32_u8(_mm256_cmplt_epu8_mask(x, _mm256_load_si256((const __m256i *)low)),
+                               _mm256_cmpgt_epu8_mask(x, _mm256_load_si256((const __m256i *)high)));
 #else
     const __m256i clamped = _mm256_min_epu8(
         _mm256_max_epu8(x, _mm256_load_si256((const __m256i *)low)),
@@ -101,53 +102,84 @@ FD_TARGET static inline int FD_V(fd_within)(__m256i x, const uint8_t *low, const
 #endif
 }
 
-/* The digits of price and size of a level at p, each at the end of 16 bytes. */
-FD_TARGET static inline __m256i FD_V(fd_level_digits)(const uint8_t *p, const fd_level_template *l) {
-    const __m256i both = _mm256_inserti128_si256(
-        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)(p + l->price_at))),
-        _mm_loadu_si128((const __m128i *)(p + l->size_at)), 1);
-    return _mm256_shuffle_epi8(_mm256_sub_epi8(both, _mm256_set1_epi8('0')),
-                               _mm256_load_si256((const __m256i *)l->shuffle));
+/* 16 bytes of one level, 16 of another. */
+FD_TARGET static inline __m256i FD_V(fd_two_parts)(const uint8_t *a, const uint8_t *b) {
+    return _mm256_inserti128_si256(
+        _mm256_castsi128_si256(_mm_loadu_si128((const __m128i *)a)),
+        _mm_loadu_si128((const __m128i *)b), 1);
 }
 
-/* The numbers of two levels at once: what follows one step costs nothing more for the second. */
-FD_TARGET static inline void FD_V(fd_two_levels)(fd_level *out, const uint8_t *const *at,
-                                                 const fd_level_template *const *with) {
-    const __m256i tens = _mm256_set1_epi16(0x010a);          /* 10, 1 */
-    const __m256i hundreds = _mm256_set1_epi32(0x00010064);  /* 100, 1 */
-    const __m256i myriads = _mm256_set1_epi32(0x00012710);   /* 10000, 1 */
+/* Four times four digits of two numbers, each of which is in 16 bytes at a and b. */
+FD_TARGET static inline __m256i FD_V(fd_two_fours)(const uint8_t *a, const uint8_t *b,
+                                                   const uint8_t *shuffle_a,
+                                                   const uint8_t *shuffle_b) {
+    const __m256i digits = _mm256_shuffle_epi8(
+        _mm256_sub_epi8(FD_V(fd_two_parts)(a, b), _mm256_set1_epi8('0')),
+        FD_V(fd_two_parts)(shuffle_a, shuffle_b));
+    return _mm256_madd_epi16(_mm256_maddubs_epi16(digits, _mm256_set1_epi16(0x010a)) /* 10, 1 */,
+                             _mm256_set1_epi32(0x00010064)); /* 100, 1 */
+}
+
+/* Price and size of two levels, as integers; what follows one step costs nothing more for the second. */
+FD_TARGET static inline void FD_V(fd_two_mantissas)(uint64_t *out, const uint8_t *const *at,
+                                                    const fd_level_template *const *with) {
     const fd_level_template *first = with[0], *second = with[1];
-    const __m256i a = _mm256_madd_epi16(
-        _mm256_maddubs_epi16(FD_V(fd_level_digits)(at[0], first), tens), hundreds);
-    const __m256i b = _mm256_madd_epi16(
-        _mm256_maddubs_epi16(FD_V(fd_level_digits)(at[1], second), tens), hundreds);
-    /* eight digits in each 32 bits: price of a, price of b, then the sizes in the upper half */
-    const __m256i halves = _mm256_madd_epi16(_mm256_packus_epi32(a, b), myriads);
-    /* mantissas: high half * 10^8 + low half */
-    const __m256i mantissas = _mm256_add_epi64(
-        _mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)), _mm256_srli_epi64(halves, 32));
+    const __m256i prices = FD_V(fd_two_fours)(at[0] + first->price_at, at[1] + second->price_at,
+                                              first->shuffle, second->shuffle);
+    const __m256i sizes = FD_V(fd_two_fours)(at[0] + first->size_at, at[1] + second->size_at,
+                                             first->shuffle + 16, second->shuffle + 16);
+    /* eight digits in each 32 bits: price and size of the first one, then of the second */
+    const __m256i halves = _mm256_madd_epi16(_mm256_packus_epi32(prices, sizes),
+                                             _mm256_set1_epi32(0x00012710)); /* 10000, 1 */
+    /* high half * 10^8 + low half */
+    _mm256_store_si256((__m256i *)out,
+                       _mm256_add_epi64(_mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)),
+                                        _mm256_srli_epi64(halves, 32)));
+}
+
+/* Two levels whose integers are known. */
+FD_TARGET static inline void FD_V(fd_two_levels)(fd_level *out, const uint64_t *integers,
+                                                 const fd_level_template *const *with) {
+    const fd_level_template *first = with[0], *second = with[1];
+    const __m256i mantissas = _mm256_load_si256((const __m256i *)integers);
     /* below 2^52 an integer is a float64 whose exponent is put in front of it, less 2^52 */
     const __m256i exponent = _mm256_set1_epi64x(0x4330000000000000);
     const __m256d whole = _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(mantissas, exponent)),
                                         _mm256_castsi256_pd(exponent));
-    const __m128d scale_a = _mm_load_pd(first->scale), scale_b = _mm_load_pd(second->scale);
-    const __m256d scale = _mm256_insertf128_pd(
-        _mm256_castpd128_pd256(_mm_unpacklo_pd(scale_a, scale_b)),
-        _mm_unpackhi_pd(scale_a, scale_b), 1);
+    const __m256d scale = _mm256_castsi256_pd(FD_V(fd_two_parts)(
+        (const uint8_t *)first->scale, (const uint8_t *)second->scale));
+    const __m256i rest = FD_V(fd_two_parts)((const uint8_t *)first->rest,
+                                            (const uint8_t *)second->rest);
     const __m256d values = _mm256_div_pd(whole, scale);
-    const __m128i prices_m = _mm256_castsi256_si128(mantissas);
-    const __m128i sizes_m = _mm256_extracti128_si256(mantissas, 1);
-    const __m128d prices = _mm256_castpd256_pd128(values), sizes = _mm256_extractf128_pd(values, 1);
-    const __m128i rest_a = _mm_load_si128((const __m128i *)first->rest);
-    const __m128i rest_b = _mm_load_si128((const __m128i *)second->rest);
-    _mm_storeu_si128((__m128i *)&out[0].price_dec, _mm_unpacklo_epi64(prices_m, rest_a));
-    _mm_storeu_pd(&out[0].price, _mm_unpacklo_pd(prices, sizes));
-    _mm_storeu_si128((__m128i *)&out[0].size_m,
-                     _mm_unpackhi_epi64(_mm_unpacklo_epi64(sizes_m, sizes_m), rest_a));
-    _mm_storeu_si128((__m128i *)&out[1].price_dec,
-                     _mm_unpacklo_epi64(_mm_unpackhi_epi64(prices_m, prices_m), rest_b));
-    _mm_storeu_pd(&out[1].price, _mm_unpackhi_pd(prices, sizes));
-    _mm_storeu_si128((__m128i *)&out[1].size_m, _mm_unpackhi_epi64(sizes_m, rest_b));
+    const __m256i price_m = _mm256_unpacklo_epi64(mantissas, rest);
+    const __m256i size_m = _mm256_unpackhi_epi64(mantissas, rest);
+    _mm_storeu_si128((__m128i *)&out[0].price_dec, _mm256_castsi256_si128(price_m));
+    _mm_storeu_pd(&out[0].price, _mm256_castpd256_pd128(values));
+    _mm_storeu_si128((__m128i *)&out[0].size_m, _mm256_castsi256_si128(size_m));
+    _mm_storeu_si128((__m128i *)&out[1].price_dec, _mm256_extracti128_si256(price_m, 1));
+    _mm_storeu_pd(&out[1].price, _mm256_extractf128_pd(values, 1));
+    _mm_storeu_si128((__m128i *)&out[1].size_m, _mm256_extracti128_si256(size_m, 1));
+}
+
+/* The numbers of n levels, in two rounds: all steps of one level at once leave a processor that looks
+ * a hundred instructions ahead nothing else to do while each step waits for the one before. Four at a
+ * time, the last one again where there are fewer: how many there are is hard to predict. */
+FD_TARGET static inline void FD_V(fd_level_numbers)(fd_level *out, uint32_t n, const uint8_t **at,
+                                                    const fd_level_template **with) {
+    uint64_t integers[2 * (FD_LEVELS_RUN + FD_LEVELS_SLACK)] __attribute__((aligned(32)));
+    if (n == 0) return;
+    for (uint32_t i = n; i < n + FD_LEVELS_SLACK; i++) {
+        at[i] = at[n - 1];
+        with[i] = with[n - 1];
+    }
+    for (uint32_t i = 0; i < n; i += 4) {
+        FD_V(fd_two_mantissas)(integers + 2 * i, at + i, with + i);
+        FD_V(fd_two_mantissas)(integers + 2 * i + 4, at + i + 2, with + i + 2);
+    }
+    for (uint32_t i = 0; i < n; i += 4) {
+        FD_V(fd_two_levels)(out + i, integers + 2 * i, with + i);
+        FD_V(fd_two_levels)(out + i + 2, integers + 2 * i + 4, with + i + 2);
+    }
 }
 
 /* What only some venues' levels need: signs and counts. 0: the level is none. */
@@ -158,13 +190,10 @@ static inline int FD_V(fd_rare_level)(fd_level *out, const uint8_t *p, const fd_
     return 1;
 }
 
-#define FD_LEVELS_RUN 32 /* levels that are found before their numbers are read */
-
 /* Which of 64 bytes are this one. */
 FD_TARGET static inline uint64_t FD_V(fd_find64)(const uint8_t *p, __m256i byte) {
 #if FD_SIMD == 2
-    return (uint64_t)_mm256_cmpeq_epi8_mask(_mm256_loadu_si256((const __m256i *)(p + 32)), byte)
-               << 32 | _mm256_cmpeq_epi8_mask(_mm256_loadu_si256((const __m256i *)p), byte);
+    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(p), _mm512_broadcast_i64x4(byte));
 #else
     const uint32_t low = (uint32_t)_mm256_movemask_epi8(
         _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)p), byte));
@@ -185,73 +214,138 @@ FD_TARGET static inline uint32_t FD_V(fd_digits32)(__m256i x) {
 #endif
 }
 
+/* Does the level of `len` bytes at p fit? */
+FD_TARGET static inline int FD_V(fd_level_fits)(const uint8_t *p, size_t len,
+                                                const fd_level_template *l) {
+    return FD_V(fd_within)(_mm256_loadu_si256((const __m256i *)p), l->low, l->high) &&
+           (len <= 32 || FD_V(fd_within)(_mm256_loadu_si256((const __m256i *)(p + 32)),
+                                         l->low + 32, l->high + 32));
+}
+
+/* The template of a level that the one last seen with its length does not fit; NULL: it has none. */
+FD_TARGET static __attribute__((noinline)) const fd_level_template *FD_V(fd_level_like)(
+    const fd_templates *t, const uint8_t *p, size_t len, int channel) {
+    uint64_t digits = FD_V(fd_digits32)(_mm256_loadu_si256((const __m256i *)p));
+    if (len > 32)
+        digits |= (uint64_t)FD_V(fd_digits32)(_mm256_loadu_si256((const __m256i *)(p + 32))) << 32;
+    const fd_level_template *l =
+        &t->level[fd_level_slot(_bzhi_u64(digits, (uint32_t)len), channel)];
+    return l->channel == channel && FD_V(fd_level_fits)(p, len, l) ? l : NULL;
+}
+
+/* Find more ends of levels; 0 when the message has no more. Without a branch on how many of them are
+ * in 64 bytes, which is as good as random. */
+FD_TARGET static inline uint32_t FD_V(fd_more_closes)(fd_msg *m, __m256i closing) {
+    fd_closes *c = &m->closes;
+    const uint8_t *block = c->scanned;
+    uint32_t n = 0;
+    c->first = block;
+    for (; n < FD_LEVELS_RUN && block < m->end; block += 64) {
+        uint64_t bits = FD_V(fd_find64)(block, closing);
+        if (block + 64 > m->end) bits = _bzhi_u64(bits, (uint32_t)(m->end - block));
+        const uint32_t from = (uint32_t)(block - m->base), more = n + (uint32_t)_mm_popcnt_u64(bits);
+        for (; ; n += 4) {
+            for (uint32_t i = 0; i < 4; i++, bits = _blsr_u64(bits))
+                c->at[n + i] = from + (uint32_t)_tzcnt_u64(bits);
+            if (__builtin_expect(bits == 0, 1)) break;
+        }
+        n = more;
+    }
+    c->scanned = block;
+    return n;
+}
+
+/* How many of the levels at *p, one after the other, are like those seen last; of each where it is and
+ * what it is like. `ends` are those of `n`. *p moves behind them; *last: no other follows. */
+FD_TARGET static inline uint32_t FD_V(fd_levels_like)(const uint8_t **p_io, const uint8_t *base,
+                                                      const uint32_t *ends, uint32_t n,
+                                                      const fd_level_template *const *recent,
+                                                      const uint8_t **at,
+                                                      const fd_level_template **with, int *last) {
+    const uint8_t *p = *p_io;
+    uint32_t i = 0;
+    while (i < n) {
+        const uint8_t *next = base + ends[i] + 1;
+        const size_t len = (size_t)(next - p); /* huge: that was not the end of a level */
+        if (__builtin_expect(len > FD_LEVEL_TEXT, 0)) break;
+        const fd_level_template *l = recent[len];
+        if (__builtin_expect(!FD_V(fd_level_fits)(p, len, l), 0)) break;
+        at[i] = p;
+        with[i++] = l;
+        p = next;
+        if (*p != ',') {
+            *last = 1;
+            break;
+        }
+        p++;
+    }
+    *p_io = p;
+    return i;
+}
+
 /* Levels at p, one after the other, as long as each is like one seen before. Returns where it
  * stopped: *after tells whether that is behind a level, or at one that is new. The ends of levels
- * are looked for 64 bytes at a time, and their numbers are read once all of them are found: neither
- * waits for the level before. */
+ * are looked for first, and their numbers are read once all of them were compared: neither waits for
+ * the level before. */
 FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t *p, int close_with,
                                                        int *after) {
-    const fd_templates *t = m->plan->templates;
-    const int channel = m->channel;
-    const __m256i closing = _mm256_set1_epi8((char)close_with);
-    const uint8_t *at[FD_LEVELS_RUN + 1], *block = p;
-    const fd_level_template *with[FD_LEVELS_RUN + 1];
-    uint64_t closes = FD_V(fd_find64)(p, closing);
-    uint32_t n, room;
+    fd_templates *t = m->plan->templates;
+    fd_recent *recent = fd_recent_of(t, m->channel);
+    const uint8_t *at[FD_LEVELS_RUN + FD_LEVELS_SLACK];
+    const fd_level_template *with[FD_LEVELS_RUN + FD_LEVELS_SLACK];
+    fd_closes *c = &m->closes;
+    uint32_t next = c->next, found = c->n;
     *after = 0;
-    do {
+    /* another list may begin before this one, when a message is read once more */
+    if (c->scanned == NULL || c->byte != close_with || p < c->first ||
+        (next && m->base + c->at[next - 1] >= p)) {
+        c->scanned = p;
+        c->byte = close_with;
+        next = found = 0;
+    }
+    for (int more = 1; more;) {
         fd_level *out = m->levels + m->n_levels;
-        room = m->levels_cap - m->n_levels;
+        uint32_t n = 0, room = fd_level_room(m);
         if (room > FD_LEVELS_RUN) room = FD_LEVELS_RUN;
-        uint8_t is_rare = 0;
-        for (n = 0; n < room;) {
-            while (__builtin_expect(closes == 0, 0) && block + 64 < m->end) {
-                block += 64;
-                closes = FD_V(fd_find64)(block, closing);
+        more = room != 0;
+        while (n < room && !*after) {
+            if (next == found) {
+                next = 0;
+                found = FD_V(fd_more_closes)(m, _mm256_set1_epi8((char)close_with));
+                more = found != 0;
+                if (!found) break;
             }
-            if (closes == 0) break;
-            const uint8_t *end = block + __builtin_ctzll(closes);
+            const uint32_t want = found - next < room - n ? found - next : room - n;
+            const uint32_t got = FD_V(fd_levels_like)(&p, m->base, c->at + next, want,
+                                                      recent->by_len, at + n, with + n, after);
+            n += got;
+            next += got;
+            if (got == want || *after) continue;
+            const uint8_t *end = m->base + c->at[next];
+            if (end < p) { /* it was not one of a level */
+                next++;
+                continue;
+            }
             const size_t len = (size_t)(end + 1 - p);
-            closes &= closes - 1;
-            const __m256i x = _mm256_loadu_si256((const __m256i *)p);
-            uint64_t digits = FD_V(fd_digits32)(x);
-            const fd_level_template *l;
-            if (__builtin_expect(len <= 32, 1)) {
-                l = &t->level[fd_level_slot(_bzhi_u64(digits, (uint32_t)len), channel)];
-            } else {
-                if (len > FD_LEVEL_TEXT) break;
-                const __m256i y = _mm256_loadu_si256((const __m256i *)(p + 32));
-                digits |= (uint64_t)FD_V(fd_digits32)(y) << 32;
-                l = &t->level[fd_level_slot(_bzhi_u64(digits, (uint32_t)len), channel)];
-                if (!FD_V(fd_within)(y, l->low + 32, l->high + 32)) break;
-            }
-            if (!FD_V(fd_within)(x, l->low, l->high) || l->channel != channel) break;
-            at[n] = p;
-            with[n++] = l;
-            is_rare |= l->is_rare;
-            p = end + 1;
-            if (*p != ',') {
-                *after = 1;
-                break;
-            }
-            p++;
+            const fd_level_template *l =
+                len > FD_LEVEL_TEXT ? NULL : FD_V(fd_level_like)(t, p, len, m->channel);
+            more = l != NULL;
+            if (l == NULL) break;
+            recent->by_len[len] = l;
+            recent->has_rare |= l->is_rare;
         }
-        at[n] = n ? at[n - 1] : p; /* of an odd number the last one is done twice */
-        with[n] = n ? with[n - 1] : &t->level[0];
-        for (uint32_t i = 0; i + 1 < n; i += 2) FD_V(fd_two_levels)(out + i, at + i, with + i);
-        if (n & 1) {
-            fd_level two[2];
-            FD_V(fd_two_levels)(two, at + n - 1, with + n - 1);
-            out[n - 1] = two[0];
-        }
-        for (uint32_t i = 0; is_rare && i < n; i++) {
+        more = more && !*after;
+        FD_V(fd_level_numbers)(out, n, at, with);
+        for (uint32_t i = 0; recent->has_rare && i < n; i++) {
             if (FD_V(fd_rare_level)(&out[i], at[i], with[i])) continue;
-            m->n_levels += i;
-            *after = 0;
-            return at[i];
+            n = i;
+            p = at[i];
+            more = *after = 0;
         }
         m->n_levels += n;
-    } while (n == FD_LEVELS_RUN && !*after);
+    }
+    c->next = next;
+    c->n = found;
     return p;
 }
 
@@ -265,8 +359,9 @@ static inline int FD_V(fd_literal_at)(const uint8_t *p, const fd_step *s) {
     return (differ & ((1ull << 8 * (s->len - i)) - 1)) == 0; /* little endian */
 }
 
-static inline const uint8_t *FD_V(fd_plain_string)(const uint8_t *p) {
+static inline const uint8_t *FD_V(fd_plain_string)(const fd_msg *m, const uint8_t *p) {
     uint8_t escaped = 0;
+    (void)m; /* it is never in place here */
     p = fd_string(p, &escaped);
     return escaped ? NULL : p;
 }

@@ -29,10 +29,10 @@ static inline int fd_isa(void) {
     const int all = wish == NULL || strcmp(wish, "avx2") != 0;
     if (all && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("bmi2"))
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
         return FD_AVX512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-        __builtin_cpu_supports("bmi2"))
+        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
         return FD_AVX2;
 #endif
     return FD_PORTABLE;

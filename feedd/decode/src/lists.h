@@ -12,8 +12,21 @@ typedef struct {
     uint8_t depth;
 } fd_list;
 
+#define FD_LEVELS_RUN 128 /* levels that are found before their numbers are read */
+
+#define FD_LEVELS_SLACK 3 /* levels behind the last one that are written, too */
+
+/* Where levels may end in the message. */
+typedef struct {
+    const uint8_t *first, *scanned; /* between these; NULL: not looked for yet */
+    uint32_t next, n;               /* those that are still to come */
+    int byte;                       /* bracket or brace */
+    uint32_t at[FD_LEVELS_RUN + 64];
+} fd_closes;
+
 typedef struct {
     const uint8_t *base, *end;
+    uint8_t in_place;               /* base is where the message came, not a copy with padding */
     fd_plan *plan;
     int depth;
     int envelope;
@@ -49,7 +62,9 @@ typedef struct {
     fd_val holes[FD_HOLES_MAX + FD_ARR + 1];
     fd_list lists[FD_FORM_LISTS_MAX];   /* where the walker found levels, for a template */
     uint32_t n_lists;
+    fd_closes closes;
     fd_layout *layout;              /* of the whole message; NULL */
+    fd_layout *head;                /* of what stands before the first list of levels; NULL */
     /* For messages of which only the numbers are read (quick.h). */
     const fd_routes *routes;        /* whom messages were about; NULL: read every value */
     void *who;                      /* whom this one is about */
@@ -84,6 +99,11 @@ static int fd_part(fd_msg *m, uint32_t start, fd_levels *sides) {
     return 1;
 }
 
+static inline uint32_t fd_level_room(const fd_msg *m) {
+    const uint32_t taken = m->n_levels + FD_LEVELS_SLACK;
+    return m->levels_cap > taken ? m->levels_cap - taken : 0;
+}
+
 #if FD_HAS_AVX2
 static const uint8_t *fd_levels_avx2(fd_msg *m, const uint8_t *p, int close_with, int *after);
 static const uint8_t *fd_levels_avx512(fd_msg *m, const uint8_t *p, int close_with, int *after);
@@ -98,7 +118,8 @@ static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, fd_levels *rang
     range[0] = (fd_levels){m->n_levels, 0, 0};
     if (mixed) range[1] = range[0];
     if (*p != '[') goto not_levels;
-    p = fd_ws(p + 1);
+    p++;
+    if (!m->in_place) p = fd_ws(p);
     if (*p == ']') {
         range[0].seen = 1;
         if (mixed) range[1].seen = 1;
@@ -106,8 +127,9 @@ static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, fd_levels *rang
     }
     for (;;) {
         int after = 0;
-        if (m->n_levels == m->levels_cap) {
-            void *grown = fd_grow(m->levels, &m->levels_cap, m->n_levels + 1, sizeof(fd_level));
+        if (fd_level_room(m) == 0) {
+            void *grown = fd_grow(m->levels, &m->levels_cap, m->n_levels + FD_LEVELS_SLACK + 1,
+                                  sizeof(fd_level));
             if (grown == NULL) return NULL;
             m->levels = (fd_level *)grown;
         }
@@ -115,9 +137,13 @@ static const uint8_t *fd_level_list(fd_msg *m, const uint8_t *p, fd_levels *rang
         if (templates != NULL && templates->isa != FD_PORTABLE) {
             p = templates->isa == FD_AVX2 ? fd_levels_avx2(m, p, close_with, &after)
                                           : fd_levels_avx512(m, p, close_with, &after);
-            if (!after && m->n_levels == m->levels_cap) continue;
+            if (!after && fd_level_room(m) == 0) continue;
         }
 #endif
+        if (m->in_place) { /* no more than what is bound to end with the message */
+            if (!after || *p != ']') return NULL;
+            break;
+        }
         if (!after) {
             const uint8_t *level = p = fd_ws(p);
             if (shape->general) {

@@ -1,4 +1,5 @@
-/* Messages of one row whose meaning is known from their layout (places.h): only numbers are read.
+/* Messages of one row whose meaning is known from their layout (places.h): only numbers are read, and
+ * the levels of a book that stand behind them.
  *
  * A layout says where everything stands, so who makes records of the messages can say once which of
  * its numbers go where (fd_quick), instead of looking at each value of each message. What is left to
@@ -17,6 +18,7 @@
 #define FD_QUICK_DECIMALS 4 /* the first ones are float64, the others integers */
 #define FD_QUICK_TOPIC 64
 #define FD_QUICK_SYMBOL 32
+#define FD_QUICK_TYPE 16
 #define FD_QUICK_TEXT (FD_QUICK_TOPIC + FD_QUICK_SYMBOL)
 #define FD_ROUTES 16384
 
@@ -26,9 +28,12 @@ typedef struct {
     uint8_t use;                           /* FD_QUICK_* */
     uint8_t no_zeros;                      /* a decimal that is zero means something else */
     uint8_t n_numbers;
+    uint8_t type_len;                      /* of a text that must be there; 0 none */
+    uint16_t type_at;
     int32_t channel, envelope;
     /* for who makes records of it: an index of 255 is none */
-    uint8_t time, sequence, id;            /* which number */
+    uint8_t time, sequence, id;            /* which number; of a book id is the first sequence */
+    uint8_t previous;
     uint8_t id_at, side_at;                /* which value of the row; a text */
     int8_t side;
     uint8_t flags, replay;
@@ -40,6 +45,7 @@ typedef struct {
     double scale[FD_QUICK_DECIMALS] __attribute__((aligned(32))); /* what divides the decimals */
     uint8_t shuffle[FD_QUICK_NUMBERS][16] __attribute__((aligned(64)));
     uint8_t mask[FD_QUICK_TEXT] __attribute__((aligned(64))); /* of the bytes that are the texts */
+    uint8_t type[FD_QUICK_TYPE];
 } fd_quick;
 
 /* Topic and symbol of messages of one channel, zeros behind them, and whom they are about. */
@@ -47,7 +53,8 @@ typedef struct {
     uint8_t text[FD_QUICK_TEXT] __attribute__((aligned(32)));
     void *who;
     int32_t channel, envelope;
-    uint8_t spare[16]; /* two cache lines */
+    uint64_t topic;    /* fd_msg.topic_hash */
+    uint8_t spare[8];  /* two cache lines */
 } fd_route;
 
 typedef struct {

@@ -2,8 +2,8 @@
  * instructions. Included by run.h only.
  */
 
-/* Whom a message with this topic and this symbol was about; NULL when none was here before. */
-FD_TARGET static inline void *FD_V(fd_routed)(const fd_msg *m, const fd_layout *l) {
+/* What a message with this topic and this symbol was about; NULL when none was here before. */
+FD_TARGET static inline const fd_route *FD_V(fd_routed)(const fd_msg *m, const fd_layout *l) {
     const fd_quick *q = &l->quick;
     const uint8_t *topic = m->base + q->topic_at, *symbol = m->base + q->symbol_at;
     const __m256i a = _mm256_and_si256(_mm256_loadu_si256((const __m256i *)topic),
@@ -26,7 +26,59 @@ FD_TARGET static inline void *FD_V(fd_routed)(const fd_msg *m, const fd_layout *
     if (!_mm256_testz_si256(differ, differ) || r->channel != q->channel ||
         r->envelope != q->envelope)
         return NULL;
-    return r->who;
+    return r->who != NULL ? r : NULL;
+}
+
+/* The integers of a message, as its fd_quick says. */
+FD_TARGET static inline void FD_V(fd_quick_integers)(fd_msg *m, const fd_quick *q) {
+    if (q->n_numbers > FD_QUICK_DECIMALS)
+        _mm256_storeu_si256((__m256i *)(m->number + 4),
+                            _mm256_permute4x64_epi64(
+                                FD_V(fd_four_numbers)(m->base, q->number_at + 4, q->shuffle + 4),
+                                0xd8));
+}
+
+/* The levels behind the head of a message, and all that is left of it, if that are the lists of both
+ * sides and literals. 0: it is something else. */
+FD_TARGET static inline int FD_V(fd_quick_levels)(fd_msg *m, const fd_layout *l) {
+    const fd_templates *t = m->plan->templates;
+    const fd_quick *q = &l->quick;
+    const fd_step *s = &t->step[l->head.step];
+    const uint8_t *p = m->base + l->head.len;
+    fd_levels list[2][2];
+    uint32_t n = 0;
+    if (q->type_len && memcmp(m->base + q->type_at, q->type, q->type_len)) return 0;
+    m->n_levels = 0;
+    do {
+        if (n == 2 || *p != '[') return 0;
+        m->channel = s->list_channel;
+        m->depth = s->depth;
+        p = fd_level_list(m, p, list[n], s->side);
+        if (p == NULL || list[n][0].seen != 1) return 0;
+        n++;
+        do {
+            s = &t->step[s->next];
+            while (s->channel != q->channel || !FD_V(fd_literal_at)(p, s) ||
+                   (s->peek && p[s->len] != s->peek)) {
+                if (s->other == 0) return 0;
+                s = &t->step[s->other];
+            }
+            p += s->len;
+            if (p > m->end) return 0;
+        } while (s->kind == FD_HOLE_NONE);
+    } while (s->kind == FD_HOLE_LEVELS);
+    const fd_form *f = &t->form[s->form];
+    if (s->kind != FD_HOLE_END || p != m->end || f->dead || f->rows != 1 || m->sides_cap < 2 ||
+        f->channel != q->channel)
+        return 0;
+    m->rows = 1;
+    memset(m->sides, 0, 2 * sizeof(fd_levels));
+    for (uint32_t k = 0; k < n; k++) {
+        m->sides[f->list_at[k]] = list[k][0];
+        if (f->list_mixed[k]) m->sides[f->list_at[k] + 1] = list[k][1];
+    }
+    FD_V(fd_quick_integers)(m, q);
+    return 1;
 }
 
 /* The numbers of a message, as its fd_quick says. 0: one of them means something else. */
@@ -38,11 +90,7 @@ FD_TARGET static inline int FD_V(fd_quick_read)(fd_msg *m, const fd_layout *l) {
     const __m256d whole = _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(mantissas, exponent)),
                                         _mm256_castsi256_pd(exponent));
     _mm256_storeu_pd(m->decimal, _mm256_div_pd(whole, _mm256_load_pd(q->scale)));
-    if (q->n_numbers > FD_QUICK_DECIMALS)
-        _mm256_storeu_si256((__m256i *)(m->number + 4),
-                            _mm256_permute4x64_epi64(
-                                FD_V(fd_four_numbers)(m->base, q->number_at + 4, q->shuffle + 4),
-                                0xd8));
+    FD_V(fd_quick_integers)(m, q);
     return !q->no_zeros ||
            !_mm256_movemask_pd(_mm256_castsi256_pd(
                _mm256_cmpeq_epi64(mantissas, _mm256_setzero_si256())));
@@ -53,26 +101,28 @@ FD_TARGET static inline int FD_V(fd_quick_read)(fd_msg *m, const fd_layout *l) {
 FD_TARGET static int FD_V(fd_quick_run)(fd_msg *m, size_t n) {
     fd_layouts *all = &m->plan->templates->layouts;
     const uint8_t *p = m->base;
-    if (n < 64 || n > FD_LAYOUT_BYTES) return 0;
+    if (n < 64) return 0;
     uint64_t marks = FD_V(fd_marks)(p);
     fd_family *family = fd_family_of(all, marks);
-    if (family->marks != marks || family->len || family->pause) return 0;
-    uint64_t hash = n;
+    if (family->marks != marks || family->pause) return 0;
+    const size_t len = family->len ? family->len : n;
+    if (len > FD_LAYOUT_BYTES || len > n) return 0;
+    uint64_t hash = len;
     size_t at = 64;
-    for (; at < n; at += 64) {
+    for (; at < len; at += 64) {
         hash = fd_places_mix(hash, marks);
         marks = FD_V(fd_marks)(p + at);
     }
-    hash = fd_places_mix(hash, _bzhi_u64(marks, (uint32_t)(n + 64 - at)));
+    hash = fd_places_mix(hash, _bzhi_u64(marks, (uint32_t)(len + 64 - at)));
     for (uint32_t i = 0; i < 2; i++) {
         const uint32_t slot = (uint32_t)hash % FD_LAYOUT_SLOTS ^ i;
         fd_layout *l = &all->slot[slot];
         if (!all->used[slot] || l->quick.use != FD_QUICK_USED ||
-            !FD_V(fd_layout_fits)(l, p, n))
+            !FD_V(fd_layout_fits)(l, p, len))
             continue;
-        void *who = FD_V(fd_routed)(m, l);
-        if (who == NULL) continue;
-        if (!FD_V(fd_quick_read)(m, l)) return 0;
+        const fd_route *route = FD_V(fd_routed)(m, l);
+        if (route == NULL) continue;
+        if (!(l->is_whole ? FD_V(fd_quick_read)(m, l) : FD_V(fd_quick_levels)(m, l))) return 0;
         if (family->credit < FD_FAMILY_CREDIT) family->credit++;
         all->hits++;
         all->quick++;
@@ -80,7 +130,8 @@ FD_TARGET static int FD_V(fd_quick_run)(fd_msg *m, size_t n) {
         m->envelope = l->quick.envelope;
         m->channel = l->quick.channel;
         m->layout = l;
-        m->who = who;
+        m->who = route->who;
+        m->topic_hash = route->topic;
         return 1;
     }
     return 0;

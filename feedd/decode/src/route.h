@@ -19,7 +19,7 @@ static int fd_quick_texts(const fd_msg *m, fd_layout *l, const fd_val *symbol) {
     q->topic_at = q->symbol_at = 0;
     q->channel = m->channel;
     q->envelope = m->envelope;
-    if (!l->is_whole || m->rows != 1) return 0;
+    if (!(l->is_whole || l->head.before_levels) || m->rows != 1) return 0;
     if (l->head.resolves) {
         if (m->plan->envelopes[m->envelope].tagged) return 0;
         if (!fd_quick_span(&l->topic, &q->topic_at, q->mask, FD_QUICK_TOPIC)) return 0;
@@ -42,9 +42,44 @@ static int fd_quick_number(fd_layout *l, uint32_t value, uint32_t to) {
     return 0;
 }
 
+/* The integer `v` of the head of a message as number `to`. 0: it is not one, or not in the head. */
+static int fd_quick_integer(fd_layout *l, const fd_val *v, uint32_t to) {
+    fd_quick *q = &l->quick;
+    if (!v->plain || v->decimals) return 0;
+    for (uint32_t i = 0; i < l->n_numbers; i++) {
+        if (l->number_at[i] != v->off) continue;
+        q->number_at[to] = l->number_at[i];
+        memcpy(q->shuffle[to], l->shuffle[i], 16);
+        if (q->n_numbers <= to) q->n_numbers = (uint8_t)(to + 1);
+        return 1;
+    }
+    return 0;
+}
+
+/* Number `to` is the same as number `of`, which is there. */
+static inline void fd_quick_again(fd_quick *q, uint32_t of, uint32_t to) {
+    q->number_at[to] = q->number_at[of];
+    memcpy(q->shuffle[to], q->shuffle[of], 16);
+}
+
+/* Messages are read quickly only when this text of the head is what it is here. */
+static int fd_quick_type(const fd_msg *m, fd_layout *l, const fd_val *v) {
+    fd_quick *q = &l->quick;
+    q->type_len = 0;
+    if (v->type == FD_ABSENT) return 1;
+    if (v->type != FD_STR || v->escaped || v->len == 0 || v->len > FD_QUICK_TYPE ||
+        v->off + v->len > l->head.len)
+        return 0;
+    q->type_at = (uint16_t)v->off;
+    q->type_len = (uint8_t)v->len;
+    memcpy(q->type, m->base + v->off, v->len);
+    return 1;
+}
+
 /* Are all bytes of the value those that each message of this layout has? */
 static inline int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
     if (v->type == FD_ABSENT) return 1;
+    if (v->off + v->len > l->head.len) return 0;
     for (uint32_t i = v->off; i < v->off + v->len; i++)
         if (l->low[i] != l->high[i]) return 0;
     return 1;
@@ -65,6 +100,7 @@ static void fd_route_learn(const fd_msg *m, const fd_layout *l, void *who) {
     memcpy(r->text, text, sizeof text);
     r->channel = q->channel;
     r->envelope = q->envelope;
+    r->topic = m->topic_hash;
     r->who = who;
 }
 

@@ -16,7 +16,8 @@ FD_TARGET static inline void FD_V(fd_formed)(fd_msg *m, const fd_form *f) {
     if (f->has_levels) memset(m->sides, 0, (size_t)f->rows * 2 * sizeof(fd_levels));
 }
 
-/* Decode the message by a template. 0: none fits, nothing of m may be used. */
+/* Decode the message by a template. 0: none fits, nothing of m may be used. Where the message is read
+ * in place (m->in_place), anything may follow it in the FD_PADDING bytes behind it that can be read. */
 FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
     fd_templates *t = m->plan->templates;
     const uint8_t *p = m->base;
@@ -50,6 +51,7 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
             t->hits++;
             return 1;
         }
+        if (layout->head.before_levels) m->head = layout;
         FD_V(fd_layout_read)(m, layout, m->holes);
         hole += layout->head.n_holes;
         channel = layout->head.channel;
@@ -67,6 +69,7 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
             s = &t->step[s->other];
         }
         q = p + s->len;
+        if (__builtin_expect(q > m->end, 0)) return 0; /* what is behind a message may look like one */
         switch (s->kind) {
             case FD_HOLE_DEC: {
                 const uint8_t *r = FD_V(fd_short_decimal)(q, hole);
@@ -80,7 +83,7 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
                 }
             } /* fall through */
             case FD_HOLE_STR: {
-                const uint8_t *r = FD_V(fd_plain_string)(q);
+                const uint8_t *r = FD_V(fd_plain_string)(m, q);
                 if (r == NULL) goto other;
                 *hole++ = (fd_val){.off = (uint32_t)(q - m->base), .len = (uint32_t)(r - q),
                                    .type = FD_STR};
@@ -90,7 +93,8 @@ FD_TARGET static int FD_V(fd_run)(fd_msg *m, size_t n) {
             case FD_HOLE_NUM: {
                 const uint8_t *r = FD_V(fd_short_decimal)(q, hole);
                 if (r == NULL || (*r | 0x20) == 'e' || fd_isdigit(*r) || *r == '.') {
-                    if ((*q != '-' && !fd_isdigit(*q)) || (r = fd_number(q)) == NULL) goto other;
+                    if (q >= m->end || (*q != '-' && !fd_isdigit(*q)) || (r = fd_number(q)) == NULL)
+                        goto other;
                     hole->plain = 0;
                 }
                 hole->off = (uint32_t)(q - m->base);

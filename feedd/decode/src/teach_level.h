@@ -150,6 +150,7 @@ static void fd_teach_level(fd_templates *t, int channel, const fd_level_shape *s
     memcpy(&l.rest[1], (const uint8_t *)&as + 40, 8);
     l.channel = channel;
     t->level[fd_level_slot(digits, channel)] = l;
+    fd_recent_forget(t);
 }
 
 #endif

@@ -24,6 +24,7 @@
 #define FD_RELEARN_AFTER 4096     /* misses with a full table */
 #define FD_LEVEL_TEMPLATES 512
 #define FD_LEVEL_TEXT 64
+#define FD_RECENTS 8
 
 /* What stands behind the literal of a step. */
 enum {
@@ -87,9 +88,18 @@ typedef struct {
     uint8_t spare[54];         /* whole cache lines */
 } fd_level_template;
 
+/* Levels of one channel as they were last: of each length the template that fitted. */
+typedef struct {
+    int32_t channel;
+    uint8_t has_rare;
+    const fd_level_template *by_len[FD_LEVEL_TEXT + 1];
+} fd_recent;
+
 typedef struct fd_templates {
     fd_step step[FD_STEPS_MAX];      /* step 0 is none, 1 the root */
     fd_level_template level[FD_LEVEL_TEMPLATES] __attribute__((aligned(32)));
+    fd_level_template no_level __attribute__((aligned(32))); /* what nothing fits */
+    fd_recent recent[FD_RECENTS];
     uint32_t n_steps, n_forms;
     uint32_t misses;                 /* since the table was full */
     uint32_t pause, pause_next;      /* misses that teach nothing, after one that could not */
@@ -104,6 +114,21 @@ static inline uint32_t fd_level_slot(uint64_t digits, int channel) {
     return (uint32_t)(((digits ^ (uint64_t)channel << 58) * 0x9e3779b97f4a7c15ull) >> 55);
 }
 
+/* Before a template is replaced: whoever looks for it finds nothing. */
+static inline void fd_recent_forget(fd_templates *t) {
+    for (int i = 0; i < FD_RECENTS; i++) t->recent[i].channel = -1;
+}
+
+static inline fd_recent *fd_recent_of(fd_templates *t, int channel) {
+    fd_recent *r = &t->recent[channel % FD_RECENTS];
+    if (__builtin_expect(r->channel != channel, 0)) {
+        r->channel = channel;
+        r->has_rare = 0;
+        for (int n = 0; n <= FD_LEVEL_TEXT; n++) r->by_len[n] = &t->no_level;
+    }
+    return r;
+}
+
 static inline fd_templates *fd_templates_new(void) {
     void *p = NULL;
     if (posix_memalign(&p, 64, sizeof(fd_templates))) return NULL;
@@ -114,6 +139,8 @@ static inline fd_templates *fd_templates_new(void) {
         return NULL;
     }
     t->isa = fd_isa();
+    memset(t->no_level.low, 0xff, sizeof t->no_level.low);
+    fd_recent_forget(t);
     t->n_steps = 1;
     t->step[0].channel = INT8_MIN; /* where a way ends that was not learned to its end */
     return t;

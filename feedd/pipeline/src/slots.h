@@ -2,6 +2,7 @@
 #ifndef FEEDD_SLOTS_H
 #define FEEDD_SLOTS_H
 
+#include "book.h"
 #include "feedd/ring.h"
 #include "levels.h"
 
@@ -77,6 +78,14 @@ static inline void fb_short_text(char *out, const uint8_t *p, uint32_t n) {
         word[1] &= (1ull << 8 * (n - 8)) - 1;
     }
     memcpy(out, word, sizeof word);
+}
+
+/* The levels [from, to) of the top of a side, best first, into its shared copy. */
+static inline void fb_share_top(const fb_top *t, uint32_t from, uint32_t to, void *shared) {
+    for (uint32_t i = from; i < to; i++) {
+        FEEDD_YIELD(FEEDD_AT_ROW);
+        feedd_store_pair((char *)shared + sizeof(fb_pair) * i, &t->pair[t->order[i]]);
+    }
 }
 
 /* Stage the slots of an event: its bids, then its asks; the last slot gets the flags `last` more.

@@ -150,15 +150,6 @@ static inline void feedd_store_pair(void *shared, const void *src)
 #endif
 }
 
-/* n of them, one after the other. */
-static inline void feedd_copy_pairs_in(void *shared, const void *src, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        FEEDD_YIELD(FEEDD_AT_ROW);
-        feedd_store_pair((char *)shared + 16 * i, (const char *)src + 16 * i);
-    }
-}
-
 static inline void feedd_copy_out(void *dst, const void *shared, size_t bytes)
 {
     for (size_t i = 0; i < bytes; i += 8) {
