@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -118,3 +119,16 @@ def test_a_snapshot_longer_than_a_commit_is_bracketed_and_whole() -> None:
     assert snapshot["action"] == "snapshot"
     assert len(snapshot["bids"]) == len(snapshot["asks"]) == 8000
     assert "last" in snapshot["flags"]
+
+
+@pytest.mark.parametrize("price", ["461168601842738790.4", "1844674407370955161.5"])
+def test_a_price_beyond_what_a_key_holds_is_declared(price: str) -> None:
+    """Not set far behind the window, where its key would be that of another price."""
+    rig = Rig("binance_spot")
+    rig.send(binance_depth("AB", 1, 1, [], []))
+    one = Decimal(1)
+    rig.rest("AB", rest_depth(1, [(Decimal("100.1"), one)], [(Decimal("100.2"), one)]))
+    beyond = Decimal(price)
+    rig.send(binance_depth("AB", 2, 2, [], [(Decimal("100.3"), one), (beyond, one)]))
+    assert rig.pipeline.counters()["book_overflows"] == 1
+    assert rig.levels("AB") == ([], [])

@@ -181,7 +181,8 @@ static inline __attribute__((always_inline)) uint32_t fb_places(
         const int64_t key = side == FB_BID ? -(int64_t)m : (int64_t)m;
         const uint64_t at = (uint64_t)(key - base);
         if (__builtin_expect(at >= width, 0)) {
-            if ((int64_t)at < 0) break; /* before the window, which will have to move */
+            /* before the window, which will have to move; or no price that a book can hold */
+            if ((int64_t)at < 0 || m > FB_KEY_MAX) break;
             if (!fb_set_behind(s, key, l->size)) break;
         } else {
             *place = at;
@@ -283,13 +284,10 @@ static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, ui
     return fb_apply_with(b, side, levels, n, inexact);
 }
 
-/* The levels of the window from a place on, to keys[k] and out[k] until there are n. Returns how many
- * there are then. */
-static inline uint32_t fb_window_levels(const fb_side *s, uint64_t place, int64_t *keys, fb_pair *out,
-                                        uint32_t k, uint32_t n) {
-    if (k >= n || place >= s->width) return k;
-    uint32_t w = (uint32_t)(place >> 6);
-    uint64_t word = s->bitmap[w] & ~0ull << (place & 63);
+/* The best n levels of the window, or all that there are. Returns how many. */
+static uint32_t fb_window_levels(const fb_side *s, int64_t *keys, fb_pair *out, uint32_t n) {
+    uint32_t w = (uint32_t)((uint64_t)(s->best - s->base) >> 6), k = 0;
+    uint64_t word = s->bitmap[w];
     for (;;) {
         while (word) {
             const uint32_t i = (w << 6) + (uint32_t)__builtin_ctzll(word);
@@ -305,20 +303,20 @@ static inline uint32_t fb_window_levels(const fb_side *s, uint64_t place, int64_
     }
 }
 
-/* Prices of the levels from `from` to n of a side, best first, whose keys are known. */
+/* Prices of n levels of a side, best first, whose keys are known. */
 static inline void fb_prices(const fb_book *b, int side, const int64_t *keys, fb_pair *out,
-                             uint32_t from, uint32_t n) {
-    if (from >= n) return;
-    if (keys[from] >= -(1ll << 53) && keys[n - 1] <= 1ll << 53) {
+                             uint32_t n) {
+    if (n == 0) return;
+    if (keys[0] >= -(1ll << 53) && keys[n - 1] <= 1ll << 53) {
         /* keys ascend, so all of them are exact float64: one correctly rounded division each
          * (and no -0.0) */
         const double scale = side == FB_BID ? -fd_pow10[b->decimals] : fd_pow10[b->decimals];
         double price[FB_BEST_MAX];
-        for (uint32_t i = from; i < n; i++) price[i] = (double)keys[i];
-        for (uint32_t i = from; i < n; i++) price[i] = price[i] / scale + 0.0;
-        for (uint32_t i = from; i < n; i++) out[i].price = price[i];
+        for (uint32_t i = 0; i < n; i++) price[i] = (double)keys[i];
+        for (uint32_t i = 0; i < n; i++) price[i] = price[i] / scale + 0.0;
+        for (uint32_t i = 0; i < n; i++) out[i].price = price[i];
     } else {
-        for (uint32_t i = from; i < n; i++) out[i].price = fb_price(b, keys[i], side);
+        for (uint32_t i = 0; i < n; i++) out[i].price = fb_price(b, keys[i], side);
     }
 }
 
@@ -334,12 +332,12 @@ static uint32_t fb_best(const fb_book *b, int side, int64_t *keys, fb_pair *out,
     uint32_t k = 0;
     if (s->levels == 0) return 0;
     if (fb_near(s, n)) {
-        k = fb_window_levels(s, (uint64_t)(s->best - s->base), keys, out, 0, n);
+        k = fb_window_levels(s, keys, out, n);
     } else {
         fb_iter it = {0, 0, 0};
         while (k < n && fb_iterate(s, &it, &keys[k], &out[k].size)) k++;
     }
-    fb_prices(b, side, keys, out, 0, k);
+    fb_prices(b, side, keys, out, k);
     return k;
 }
 

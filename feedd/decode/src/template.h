@@ -114,7 +114,7 @@ static inline uint32_t fd_level_slot(uint64_t digits, int channel) {
     return (uint32_t)(((digits ^ (uint64_t)channel << 58) * 0x9e3779b97f4a7c15ull) >> 55);
 }
 
-/* Before a template is replaced: whoever looks for it finds nothing. */
+/* A template was replaced: nobody goes on with what stood there. */
 static inline void fd_recent_forget(fd_templates *t) {
     for (int i = 0; i < FD_RECENTS; i++) t->recent[i].channel = -1;
 }
