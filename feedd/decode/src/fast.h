@@ -193,7 +193,8 @@ static inline int FD_V(fd_rare_level)(fd_level *out, const uint8_t *p, const fd_
 /* Which of 64 bytes are this one. */
 FD_TARGET static inline uint64_t FD_V(fd_find64)(const uint8_t *p, __m256i byte) {
 #if FD_SIMD == 2
-    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(p), _mm512_broadcast_i64x4(byte));
+    return (uint64_t)_mm256_cmpeq_epi8_mask(_mm256_loadu_si256((const __m256i *)(p + 32)), byte)
+               << 32 | _mm256_cmpeq_epi8_mask(_mm256_loadu_si256((const __m256i *)p), byte);
 #else
     const uint32_t low = (uint32_t)_mm256_movemask_epi8(
         _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)p), byte));

@@ -20,7 +20,10 @@
 
 enum { FD_PORTABLE = 0, FD_AVX2 = 1, FD_AVX512 = 2 };
 
-/* The best set of this processor; FEEDD_ISA=portable or =avx2 in the environment asks for less. */
+/* The sets use registers of 256 bits at most: where a processor has wider ones, some (Skylake-SP to
+ * Cascade Lake) lower their clock for a while after each use of them, for everything.
+ *
+ * The best set of this processor; FEEDD_ISA=portable or =avx2 in the environment asks for less. */
 static inline int fd_isa(void) {
 #if FD_HAS_AVX2
     const char *wish = getenv("FEEDD_ISA");
