@@ -286,6 +286,10 @@ cdef class Pipeline(Messages):
         self.out.status(x, &s, EVENT_STALE, FEEDD_BOOK_LIVE, <uint64_t>age_ns, 0, b"no data")
         return True
 
+    def first_copy_wins(self, int venue):
+        self._table(venue)        # raises for a handle that is none
+        self.books.agrees[venue] = False
+
     def take_alarms(self):
         alarms, self._alarms = self._alarms, []
         return alarms

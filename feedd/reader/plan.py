@@ -72,6 +72,8 @@ class VenueSlice(msgspec.Struct, frozen=True):
     lines: tuple[Line, ...]
     credentials: str | None = None
     """Where the keys for a login are: their place, never they themselves."""
+    agree: bool = True
+    """Books whose losses nothing shows wait until their lines agree."""
 
 
 class ReaderPlan(msgspec.Struct, frozen=True):

@@ -95,6 +95,8 @@ class ReaderProcess:
         for part in self.plan.venues:
             venue = venues.load(part.name)
             handle = self.pipeline.add_venue(compile_plan(venue))
+            if not part.agree:
+                self.pipeline.first_copy_wins(handle)
             if venue.decode.connection_sequence is not None:
                 unnumbered |= {item.id for item in part.instruments}
             self._handles[part.name] = handle

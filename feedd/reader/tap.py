@@ -29,6 +29,7 @@ OPERATIONS = frozenset(
         "add_instrument",
         "drop_instrument",
         "expect",
+        "first_copy_wins",
         "line_carries",
         "line_down",
         "line_forget",

@@ -139,6 +139,9 @@ class VenueConfig(_Base, frozen=True, kw_only=True):
     lines: LineCount | dict[str, LineCount] = 1
     """Connections that carry each stream; the first copy of a message counts. A table says it for
     single channels."""
+    agree: bool = True
+    """Where nothing shows that a book's message is missing (BitMEX): publish what two lines bring
+    the same, which a line that lags delays by up to 50 ms. False: the first copy at once."""
     spare_rows: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 64
     """Board rows kept free for instruments that appear while the daemon runs."""
 
