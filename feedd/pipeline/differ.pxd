@@ -40,6 +40,7 @@ cdef class Differ(Unsure):
     cdef int _each_lost_one(
         self, instrument_t* x, const side_t* a, const side_t* b) noexcept nogil
     cdef bint _is_same(self, const instrument_t* x, uint32_t i, uint32_t k) noexcept nogil
+    cdef bint _rows_fit(self, const instrument_t* x, const pending_t* d) noexcept nogil
     cdef bint _fits(self, const instrument_t* x, const pending_t* d) noexcept nogil
 
 

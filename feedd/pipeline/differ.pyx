@@ -176,11 +176,14 @@ cdef class Differ(Unsure):
     cdef bint _fits(self, const instrument_t* x, const pending_t* d) noexcept nogil:
         """Are the rows that it changes there, and those that it adds not; and is it not what was
         said just before, which would change nothing?"""
-        cdef uint32_t i
-        cdef bint known
         if (d.ts_event == 0 and x.lanes.head > x.lanes.first
                 and passed_at(x.lanes, x.lanes.head - 1).content == d.content):
             return False
+        return self._rows_fit(x, d)
+
+    cdef bint _rows_fit(self, const instrument_t* x, const pending_t* d) noexcept nogil:
+        cdef uint32_t i
+        cdef bint known
         if not d.has_keys or d.snapshot:
             return True
         for i in range(d.n_bid + d.n_ask):

@@ -1,6 +1,6 @@
 """Books whose losses nothing shows: what two lines agree on is published."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.differ cimport Differ, side_t
@@ -9,7 +9,9 @@ from feedd.pipeline.lanes cimport LANES_MAX, lane_t, lanes_t
 
 
 cdef class Hidden(Differ):
-    cdef uint8_t agrees[64]           # by venue: has it such books, and are they to agree?
+    # By venue: how long a message waits for the other lines. 0: it has no such books, or the first
+    # copy is published at once.
+    cdef int64_t agree_ns[64]
     cdef side_t sides[LANES_MAX]
     cdef int n_sides
 
@@ -20,6 +22,7 @@ cdef class Hidden(Differ):
 
     cdef void _collect(self, const instrument_t* x) noexcept nogil
     cdef void _agree(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
+    cdef int64_t _waits_since(self, const instrument_t* x, int64_t now) noexcept nogil
     cdef bint _agree_on_one(
         self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil
     cdef bint _copied(self, instrument_t* x) noexcept nogil

@@ -38,7 +38,6 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_held_messages
 
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
-cdef int64_t AGREE_NS = limits.LINE_AGREE_NS
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
 cdef int64_t NOWHERE_NS = 1_000_000_000      # no two connections are further apart
 
@@ -49,7 +48,7 @@ cdef inline uint64_t _sum_at(const lanes_t* lanes, uint64_t position) noexcept n
 
 cdef class Hidden(Differ):
     cdef bint is_hidden(self, const instrument_t* x, const program_t* p) noexcept nogil:
-        return p.policy == POLICY_KEYED_ROWS and self.agrees[x.venue]
+        return p.policy == POLICY_KEYED_ROWS and self.agree_ns[x.venue] > 0
 
     cdef bint _undated(self, const instrument_t* x, const program_t* p) noexcept nogil:
         return not x.cut if self.is_hidden(x, p) else Differ._undated(self, x, p)
@@ -87,6 +86,11 @@ cdef class Hidden(Differ):
                      LOG_KEYS + 1 if u.snapshot else self._keys_of(u))
         return done
 
+    cdef bint _reject(self, instrument_t* x) noexcept nogil:
+        """All lines had their time to bring what this message needs."""
+        return (not self.is_hidden(x, &self.programs[x.venue][x.book_channel])
+                and Differ._reject(self, x))
+
     cdef void _settle(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil:
         if self.is_hidden(x, p):
             self._agree(x, p, now)
@@ -95,9 +99,7 @@ cdef class Hidden(Differ):
 
     cdef void _agree(self, instrument_t* x, const program_t* p, int64_t now) noexcept nogil:
         """Publish what the lines agree on."""
-        cdef int64_t since = 0
-        cdef uint32_t i
-        cdef int k
+        cdef int64_t since
         if self.settling:
             return
         self.settling = True
@@ -107,14 +109,30 @@ cdef class Hidden(Differ):
         if not x.up or x.lanes == NULL or x.n_pending == 0:
             x.hold_since = 0
             return
-        for i in range(x.n_pending):
-            for k in range(LANES_MAX):
-                if x.lanes.lane[k].line != x.pending[i].line or since:
-                    continue
-                if x.lanes.lane[k].state == LANE_SYNCED:
-                    since = x.pending[i].ts_recv - HOLD_NS + AGREE_NS
-        x.hold_since = 0
-        self._wait(x, since if since else x.pending[x.n_pending - 1].ts_recv)
+        since = self._waits_since(x, now)
+        if x.hold_since == 0 or since < x.hold_since:
+            x.hold_since = 0
+            self._wait(x, since)
+
+    cdef int64_t _waits_since(self, const instrument_t* x, int64_t now) noexcept nogil:
+        """The time of hold that makes what waits looked at when it is due."""
+        cdef int64_t since = INT64_MAX
+        cdef const lane_t* lane
+        cdef int64_t sooner = self.agree_ns[x.venue] - HOLD_NS
+        cdef int64_t came
+        cdef uint32_t i
+        cdef int k
+        for k in range(LANES_MAX):
+            lane = &x.lanes.lane[k]
+            if lane.state == LANE_ALIGNING:
+                since = min(since, max(lane.since, now + sooner))
+            elif lane.state == LANE_SYNCED and lane.queued:
+                for i in range(x.n_pending):
+                    if x.pending[i].line == lane.line:
+                        came = x.pending[i].ts_recv
+                        since = min(since, came + sooner if now - came < sooner + HOLD_NS else came)
+                        break
+        return since if since < INT64_MAX else now
 
     cdef void _collect(self, const instrument_t* x) noexcept nogil:
         cdef side_t* s
@@ -182,7 +200,11 @@ cdef class Hidden(Differ):
                     best = s
                     break
             else:
-                return False if waits and not due else self._put(x, p, best)
+                # its line may have lost what comes before, and another one have it
+                if waits and (not due or (now - x.pending[best.index[0]].ts_recv < HOLD_NS
+                                          and not self._rows_fit(x, &x.pending[best.index[0]]))):
+                    return False
+                return self._put(x, p, best)
         return self._put(x, p, best)
 
     cdef bint _copied(self, instrument_t* x) noexcept nogil:
@@ -358,7 +380,8 @@ cdef class Hidden(Differ):
     # ---- how long, and which of two ------------------------------------------------------------
 
     cdef bint _is_due(self, const instrument_t* x, const side_t* s, int64_t now) noexcept nogil:
-        return s.n == WAITING_MAX or now - x.pending[s.index[0]].ts_recv >= AGREE_NS
+        return s.n == WAITING_MAX or (
+            now - x.pending[s.index[0]].ts_recv >= self.agree_ns[x.venue])
 
     cdef bint _is_awaited(
         self, const lanes_t* lanes, const lane_t* lane, int64_t now
@@ -443,7 +466,7 @@ cdef class Hidden(Differ):
         cdef lanes_t* lanes = x.lanes
         cdef lane_t* lane
         cdef bint waits = False
-        cdef bint silent, others
+        cdef bint others
         cdef uint32_t k
         cdef int i
         if not self.is_hidden(x, p):
@@ -465,17 +488,16 @@ cdef class Hidden(Differ):
             if lane.state != LANE_ALIGNING or self._find_place(x, p, lane, now):
                 continue
             others = lanes_count(lanes, NULL, LANE_SYNCED) > 0
-            silent = (lanes.head == lanes.first
-                      or passed_at(lanes, lanes.head - 1).ts_recv < lane.since)
-            if others and now != INT64_MAX and lane.run == 0 and now - lane.since >= HOLD_NS:
+            if (now == INT64_MAX and others) or now - lane.since < (
+                    NOWHERE_NS if others and lane.run else HOLD_NS):
+                waits = True
+            elif not others or lane.run:
+                self._replace(x, p, lane, True)
+            else:
                 self._missed(lane)            # it may have lost something at once: another try
                 self._out_of_step(x, lane)
                 lane.run = 1
                 self._ask(x, lane, now)
-            elif not others or (now != INT64_MAX and now - lane.since > NOWHERE_NS):
-                self._replace(x, p, lane, not silent or others)
-            else:
-                waits = True
         if waits and x.up and x.hold_since == 0:
             self._wait(x, now)
 

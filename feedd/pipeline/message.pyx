@@ -59,6 +59,7 @@ from feedd import limits
 from feedd.pipeline import control
 
 cdef uint32_t SYMBOLS_MAX = limits.SYMBOLS_MAX
+cdef int64_t AGREE_NS = limits.LINE_AGREE_MS * 1_000_000
 
 
 cdef class Messages(Alarms):
@@ -112,7 +113,7 @@ cdef class Messages(Alarms):
         v.future_ns_max = plan.future_ns_max
         for i in range(plan.plan.n_channels):
             if plan.programs[i].policy == POLICY_KEYED_ROWS:
-                self.books.agrees[self.n_venues] = True
+                self.books.agree_ns[self.n_venues] = AGREE_NS
         v.upper_case = plan.upper_case
         v.counts = plan.has_connection_sequence
         v.first = plan.connection_first
@@ -232,7 +233,7 @@ cdef class Messages(Alarms):
         cdef int64_t decoded = 0
         if status == FD_BAD_JSON:
             return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
-        if v.counts or self.books.agrees[venue]:
+        if v.counts or self.books.agree_ns[venue]:
             self.books.heard_from(venue, line, ts_recv)
             if not self._counted(venue, ts_recv, line):
                 return RESULT_IGNORED

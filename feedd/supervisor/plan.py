@@ -277,7 +277,7 @@ def _reader_plan(
         made = _lines(venues[name], mine, some, lines)
         lines += len(made)
         part = VenueSlice(
-            name, mine.ca_file, tuple(instruments), tuple(made), mine.credentials, mine.agree
+            name, mine.ca_file, tuple(instruments), tuple(made), mine.credentials, mine.agree_ms
         )
         slices.append(part)
     option_depths = (mine.option_depth for mine in config.venues.values())

@@ -297,7 +297,7 @@ def test_what_comes_too_late_is_declared() -> None:
 def test_the_first_copy_wins_where_lines_need_not_agree(agree: bool) -> None:
     venue = Venue(0)
     if not agree:
-        venue.rig.pipeline.first_copy_wins(venue.rig.handle)
+        venue.rig.pipeline.set_agree(venue.rig.handle, 0)
     venue.lines = [Line(), Line()]
     for line in (0, 1):
         venue.join(line)
