@@ -182,7 +182,7 @@ cdef class Hidden(Differ):
                 if back == 0 and (x.pending[s.index[0]].content
                                   == x.pending[best.index[0]].content):
                     continue
-                verdict = self._differ(x, best, s, due)
+                verdict = self._differ(x, best, s, due and self._is_due(x, s, now))
                 if verdict == DIFFER_UNKNOWN:
                     return False
                 if verdict == NOBODY_KNOWS:
@@ -252,19 +252,14 @@ cdef class Hidden(Differ):
         """No line as far as the book has anything; one behind brings what is not the next copy."""
         cdef side_t* s = NULL
         cdef const pending_t* first
-        cdef bint waits = False
-        cdef bint due
         cdef int i, verdict
         for i in range(self.n_sides):
             if self.sides[i].n and s == NULL:
                 s = &self.sides[i]
-            elif self.sides[i].n == 0:
-                waits = waits or self._is_awaited(x.lanes, self.sides[i].lane, now)
         if s == NULL:
             return False
         first = &x.pending[s.index[0]]
-        due = not waits or self._is_due(x, s, now)
-        verdict = self._differ(x, NULL, s, due)
+        verdict = self._differ(x, NULL, s, self._is_due(x, s, now))
         if verdict == A_FIRST:
             s.lane.at += 1
             self._missed(s.lane)
