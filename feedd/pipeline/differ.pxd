@@ -34,8 +34,8 @@ cdef class Differ(Unsure):
     cdef int _differ(
         self, instrument_t* x, const side_t* a, const side_t* b, bint due) noexcept nogil
     cdef void _weigh(
-        self, const instrument_t* x, const side_t* a, const side_t* b, uint32_t history,
-        bint due) noexcept nogil
+        self, const instrument_t* x, const side_t* a, const side_t* b, bint due
+    ) noexcept nogil
     cdef int _skip(self, const instrument_t* x, const side_t* b) noexcept nogil
     cdef int _each_lost_one(
         self, instrument_t* x, const side_t* a, const side_t* b) noexcept nogil

@@ -41,20 +41,10 @@ cdef class Differ(Unsure):
     cdef int _differ(
         self, instrument_t* x, const side_t* a, const side_t* b, bint due
     ) noexcept nogil:
-        cdef uint64_t at = b.lane.at
         cdef uint32_t history = behind_by(x.lanes, b.lane)
         cdef uint32_t width = b.n + 1
-        cdef uint32_t i
         cdef int first, second, more_a, more_b
-        for i in range(history):
-            if _content(x, a, history, at, i) == x.pending[b.index[0]].content:
-                if history > WAITING_MAX or a == NULL:
-                    return A_FIRST
-                break
-        else:
-            if history > WAITING_MAX or a == NULL:
-                return self._skip(x, b) if due else DIFFER_UNKNOWN
-        self._weigh(x, a, b, history, due)
+        self._weigh(x, a, b, due)
         more_a = self.unique_a[0]
         more_b = self.unique_b[0] + (LATE if history else 0)
         if history == 0:
@@ -83,11 +73,13 @@ cdef class Differ(Unsure):
         return self._each_lost_one(x, a, b)
 
     cdef void _weigh(
-        self, const instrument_t* x, const side_t* a, const side_t* b, uint32_t history, bint due
+        self, const instrument_t* x, const side_t* a, const side_t* b, bint due
     ) noexcept nogil:
         """What the explanations cost, from each message of both lines on."""
         cdef uint64_t at = b.lane.at
-        cdef uint32_t n = history + a.n
+        cdef uint32_t behind = behind_by(x.lanes, b.lane)
+        cdef uint32_t history = min(behind, <uint32_t>WAITING_MAX)      # more does not matter
+        cdef uint32_t n = history + (a.n if a != NULL and history == behind else 0)
         cdef uint32_t m = b.n
         cdef uint32_t width = m + 1
         cdef uint32_t i, j, k
@@ -121,7 +113,8 @@ cdef class Differ(Unsure):
                 j -= 1
                 k = i * width + j
                 if i == n or j == m:
-                    self.least[k] = <int>(n - i + m - j) if due else 0
+                    self.least[k] = 0 if not due else <int>(
+                        n - i + (m - j if history == behind else 0))
                     self.borne_out[k] = NOTHING
                 elif _content(x, a, history, at, i) == x.pending[b.index[j]].content:
                     self.least[k] = self.least[k + width + 1]
