@@ -18,6 +18,7 @@ from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 
 from feedd.decode.plan cimport POLICY_KEYED_ROWS, program_t
 from feedd.pipeline.books cimport pending_of, update_t
+from feedd.pipeline.content cimport content_of
 from feedd.pipeline.differ cimport (
     A_FIRST, B_FIRST, DIFFER_UNKNOWN, NOBODY_KNOWS, WAITING_MAX, Differ, behind_by, passed_at,
 )
@@ -26,7 +27,7 @@ from feedd.pipeline.instrument cimport (
 )
 from feedd.pipeline.lanes cimport (
     LANE_ALIGNING, LANE_SYNCED, LANES_MAX, LOG_KEYS, lane_t, lanes_count, lanes_t, log_at, log_keys,
-    passed_t,
+    log_start, passed_t,
 )
 from feedd.pipeline.tally cimport tally_free, tally_new
 
@@ -40,6 +41,12 @@ cdef extern from "feedd/counters.h" nogil:
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
 cdef uint32_t HELD_MAX = limits.LINE_HELD_MESSAGES_MAX
 cdef int64_t NOWHERE_NS = 1_000_000_000      # no two connections are further apart
+
+
+# What is in a lane's ``run`` here.
+cdef enum:
+    TRIED = 1                 # its snapshot fitted nowhere, it was asked for another one
+    BARE = 2                  # in step, but its snapshot is still to come
 
 
 cdef inline uint64_t _sum_at(const lanes_t* lanes, uint64_t position) noexcept nogil:
@@ -269,6 +276,40 @@ cdef class Hidden(Differ):
                            else b"lines differ, order unknown")
         return False
 
+    # ---- a line before its snapshot ------------------------------------------------------------
+
+    cdef bint _start(
+        self, instrument_t* x, const program_t* p, lane_t* lane, const update_t* u
+    ) noexcept nogil:
+        if self.is_hidden(x, p):
+            x.lanes.alone_until = x.last_ts_event     # what is older is not in the history
+        return Differ._start(self, x, p, lane, u)
+
+    cdef void _outside(
+        self, instrument_t* x, const program_t* p, const update_t* u
+    ) noexcept nogil:
+        """Changes come over a new line before its snapshot does. The first one with a time tells
+        where the line stands; what comes then another line may have lost."""
+        cdef lanes_t* lanes = x.lanes
+        cdef lane_t* lane = self.lane
+        cdef uint64_t oldest = max(lanes.first, log_start(lanes))
+        cdef uint64_t at = lanes.head
+        cdef int64_t floor = lanes.alone_until if oldest == lanes.first else 0
+        cdef int64_t now = u.stamp.ts_event
+        while at > oldest and (log_at(lanes, at - 1).ts_event == 0
+                               or log_at(lanes, at - 1).ts_event >= now):
+            at -= 1
+        if (not self.is_hidden(x, p) or lane.run == TRIED or now == 0
+                or (at == oldest and (floor == 0 or now <= floor))):
+            Differ._outside(self, x, p, u)
+            return
+        lane.state = LANE_SYNCED
+        lane.run = BARE
+        lane.since = lane.asked = 0
+        lane.queued = 0
+        lane.at = at
+        self._count(x, p, u, content_of(u))
+
     # ---- a snapshot of a line in step ----------------------------------------------------------
 
     cdef int _sent_again(
@@ -287,11 +328,11 @@ cdef class Hidden(Differ):
             content = x.pending[s.index[0]].content
             verdict = A_FIRST
             for at in range(s.lane.at, x.lanes.head):
-                if passed_at(x.lanes, at).content == content:
+                if passed_at(x.lanes, at).content == content and s.lane.run != BARE:
                     verdict = DIFFER_UNKNOWN
             for k in range(self.n_sides):
                 other = &self.sides[k]
-                if k == i or verdict == DIFFER_UNKNOWN:
+                if k == i or verdict == DIFFER_UNKNOWN or s.lane.run == BARE:
                     continue
                 if self._brings(x, other, content):
                     verdict = DIFFER_UNKNOWN
@@ -333,7 +374,11 @@ cdef class Hidden(Differ):
             if i == s.index[0] and lane.at == x.lanes.head and lane.tally.sum == x.lanes.tally.sum:
                 tally_free(lane.tally)
                 lane.tally = NULL
-                self._put(x, p, s)
+                if lane.run == BARE:
+                    self._drop_first(x, s)
+                    lane.run = 0
+                else:
+                    self._put(x, p, s)
                 return
         lane.queued = 0
         lane.run = 0
@@ -462,6 +507,7 @@ cdef class Hidden(Differ):
         cdef lane_t* lane
         cdef bint waits = False
         cdef bint others
+        cdef uint32_t n = 0
         cdef uint32_t k
         cdef int i
         if not self.is_hidden(x, p):
@@ -486,12 +532,16 @@ cdef class Hidden(Differ):
             if (now == INT64_MAX and others) or now - lane.since < (
                     NOWHERE_NS if others and lane.run else HOLD_NS):
                 waits = True
-            elif not others or lane.run:
+            elif now == INT64_MAX:
                 self._replace(x, p, lane, True)
+            elif not others or lane.run == TRIED:
+                self._brought(x, lane, &n)
+                self._lost_all(x, p, &x.pending[self.kept[0] if n else 0],
+                               b"not what another line brought")
             else:
                 self._missed(lane)            # it may have lost something at once: another try
                 self._out_of_step(x, lane)
-                lane.run = 1
+                lane.run = TRIED
                 self._ask(x, lane, now)
         if waits and x.up and x.hold_since == 0:
             self._wait(x, now)

@@ -97,7 +97,7 @@ cdef class Lines(Hidden):
 
     cdef void line_joins(self, instrument_t* x, int32_t line) noexcept nogil:
         cdef const program_t* p = &self.programs[x.venue][x.book_channel]
-        if x.up and needs_rest(p) and x.line != line and (
+        if x.up and (needs_rest(p) or self.is_hidden(x, p)) and x.line != line and (
                 x.lanes != NULL or self._second_line(x)):
             lane_of(x.lanes, line)
 
