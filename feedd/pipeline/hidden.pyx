@@ -47,10 +47,16 @@ cdef int64_t NOWHERE_NS = 1_000_000_000      # no two connections are further ap
 cdef enum:
     TRIED = 1                 # its snapshot fitted nowhere, it was asked for another one
     BARE = 2                  # in step, but its snapshot is still to come
+    ALONE = 3                 # and nothing that it brought has come over another line yet
 
 
 cdef inline uint64_t _sum_at(const lanes_t* lanes, uint64_t position) noexcept nogil:
     return lanes.tally.sum if position == lanes.head else passed_at(lanes, position).before
+
+
+cdef inline void _is_known(lane_t* lane) noexcept nogil:
+    if lane.run == ALONE:
+        lane.run = BARE
 
 
 cdef class Hidden(Differ):
@@ -234,6 +240,7 @@ cdef class Hidden(Differ):
                     s.lane, False, max(x.pending[s.index[0]].ts_recv - e.ts_recv, 0))
                 self._drop_first(x, s)
                 s.lane.at += 1
+                _is_known(s.lane)
                 return True
         return False
 
@@ -304,7 +311,7 @@ cdef class Hidden(Differ):
             Differ._outside(self, x, p, u)
             return
         lane.state = LANE_SYNCED
-        lane.run = BARE
+        lane.run = ALONE
         lane.since = lane.asked = 0
         lane.queued = 0
         lane.at = at
@@ -328,11 +335,11 @@ cdef class Hidden(Differ):
             content = x.pending[s.index[0]].content
             verdict = A_FIRST
             for at in range(s.lane.at, x.lanes.head):
-                if passed_at(x.lanes, at).content == content and s.lane.run != BARE:
+                if passed_at(x.lanes, at).content == content and s.lane.run < BARE:
                     verdict = DIFFER_UNKNOWN
             for k in range(self.n_sides):
                 other = &self.sides[k]
-                if k == i or verdict == DIFFER_UNKNOWN or s.lane.run == BARE:
+                if k == i or verdict == DIFFER_UNKNOWN or s.lane.run >= BARE:
                     continue
                 if self._brings(x, other, content):
                     verdict = DIFFER_UNKNOWN
@@ -374,7 +381,7 @@ cdef class Hidden(Differ):
             if i == s.index[0] and lane.at == x.lanes.head and lane.tally.sum == x.lanes.tally.sum:
                 tally_free(lane.tally)
                 lane.tally = NULL
-                if lane.run == BARE:
+                if lane.run >= BARE:
                     self._drop_first(x, s)
                     lane.run = 0
                 else:
@@ -392,20 +399,23 @@ cdef class Hidden(Differ):
         cdef uint64_t content = d.content
         cdef uint64_t head = x.lanes.head
         cdef int64_t now = d.ts_recv
+        cdef lane_t* lane = s.lane
         cdef side_t* other
         cdef update_t u
         cdef int i
         self._recall(x, d, &u)
         self.number = d.number
-        self._next(x, p, s.lane, &u, content)
+        self._next(x, p, lane, &u, content)
         if not x.up or x.lanes == NULL or x.lanes.head == head:
             return x.up and x.lanes != NULL
         self._drop_first(x, s)
         self._collect(x)
         for i in range(self.n_sides):
             other = &self.sides[i]
-            if other.n == 0 or other.lane.at != head or (
-                    x.pending[other.index[0]].content == content):
+            if other.n == 0 or other.lane.at != head:
+                continue
+            if x.pending[other.index[0]].content == content:
+                _is_known(lane)
                 continue
             other.lane.at = x.lanes.head      # it brought what comes behind, and not this one
             self._missed(other.lane)
@@ -420,8 +430,8 @@ cdef class Hidden(Differ):
     # ---- how long, and which of two ------------------------------------------------------------
 
     cdef bint _is_due(self, const instrument_t* x, const side_t* s, int64_t now) noexcept nogil:
-        return s.n == WAITING_MAX or (
-            now - x.pending[s.index[0]].ts_recv >= self.agree_ns[x.venue])
+        return s.n == WAITING_MAX or now - x.pending[s.index[0]].ts_recv >= (
+            HOLD_NS if s.lane.run == ALONE else self.agree_ns[x.venue])
 
     cdef bint _is_awaited(
         self, const lanes_t* lanes, const lane_t* lane, int64_t now
