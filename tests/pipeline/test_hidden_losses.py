@@ -308,6 +308,104 @@ def test_the_first_copy_wins_where_lines_need_not_agree(agree: bool) -> None:
     venue.check()
 
 
+# ---- snapshots ----
+
+
+def test_the_venue_sends_its_snapshot_again() -> None:
+    """Over all lines: a message as any other, in its place."""
+    venue = Venue()
+    venue.say("b", 100, 6, True)
+    for line in (0, 1):
+        venue.join(line)
+    venue.say("b", 100, 7, True)
+    venue.bring(0)
+    assert venue.snapshots == 1
+    venue.bring(1)
+    assert venue.snapshots == 2
+    assert venue.got == venue.sent
+    venue.snapshots -= 1
+    venue.check()
+
+
+def test_a_line_in_step_begins_anew_by_itself() -> None:
+    """Its snapshot is of its own place, also where it lost something just before."""
+    venue = Venue()
+    venue.say("b", 100, 6, True, lose=0)
+    venue.join(0)
+    venue.say("b", 100, 7, True)
+    venue.bring(0)
+    venue.bring(1)
+    venue.say("b", 100, 8, True)
+    venue.check()
+    assert venue.requests == []
+
+
+def test_a_new_line_is_of_use_before_its_snapshot() -> None:
+    venue = Venue(1)
+    venue.say("b", 100, 6, True)
+    venue.bring(0)
+    venue.rig.pipeline.line_carries(venue.rig.handle, 1, "X")
+    venue.lines.append(Line())
+    venue.lines[1].up = True
+    venue.say("b", 100, 7, True, lose=0)
+    venue.say("a", 110, 7, True)
+    venue.bring(1)
+    venue.bring(0)
+    assert venue.got == venue.sent
+    venue.join(1)
+    venue.say("b", 100, 8, True, lose=0)
+    venue.say("b", 100, 9, True)
+    venue.check()
+    assert venue.requests == []
+
+
+def test_a_snapshot_that_fits_nowhere_declares_the_book() -> None:
+    """Something was lost while there was one line only: the next one's snapshot says so."""
+    venue = Venue()
+    venue.die(1)
+    venue.levels["b", 99] = 5  # never said
+    venue.join(1)
+    for _ in range(8):
+        venue.say("b", 100, venue.said + 10, True)
+        venue.wait(SETTLED_MS)
+    assert venue.gaps == 1
+    assert venue.requests == ["realign", "resubscribe", "realign"]
+    venue.gaps, venue.snapshots, venue.got = 0, 1, list(venue.sent)
+    venue.check()
+
+
+# ---- what nobody can know ----
+
+
+@pytest.mark.parametrize("dated", [True, False])
+def test_an_unknown_order_of_one_level_is_declared(dated: bool) -> None:
+    """Each line lost one of two changes of a level: only their times tell which was the last."""
+    venue = Venue()
+    for size, line in ((6, 1), (7, 0)):
+        venue.lost = (-1, -100)
+        venue.say("b", 100, size, dated, lose=line)
+    venue.say("a", 110, 9, True)
+    venue.rig.t += 900_000
+    venue.bring(0)
+    venue.bring(1)
+    venue.wait()
+    assert venue.gaps == (0 if dated else 1)
+    venue.wait(SETTLED_MS)
+    assert venue.rig.state("X")[0] == BookState.LIVE
+    assert venue.rig.levels("X") == ([(100, 7)], [(110, 9)])
+
+
+def test_a_change_of_an_unknown_row_waits_for_the_line_that_has_it() -> None:
+    venue = Venue()
+    venue.say("b", 99, 5, True, lose=0)
+    venue.say("b", 99, 6, True)
+    venue.bring(0)
+    venue.rig.t += 2 * LATE_MS * 1_000_000
+    venue.note(venue.rig.send({"info": "Welcome", "version": "1"}))
+    assert (venue.got, venue.gaps) == ([], 0)
+    venue.check()
+
+
 # ---- any interleaving ----
 
 
