@@ -343,8 +343,9 @@ cdef class Hidden(Differ):
                     continue
                 if self._brings(x, other, content):
                     verdict = DIFFER_UNKNOWN
-                elif self._is_awaited(x.lanes, other.lane, now) and not self._is_due(x, s, now) and (
-                        s.n == 1 or not self._brings(x, other, x.pending[s.index[1]].content)):
+                elif (self._is_awaited(x.lanes, other.lane, now) and not self._is_due(x, s, now)
+                        and (s.n == 1 or not self._brings(
+                            x, other, x.pending[s.index[1]].content))):
                     verdict = B_FIRST
             if verdict == A_FIRST:
                 self._start_anew(x, p, s, now)
@@ -352,7 +353,9 @@ cdef class Hidden(Differ):
                 return verdict
         return DIFFER_UNKNOWN
 
-    cdef bint _brings(self, const instrument_t* x, const side_t* s, uint64_t content) noexcept nogil:
+    cdef bint _brings(
+        self, const instrument_t* x, const side_t* s, uint64_t content
+    ) noexcept nogil:
         cdef uint32_t i
         for i in range(s.n):
             if x.pending[s.index[i]].content == content:
