@@ -2,16 +2,16 @@
 
 The first copy of a message cannot be known to be the next one there: its line may have lost what
 comes before. So it waits until every other line in step brings the same, and is published then.
-Where the next messages differ, one of the lines has lost something, and what both bring behind
-tells which: the fewest losses that explain both are taken. Lines are waited for a short while only.
-What comes behind something that was published so is wrong for good: the line's own book says so
-when it starts anew.
+Where the next messages differ, one of the lines has lost something, and ``differ.pyx`` says which.
+Lines are waited for a short while only; what belongs before something that was published so is a
+gap.
 
-No message is lost on all lines: that one nobody could know of. And where of two messages in a row
-each is lost on another line, only their times and what they do tell which was the first.
+A message that is lost on all lines nobody can know of, until a line begins anew: its snapshot is of
+another book then.
 
 Copies are counted as in ``untimed.pyx``, where it is also said how a line joins; its place is
-looked for by its own book alone here, for what follows may be incomplete.
+looked for by its own book alone here, for what follows may be incomplete. Mostly the changes that
+come before its snapshot have told it.
 """
 
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
