@@ -165,7 +165,9 @@ def _places(sent: list[Expected], got: list[Received]) -> list[int | None]:
             places.append(None)
             continue
         index = queue[0]
-        if not event.snapshot and index in ranks:
+        if event.snapshot:
+            rank = bisect_left(order, index) - 1
+        elif index in ranks:
             follows = order[rank + 1] if rank + 1 < len(order) else index
             if follows not in used and sent[follows].content == event.content:
                 index = follows
