@@ -5,8 +5,8 @@ with the fewest losses is taken, if a message that both brought bears it out and
 explanation may still turn out to take as few.
 
 Where each line lost the other one's message, their times and what they do to the book tell; else
-the order of arrival. That one is believed where it makes no difference to the book in the end, or is
-beyond doubt: of two messages of the same level that came at about the same time nobody knows it.
+the order of arrival. That one is believed where it makes no difference to the book in the end, or
+is beyond doubt: of two messages of a level that came at about the same time nobody knows it.
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
