@@ -8,6 +8,7 @@ __all__ = [
     "BOOK_DEPTH_DEFAULT",
     "BOOK_DEPTH_OPTION",
     "BOOK_LEVELS_MAX",
+    "LINE_AGREE_MS",
     "LINE_HELD_MESSAGES_MAX",
     "LINE_HOLD_NS",
     "MESSAGE_BYTES_MAX",
@@ -42,5 +43,8 @@ REQUESTS_MAX = 65_536
 LINE_HOLD_NS = 250_000_000
 """How long a message that does not follow waits for a redundant connection to bring what is
 missing: how far one of them may lag behind the other."""
+LINE_AGREE_MS = 50
+"""How long a message of a book whose losses nothing shows waits until another connection brings the
+same: longer than they mostly lag, and short enough to be late when one of them is silent."""
 LINE_HELD_MESSAGES_MAX = 1_024
 """Messages of one book that wait so."""

@@ -25,6 +25,7 @@ Books = dict[str, tuple[dict[float, float], dict[float, float]]]
 
 _DATA_KINDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks")
 _DETAILS_MAX = 50
+_ALIKE_MAX = 32
 
 
 @dataclass(slots=True)
@@ -142,15 +143,54 @@ def _limit_due_deltas(sent: list[Expected], got: list[Received], broken: list[Re
 
 
 def _places(sent: list[Expected], got: list[Received]) -> list[int | None]:
-    """Index of the equal event in ``sent`` for each of ``got``, each used once, first come."""
+    """Index of the equal event in ``sent`` for each of ``got``, each used once. Where several are
+    equal it is the one that follows the last; else the one from where on most is as sent (behind
+    a gap that is not the first: some of them may be what was lost), and the first of those."""
     waiting: dict[Content, deque[int]] = defaultdict(deque)
     for index, expected in enumerate(sent):
         waiting[expected.content].append(index)
+    order = [index for index, expected in enumerate(sent) if not expected.snapshot]
+    ranks = {index: rank for rank, index in enumerate(order)}
+    changes = [event.content for event in got if not event.snapshot]
+    used: set[int] = set()
     places: list[int | None] = []
+    change = -1
+    rank = -1
     for event in got:
-        queue = waiting.get(event.content)
-        places.append(queue.popleft() if queue else None)
+        change += not event.snapshot
+        queue = waiting.get(event.content, deque())
+        while queue and queue[0] in used:
+            queue.popleft()
+        if not queue:
+            places.append(None)
+            continue
+        index = queue[0]
+        if event.snapshot:
+            rank = bisect_left(order, index) - 1
+        elif index in ranks:
+            follows = order[rank + 1] if rank + 1 < len(order) else index
+            if follows not in used and sent[follows].content == event.content:
+                index = follows
+            elif len(queue) > 1:
+                came = changes[change : change + _ALIKE_MAX]
+                index = max(
+                    (i for i in queue if i not in used),
+                    key=lambda i: _alike(sent, order, ranks[i], came),
+                )
+            rank = ranks[index]
+        used.add(index)
+        places.append(index)
     return places
+
+
+def _alike(sent: list[Expected], order: list[int], rank: int, came: list[Content]) -> int:
+    """How many changes in a row came as sent from this one on."""
+    n = 0
+    for index, content in zip(order[rank : rank + len(came)], came, strict=False):
+        if sent[index].content != content:
+            break
+        n += 1
+    return n
 
 
 def _match(sent: list[Expected], got: list[Received], result: Result, shared: set[str]) -> None:

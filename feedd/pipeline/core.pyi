@@ -168,6 +168,9 @@ class Pipeline:
     def set_quarantine(self, resyncs: int, window_s: float) -> None:
         """A book that asks for more than ``resyncs`` in ``window_s`` pauses, longer each time
         (from 30 s to 16 min); ``tick`` lets it try again. 0: never (the default)."""
+    def set_agree(self, venue: int, ns: int) -> None:
+        """How long a message of a book whose losses nothing shows waits for the other lines; 0: the
+        first copy is published at once. To be said before the venue's first message."""
     def take_requests(self) -> list[Request]:
         """Requests since the last call, in order."""
     def take_states(self, most: int = 256) -> list[Said]:

@@ -286,6 +286,11 @@ cdef class Pipeline(Messages):
         self.out.status(x, &s, EVENT_STALE, FEEDD_BOOK_LIVE, <uint64_t>age_ns, 0, b"no data")
         return True
 
+    def set_agree(self, int venue, int64_t ns):
+        self._table(venue)        # raises for a handle that is none
+        if self.books.agree_ns[venue]:
+            self.books.agree_ns[venue] = ns
+
     def take_alarms(self):
         alarms, self._alarms = self._alarms, []
         return alarms

@@ -2,12 +2,12 @@
 
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
+from feedd.pipeline.hidden cimport Hidden
 from feedd.pipeline.instrument cimport instrument_t, table_t
 from feedd.pipeline.output cimport stamp_t
-from feedd.pipeline.unsure cimport Unsure
 
 
-cdef class Lines(Unsure):
+cdef class Lines(Hidden):
     cdef bint restarts            # a line must start over to be of use again
 
     # Give up waiting for other lines where it took too long.

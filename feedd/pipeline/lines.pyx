@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 from libc.string cimport memmove, memset
 
 from feedd.decode.plan cimport POLICY_NONE_FULL, program_t
+from feedd.pipeline.hidden cimport Hidden
 from feedd.pipeline.instrument cimport instrument_t, pending_drop_line, table_t
 from feedd.pipeline.lanes cimport (
     LANE_ALIGNING, LANE_BEHIND, LANE_FREE, LANE_SYNCED, LANES_MAX, lane_find, lane_of, lane_t,
@@ -12,7 +13,6 @@ from feedd.pipeline.lanes cimport (
 from feedd.pipeline.output cimport EVENT_GAP, stamp_t
 from feedd.pipeline.policies cimport is_numbered, needs_rest
 from feedd.pipeline.requests cimport REQUEST_RECONNECT
-from feedd.pipeline.unsure cimport Unsure
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_GAP, FEEDD_BOOK_SYNCING, FEEDD_NO_SEQUENCE, FEEDD_REASON_GAP,
 )
@@ -26,7 +26,7 @@ cdef extern from "feedd/counters.h" nogil:
 cdef int64_t HOLD_NS = limits.LINE_HOLD_NS
 
 
-cdef class Lines(Unsure):
+cdef class Lines(Hidden):
     cdef bint line_gone(
         self, instrument_t* x, int32_t line, const stamp_t* s, const char* reason
     ) noexcept nogil:
@@ -46,6 +46,9 @@ cdef class Lines(Unsure):
             lane = lane_find(x.lanes, line)
             if lane == NULL:
                 return True
+            self.parting(x, lane)
+            if x.lanes == NULL:
+                return False
             lane.state = LANE_FREE
             if not numbered:
                 pending_drop_line(x, line, x.n_pending)
@@ -94,7 +97,7 @@ cdef class Lines(Unsure):
 
     cdef void line_joins(self, instrument_t* x, int32_t line) noexcept nogil:
         cdef const program_t* p = &self.programs[x.venue][x.book_channel]
-        if x.up and needs_rest(p) and x.line != line and (
+        if x.up and (needs_rest(p) or self.is_hidden(x, p)) and x.line != line and (
                 x.lanes != NULL or self._second_line(x)):
             lane_of(x.lanes, line)
 
@@ -122,6 +125,7 @@ cdef class Lines(Unsure):
             return False
         if lane_find(x.lanes, new) != NULL:
             return self.line_gone(x, old, s, b"connection")
+        self.parting(x, lane)
         lane.line = new
         if x.lanes.counted:      # another stream, that stands elsewhere
             self._out_of_step(x, lane)

@@ -14,7 +14,7 @@ from feedd.decode.engine cimport (
 )
 from feedd.decode.native cimport decode, decode_quickly
 from feedd.decode.plan cimport (
-    SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, YIELDS_STATE, Plan, program_t,
+    POLICY_KEYED_ROWS, SNAPSHOT_ROWS, YIELDS_BOOK, YIELDS_CHECKSUM, YIELDS_STATE, Plan, program_t,
 )
 from feedd.pipeline.alarms cimport RESULT_CONTROL, RESULT_DATA, RESULT_IGNORED, Alarms
 from feedd.pipeline.connections cimport SEQUENCE_ANEW, SEQUENCE_GAP, SEQUENCE_OLD, Connections
@@ -60,6 +60,7 @@ from feedd import limits
 from feedd.pipeline import control
 
 cdef uint32_t SYMBOLS_MAX = limits.SYMBOLS_MAX
+cdef int64_t AGREE_NS = limits.LINE_AGREE_MS * 1_000_000
 
 
 cdef class Messages(Alarms):
@@ -111,6 +112,9 @@ cdef class Messages(Alarms):
         v.programs = plan.programs
         self.books.programs[self.n_venues] = plan.programs
         v.future_ns_max = plan.future_ns_max
+        for i in range(plan.plan.n_channels):
+            if plan.programs[i].policy == POLICY_KEYED_ROWS:
+                self.books.agree_ns[self.n_venues] = AGREE_NS
         v.upper_case = plan.upper_case
         v.counts = plan.has_connection_sequence
         v.first = plan.connection_first
@@ -230,7 +234,7 @@ cdef class Messages(Alarms):
         cdef int64_t decoded = 0
         if status == FD_BAD_JSON:
             return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
-        if v.counts:
+        if v.counts or self.books.agree_ns[venue]:
             self.books.heard_from(venue, line, ts_recv)
             if not self._counted(venue, ts_recv, line):
                 return RESULT_IGNORED

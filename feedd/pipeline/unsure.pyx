@@ -228,7 +228,8 @@ cdef class Unsure(Untimed):
         if not u.snapshot or x.lanes != lanes or self.lane.state != LANE_SYNCED:
             return
         self.lane.lost = self.lost_on(self.lane.line)
-        self.lane.queued = 0
+        if x.n_pending == 0:
+            self.lane.queued = 0
         if x.up and not was_up and lanes.counted:
             for i in range(LANES_MAX):      # the others lost the book too
                 if lanes.lane[i].state == LANE_BEHIND:

@@ -166,7 +166,9 @@ cdef class Untimed(Arbiter):
                 self._stop(lanes)
                 lanes.counted = self._undated(x, p) and self._start(x, p, lane, u)
             return
-        if lanes.counted and u.stamp.ts_event:      # these have times, only the snapshot had none
+        # these have times, only the snapshot had none
+        if lanes.counted and u.stamp.ts_event and not (
+                p.policy == POLICY_KEYED_ROWS and self._undated(x, p)):
             self._stop(lanes)
         if not lanes.counted or not x.up:
             Arbiter._unnumbered(self, x, p, u)

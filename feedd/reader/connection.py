@@ -292,10 +292,15 @@ class Connection:
 
     def _subscribed(self, topic: str) -> None:
         """Another line of a live book: its next delta shows whether something is missing, so that
-        the book need not wait for one to outlive the line that feeds it."""
+        the book need not wait for one to outlive the line that feeds it. Or what comes is
+        remembered from here on, so that its snapshot finds its place."""
         stream = self.streams.get(topic)
         book = None if stream is None else self._book_of(stream)
-        if stream is not None and book is not None and book.rest is not None:
+        if (
+            stream is not None
+            and book is not None
+            and (book.rest is not None or book.policy == "keyed_rows")
+        ):
             self.host.pipeline.line_carries(self.handle, self.number, stream.symbol)
 
     def _status(self, event: Event, text: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from feedd.limits import LINE_AGREE_MS
 from feedd.reader.topics import Wanted
 
 __all__ = [
@@ -72,6 +73,8 @@ class VenueSlice(msgspec.Struct, frozen=True):
     lines: tuple[Line, ...]
     credentials: str | None = None
     """Where the keys for a login are: their place, never they themselves."""
+    agree_ms: int = LINE_AGREE_MS
+    """How long messages of books whose losses nothing shows wait until their lines agree."""
 
 
 class ReaderPlan(msgspec.Struct, frozen=True):

@@ -95,6 +95,7 @@ class ReaderProcess:
         for part in self.plan.venues:
             venue = venues.load(part.name)
             handle = self.pipeline.add_venue(compile_plan(venue))
+            self.pipeline.set_agree(handle, part.agree_ms * 1_000_000)
             if venue.decode.connection_sequence is not None:
                 unnumbered |= {item.id for item in part.instruments}
             self._handles[part.name] = handle

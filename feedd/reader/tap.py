@@ -38,6 +38,7 @@ OPERATIONS = frozenset(
         "on_rest_snapshot",
         "request_again",
         "resync",
+        "set_agree",
         "set_depth",
         "set_quarantine",
         "set_stale",

@@ -28,6 +28,7 @@ from feedd.errors import ConfigError
 from feedd.limits import (
     BOOK_DEPTH_DEFAULT,
     BOOK_DEPTH_OPTION,
+    LINE_AGREE_MS,
     RING_SLOTS_DEFAULT,
     RING_SLOTS_MIN,
 )
@@ -139,6 +140,9 @@ class VenueConfig(_Base, frozen=True, kw_only=True):
     lines: LineCount | dict[str, LineCount] = 1
     """Connections that carry each stream; the first copy of a message counts. A table says it for
     single channels."""
+    agree_ms: Annotated[int, msgspec.Meta(ge=0, le=250)] = LINE_AGREE_MS
+    """Where nothing shows that a book's message is missing (BitMEX) it is published when all lines
+    have brought it: how many ms it waits for one that lags. 0: the first copy at once."""
     spare_rows: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 64
     """Board rows kept free for instruments that appear while the daemon runs."""
 

@@ -276,7 +276,9 @@ def _reader_plan(
         spare = max(spare, mine.spare_rows)
         made = _lines(venues[name], mine, some, lines)
         lines += len(made)
-        part = VenueSlice(name, mine.ca_file, tuple(instruments), tuple(made), mine.credentials)
+        part = VenueSlice(
+            name, mine.ca_file, tuple(instruments), tuple(made), mine.credentials, mine.agree_ms
+        )
         slices.append(part)
     option_depths = (mine.option_depth for mine in config.venues.values())
     spare_depth = min(option_depths, default=BOOK_DEPTH_OPTION)

@@ -232,6 +232,31 @@ class TestBooks:
         kept = [got[0], got[1]]  # 15, then the gap
         assert check(book_rows, [*kept, gap]) == (0, 0, 0)
 
+    @pytest.mark.parametrize("missing", [None, 3])
+    def test_what_follows_a_gap_is_not_taken_for_what_was_lost(self, missing: int | None) -> None:
+        """Nothing numbers these, and a level comes and goes: all but two are equal to others."""
+        deltas: list[dict[str, Any]] = [
+            {**book_event(0, size=size), "sequence": None, "ts_event": 0}
+            for size in ["1", "2", "1", "2", "3", "1", "2", "1", "2", "4", "1", "2"]
+        ]
+        start = {**book_event(0, "snapshot"), "sequence": None, "ts_event": 0}
+        anew = {**start, "bids": [["100.5", "3"]]}
+        rows = [
+            ack("book"),
+            row(0, "book", [start]),
+            *(row(1 + i, "book", [delta]) for i, delta in enumerate(deltas[:5])),
+            row(6, "book", [anew]),
+            *(row(7 + i, "book", [delta]) for i, delta in enumerate(deltas[5:])),
+        ]
+        events = deliver(rows)
+        gap = Received("broken", NAME, ("broken", 4), None, 0, 2)
+        got = [*events[:2], gap, *events[6:]]  # a delta, a gap, the snapshot and what follows
+        for position, event in enumerate(got):
+            event.position = position
+        if missing is not None:
+            del got[3 + missing]
+        assert check(rows, got) == (0 if missing is None else 1, 0, 0)
+
     def test_final_book(self, book_rows: list[dict[str, Any]]) -> None:
         final = {"final_book": NAME, "sequence": 19, "bids": [["100.5", "2.5"]], "asks": []}
         journal = read_journal([*book_rows, final])
