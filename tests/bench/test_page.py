@@ -39,6 +39,14 @@ def test_a_page_without_marks_is_refused(script: ModuleType) -> None:
 
 def test_the_bars_say_what_is_met(script: ModuleType) -> None:
     ready = {"import_ratio_to_numpy": 1.4, "ready_ms": 1400.0}
-    text = script.bars({"start": ready})
+    text = script.bars({"start": ready}, "")
     cells = [[c.strip() for c in line.split("|")] for line in text.splitlines()[2:]]
     assert [row[3:5] for row in cells] == [["1.40", "yes"], ["1,400", "no"]]
+
+
+def test_bars_of_what_was_not_measured_stay(script: ModuleType) -> None:
+    first = script.bars({"start": {"import_ratio_to_numpy": 1.4, "ready_ms": 1400.0}}, "")
+    again = script.bars({}, f"# Performance\n{first}\n")
+    assert again == first
+    other = {"sessions": [{"capture": "of another session", "kinds": {}}]}
+    assert script.bars({"decode": other}, first) == first
