@@ -1,7 +1,7 @@
 """The book part of a row: levels, numbers, snapshot or change."""
 
 from libc.math cimport isinf
-from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdint cimport UINT32_MAX, int64_t, uint8_t, uint32_t
 from libc.string cimport memset
 
 from feedd.decode.engine cimport (
@@ -16,6 +16,10 @@ from feedd.pipeline.convert cimport (
 )
 from feedd.pipeline.rows cimport row_t
 from feedd.shm.feedd cimport FEEDD_NO_SEQUENCE
+
+
+cdef extern from "empty.h" nogil:
+    uint32_t fb_without_empty(fd_level* levels, uint32_t n)
 
 
 cdef const char* book_convert(
@@ -49,31 +53,12 @@ cdef const char* book_convert(
     r.book.asks = m.levels + asks.start
     r.book.n_bid = bids.count
     r.book.n_ask = asks.count
-    if r.book.snapshot:
-        r.book.n_bid = _without_empty(m.levels + bids.start, bids.count)
-        r.book.n_ask = _without_empty(m.levels + asks.start, asks.count)
+    if r.book.snapshot:      # Kraken Futures sends levels of size zero there
+        r.book.n_bid = fb_without_empty(m.levels + bids.start, bids.count)
+        r.book.n_ask = fb_without_empty(m.levels + asks.start, asks.count)
+        if r.book.n_bid == UINT32_MAX or r.book.n_ask == UINT32_MAX:
+            return b"out of memory"
     return NULL
-
-
-cdef uint32_t _without_empty(fd_level* levels, uint32_t n) noexcept nogil:
-    """A level of size zero in a snapshot is no level (Kraken Futures sends some), and takes away
-    one that stands before it."""
-    cdef uint32_t i, k
-    cdef uint32_t kept = 0
-    for i in range(n):
-        if levels[i].size == 0:
-            k = 0
-            while k < kept:
-                if levels[k].price == levels[i].price:
-                    kept -= 1
-                    levels[k] = levels[kept]
-                else:
-                    k += 1
-            continue
-        if kept != i:
-            levels[kept] = levels[i]
-        kept += 1
-    return kept
 
 
 cdef const char* _kind(
