@@ -222,8 +222,8 @@ cdef class Books(Checks):
                 u.stamp.ts_event < x.last_ts_event):
             return True
         hash = content_of(u)
-        if x.up and hash == x.snapshot_hash:
-            return True
+        if x.up and hash == x.snapshot_hash and (x.fresh or x.lanes != NULL):
+            return True      # after changes the same levels again are news, but for a second line
         x.snapshot_hash = hash
         return False
 

@@ -114,7 +114,7 @@ cdef inline bint plain_of(
 cdef inline int _text_time_of(
     const fd_msg* m, const fd_val* v, int64_t* out
 ) noexcept nogil:
-    cdef uint8_t scratch[128]
+    cdef uint8_t scratch[256]
     cdef const uint8_t* text
     cdef uint32_t n
     cdef int found
