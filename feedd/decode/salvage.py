@@ -60,4 +60,4 @@ def named_in(marks: Marks, raw: bytes, symbols: Iterable[bytes]) -> Iterator[boo
     """Which of the symbols stand in the text as such, not as a part of a longer one?"""
     beside = b'["' + re.escape(marks.beside) + b"]"
     for symbol in symbols:
-        yield re.search(beside + re.escape(symbol) + beside, raw) is not None
+        yield symbol in raw and bool(re.search(beside + re.escape(symbol) + beside, raw))

@@ -120,7 +120,7 @@ cdef class Alarms(Publisher):
         marks = self._plans[venue].marks
         if not is_book and not salvage.may_hold_book(marks, message):
             return
-        rows = [i for i in range(table.n) if self.books.would_miss(table.items[i], line)]
+        rows = [i for i in range(table.n) if table.items[i].book_channel >= 0]
         symbols = []
         for i in rows:
             x = table.items[i]
@@ -133,7 +133,8 @@ cdef class Alarms(Publisher):
         if found == NULL:
             return
         for i in named or rows:
-            found[n] = table.items[i]
-            n += 1
+            if self.books.would_miss(table.items[i], line):
+                found[n] = table.items[i]
+                n += 1
         self.books.refused(found, n, bool(named), line, ts_recv)
         free(found)
