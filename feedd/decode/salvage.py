@@ -1,7 +1,6 @@
 """What a message that cannot be read was about, as far as its text still says so.
 
-Such messages are next to none, so this is plain Python. It may say more than was there, never less:
-who asks has to take a change for lost, and a book that is asked for once too often is no harm.
+Such messages are next to none, so this is plain Python.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import NamedTuple
 
 from feedd.venues.schema import Venue
 
-__all__ = ["Marks", "marks_of", "may_hold_book", "named_in"]
+__all__ = ["Marks", "holds_book", "marks_of", "named_in"]
 
 _HOLE = re.compile(r"\{[^{}]*\}")
 
@@ -48,12 +47,10 @@ def marks_of(venue: Venue) -> Marks:
     )
 
 
-def may_hold_book(marks: Marks, raw: bytes) -> bool:
-    """False: the message names its topic, and that is not one of a book."""
-    if marks.topics is None:
-        return True
-    found = marks.topics.findall(raw)
-    return not found or any(marks.books.fullmatch(each) for each in found)
+def holds_book(marks: Marks, raw: bytes) -> bool | None:
+    """Is the topic one of a book? None: the text does not name it any more."""
+    found = [] if marks.topics is None else marks.topics.findall(raw)
+    return any(marks.books.fullmatch(each) for each in found) if found else None
 
 
 def named_in(marks: Marks, raw: bytes, symbols: Iterable[bytes]) -> Iterator[bool]:

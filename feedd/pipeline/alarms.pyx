@@ -111,14 +111,16 @@ cdef class Alarms(Publisher):
         return result
 
     cdef _doubt(self, int venue, int64_t ts_recv, int line, bytes message, bint is_book):
-        """Books without numbers cannot tell later whether a change was in what was refused."""
+        """Books without numbers cannot tell later whether a change was in what was refused. What
+        looks like no message of a book costs none: something else may have been cut to pieces."""
         cdef const table_t* table = self.venues[venue].table
         cdef instrument_t** found
         cdef instrument_t* x
         cdef uint32_t i
         cdef uint32_t n = 0
         marks = self._plans[venue].marks
-        if not is_book and not salvage.may_hold_book(marks, message):
+        about = True if is_book else salvage.holds_book(marks, message)
+        if about is False:
             return
         rows = [i for i in range(table.n) if table.items[i].book_channel >= 0]
         symbols = []
@@ -129,10 +131,11 @@ cdef class Alarms(Publisher):
             i for i, is_in in zip(rows, salvage.named_in(marks, message, symbols), strict=True)
             if is_in
         ]
-        found = <instrument_t**>malloc(len(rows) * sizeof(void*))
+        lost = named if named or about is None else rows
+        found = <instrument_t**>malloc((len(lost) + 1) * sizeof(void*))
         if found == NULL:
             return
-        for i in named or rows:
+        for i in lost:
             if self.books.would_miss(table.items[i], line):
                 found[n] = table.items[i]
                 n += 1

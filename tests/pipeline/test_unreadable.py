@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from feedd import venues
-from feedd.decode.salvage import marks_of, may_hold_book, named_in
+from feedd.decode.salvage import holds_book, marks_of, named_in
 from feedd.records import BookState
 from tests.pipeline.lab import lab, message
 from tests.pipeline.rig import Rig, deribit_book, kinds
@@ -75,7 +75,7 @@ def test_the_book_that_it_names_is_lost(broken: bytes) -> None:
     assert kinds(rig.send(snapshot(X))) == ["book:snapshot", "status:live"]
 
 
-@pytest.mark.parametrize("broken", [b"\xff", change(X)[:20], change("BTC-USDT")[:-3]])
+@pytest.mark.parametrize("broken", [change(X)[:22], change("BTC-USDT")[:-3]])
 def test_every_book_is_lost_where_it_names_none(broken: bytes) -> None:
     rig = exchange()
     events = rig.send(broken)
@@ -92,12 +92,16 @@ def test_every_book_is_lost_where_it_names_none(broken: bytes) -> None:
 @pytest.mark.parametrize(
     "broken",
     [
+        b"",
+        b"\xff",
+        b"not a message",
+        change(X)[:15],
         b'{"type":"match","product_id":"BTC-USD","price":"1"',
         b'{"type":"heartbeat","product_id":"BTC-USD","sequence":1x}',
         b'{"type":"match","product_id":"BTC-USD","price":"x","size":"1","side":"buy","trade_id":1}',
     ],
 )
-def test_what_is_not_about_books_costs_none(broken: bytes) -> None:
+def test_what_shows_nothing_of_a_book_costs_none(broken: bytes) -> None:
     rig = exchange()
     assert kinds(rig.send(broken)) == ["status:bad_frame"]
     assert states(rig) == (LIVE, LIVE)
@@ -174,22 +178,22 @@ def test_rows_of_two_books_are_lost_together() -> None:
 
 
 @pytest.mark.parametrize(
-    ("venue", "raw", "is_book"),
+    ("venue", "raw", "about"),
     [
         ("kraken", b'{"channel":"book","type":"upd', True),
         ("kraken", b'{ "channel" : "trade" ,"type":', False),
         ("kraken", b'{"channel":"heartbeat"}}', False),
-        ("kraken", b'{"channel":"bo', True),
-        ("kraken", b'{"channel":"bo"k","type":"update"', True),
+        ("kraken", b'{"channel":"bo', None),
+        ("kraken", b'{"channel":"bo"k","type":"update"', None),
         ("bitmex", b'{"table":"orderBookL2_25","action"', True),
         ("bitmex", b'{"table":"quote","action"', False),
         ("okx", b'{"arg":{"channel":"books","instId"', True),
         ("okx", b'{"arg":{"channel":"trades","instId"', False),
-        ("bitfinex", b"[17,[1,2,", True),
+        ("bitfinex", b"[17,[1,2,", None),
     ],
 )
-def test_a_topic_that_can_still_be_read(venue: str, raw: bytes, is_book: bool) -> None:
-    assert may_hold_book(marks_of(venues.load(venue)), raw) is is_book
+def test_a_topic_that_can_still_be_read(venue: str, raw: bytes, about: bool | None) -> None:
+    assert holds_book(marks_of(venues.load(venue)), raw) is about
 
 
 def test_symbols_are_found_whole() -> None:
