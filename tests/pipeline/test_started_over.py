@@ -120,3 +120,37 @@ def test_a_mark_price_without_a_volatility_is_told() -> None:
     events = rig.send({"method": "subscription", "params": params})
     assert [(e["kind"], e["mark"]) for e in events] == [("greeks", 0.5)]
     assert "mark_iv" not in events[0]
+
+
+def full(number: int, bids: list[Any], ms: int) -> dict[str, Any]:
+    data = {"s": "X", "b": bids, "a": [], "u": number, "seq": number}
+    form = {"topic": "orderbook.full.X", "type": "delta", "ts": T0 + ms, "cts": T0 + ms}
+    return form | {"data": data}
+
+
+def full_answer(number: int, bids: list[Any]) -> dict[str, Any]:
+    result = {"s": "X", "b": bids, "a": [["20", "1"]], "u": number, "seq": 1, "ts": T0, "cts": T0}
+    return {"retCode": 0, "result": result}
+
+
+def test_the_full_book_of_bybit_joins_rest_and_starts_over_at_one() -> None:
+    rig = Rig("bybit_spot")
+    assert kinds(rig.send(full(100, [["9", "1"]], 0))) == ["status:resync"]
+    rig.send(full(101, [["10", "2"]], 1))
+    answer, events = rig.rest("X", full_answer(100, [["9", "1"]]))
+    assert (answer, kinds(events)) == ("joined", ["book:snapshot", "status:live", "book:delta"])
+    assert rig.send(full(101, [["10", "2"]], 1)) == []
+    assert kinds(rig.send(full(1, [["5", "1"]], 2))) == ["status:gap"]
+    rig.send(full(2, [["6", "1"]], 3))
+    rig.rest("X", full_answer(1, [["5", "1"]]))
+    assert rig.state("X") == (BookState.LIVE, 2)
+    assert rig.levels("X") == ([(6.0, 1.0), (5.0, 1.0)], [(20.0, 1.0)])
+    assert kinds(rig.send(full(4, [["6", "1"]], 4))) == ["status:gap", "status:resync"]
+
+
+def test_a_first_number_that_only_comes_late_is_no_start() -> None:
+    rig = lab("plus_one")
+    rig.send(message(B, A, snapshot=True, u=1, ms=0))
+    rig.send(message([("9", "1")], u=2, ms=1))
+    assert rig.send(message(B, u=1, ms=1)) == []
+    assert kinds(rig.send(message(B, u=1, ms=2))) == ["status:gap", "status:resync"]
