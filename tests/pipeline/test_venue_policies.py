@@ -358,9 +358,7 @@ def test_bitfinex_without_the_numbers_of_the_connection() -> None:
     rig = Rig("bitfinex")
     rig.send({"event": "info", "version": 2})
     rig.send({"event": "conf", "status": "OK", "flags": 131072})
-    rig.send(
-        {"event": "subscribed", "channel": "book", "chanId": 7, "symbol": "tAB", "prec": "P0"}
-    )
+    rig.send({"event": "subscribed", "channel": "book", "chanId": 7, "symbol": "tAB", "prec": "P0"})
     assert kinds(rig.send([7, [[10, 1, 2], [11, 1, -3]]])) == ["book:snapshot", "status:live"]
     assert kinds(rig.send([7, [9, 1, 0.5]])) == ["book:delta"]
     assert rig.send([7, "hb"]) == []
