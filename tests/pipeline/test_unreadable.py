@@ -204,3 +204,23 @@ def test_symbols_are_found_whole() -> None:
         True,
         False,
     ]
+
+
+# ---- over two lines ----
+
+
+def test_another_line_carries_the_book_on() -> None:
+    rig = lab("trust_tcp")
+    start = message([("10", "1")], [("20", "1")], snapshot=True, ms=0)
+    steps = [message([(str(10 - n / 10), str(n))], ms=n) for n in range(1, 12)]
+    for line in (0, 1):
+        rig.send(start, line=line)
+    for n, step in enumerate(steps):
+        for line in (0, 1):
+            if (n, line) == (5, 0):
+                events = rig.send(orjson.dumps(step)[:-1], line=0)
+                assert kinds(events) == ["status:bad_frame"]
+            else:
+                rig.send(step, line=line)
+    assert rig.state("X")[0] == LIVE
+    assert rig.levels("X")[0] == [(10 - n / 10, float(n or 1)) for n in range(12)]
