@@ -223,8 +223,9 @@ cdef class Books(Checks):
                 u.stamp.ts_event < x.last_ts_event):
             return True
         hash = content_of(u)
-        if x.up and hash == x.snapshot_hash and (x.fresh or x.lanes != NULL):
-            return True      # after changes the same levels again are news, but for a second line
+        if x.up and hash == x.snapshot_hash and (
+                x.fresh or x.lanes != NULL or u.stamp.ts_event):
+            return True      # without a time the same levels after changes are news of a line alone
         x.snapshot_hash = hash
         return False
 

@@ -82,6 +82,15 @@ def test_an_equal_snapshot_takes_back_what_came_between() -> None:
     assert rig.levels("X") == ([(10.0, 1.0)], [(11.0, 1.0)])
 
 
+def test_an_equal_snapshot_of_an_equal_time_is_the_same_message_again() -> None:
+    rig = lab("trust_tcp")
+    first = message(B, A, snapshot=True, ms=5)
+    rig.send(first)
+    rig.send(message([("9", "5")], ms=5))
+    assert rig.send(first) == []
+    assert rig.levels("X")[0] == [(10.0, 1.0), (9.0, 5.0)]
+
+
 def test_an_equal_snapshot_of_a_second_line_takes_back_nothing() -> None:
     rig = lab("trust_tcp")
     first = message(B, A, snapshot=True)

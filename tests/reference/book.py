@@ -132,7 +132,8 @@ def _is_seen(book: Book, update: Update) -> bool:
     return (
         book.state == "live"
         and last is not None
-        and book.applied is last  # after changes the same levels again are news
+        # without a time the same levels after changes are news
+        and (book.applied is last or update.time is not None)
         and (last.bids, last.asks, last.time) == (update.bids, update.asks, update.time)
     )
 
