@@ -58,18 +58,17 @@ cdef const char* book_convert(
 
 cdef uint32_t _without_empty(fd_level* levels, uint32_t n) noexcept nogil:
     """A level of size zero in a snapshot is no level (Kraken Futures sends some), and takes away
-    one that stands before it."""
-    cdef uint32_t i, k
+    one that stands before it. The others stay in order: of one price the last counts."""
+    cdef uint32_t i, k, n_left
     cdef uint32_t kept = 0
     for i in range(n):
         if levels[i].size == 0:
-            k = 0
-            while k < kept:
-                if levels[k].price == levels[i].price:
-                    kept -= 1
-                    levels[k] = levels[kept]
-                else:
-                    k += 1
+            n_left = 0
+            for k in range(kept):
+                if levels[k].price != levels[i].price:
+                    levels[n_left] = levels[k]
+                    n_left += 1
+            kept = n_left
             continue
         if kept != i:
             levels[kept] = levels[i]

@@ -374,3 +374,10 @@ def test_microseconds_where_milliseconds_are_due() -> None:
         (event,) = rig.send({"stream": "ab@trade", "data": data})
         assert event["ts_event"] == (expected or sent * 1000)
         assert "bad_ts" not in event["flags"]
+
+
+def test_of_one_price_in_a_snapshot_the_last_counts_beside_an_empty_level() -> None:
+    rig = lab("trust_tcp")
+    levels = [("8", "1"), ("7", "1"), ("7", "2"), ("8", "0")]
+    rig.send(message(levels, [], snapshot=True, ms=0))
+    assert rig.levels("X")[0] == [(7.0, 2.0)]
