@@ -188,6 +188,7 @@ cdef class Plan:
     cdef bint has_connection_sequence   # slot 0 of the envelope rows
     cdef uint64_t connection_first
     cdef readonly object learn          # venues.schema.Learn or None
+    cdef readonly object marks          # decode.salvage.Marks
     cdef readonly dict depth_rules      # channel name -> venues.schema.Depth
     cdef readonly str venue
     cdef readonly tuple channels   # names, by engine channel; REST bodies as "<channel>/rest"

@@ -1,5 +1,6 @@
 """Compile a venue description into the tables that the native engine walks."""
 
+from feedd.decode.salvage import Marks
 from feedd.venues.schema import Depth, Learn, Venue
 
 class Plan:
@@ -12,6 +13,8 @@ class Plan:
     slot_paths: tuple[tuple[str, ...], ...]
     """By engine channel: the path of every slot, as the venue file writes it."""
     learn: Learn | None
+    marks: Marks
+    """By what a message that cannot be read may still be known."""
     depth_rules: dict[str, Depth]
     """Channel name -> how its books are cut."""
     def __init__(self, venue: Venue) -> None:

@@ -13,6 +13,7 @@ from feedd.decode.engine cimport (
     fd_text, fd_topic,
 )
 
+from feedd.decode import salvage
 from feedd.decode import trees as key_trees
 from feedd.errors import ConfigError
 from feedd.records import DERIV_FIELDS, GREEKS_FIELDS
@@ -79,6 +80,7 @@ cdef class Plan:
         self.future_ns_max = decode.future_ms_max * 1_000_000
         self.upper_case = decode.symbol_case == "upper"
         self.learn = decode.learn
+        self.marks = salvage.marks_of(venue)
         self.depth_rules = {
             name: channel.book.depth for name, channel in venue.channels.items()
             if channel.book is not None and channel.book.depth is not None

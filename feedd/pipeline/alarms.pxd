@@ -29,3 +29,9 @@ cdef class Alarms(Publisher):
     cdef int _bad_frame(
         self, int venue, int64_t ts_recv, int line, const char* why, const uint8_t* p,
         size_t n) noexcept nogil
+    # A bad frame that may have held a change of a book which would not notice; program: what it
+    # was read as, NULL if that is unknown.
+    cdef int _refuse(
+        self, int venue, int64_t ts_recv, int line, const char* why, const uint8_t* p, size_t n,
+        const program_t* program) noexcept nogil
+    cdef _doubt(self, int venue, int64_t ts_recv, int line, bytes message, bint is_book)

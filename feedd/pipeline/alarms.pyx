@@ -5,14 +5,16 @@ Each is a record in the ring, a counter, and a sample for the log; the feed goes
 
 from collections import namedtuple
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from feedd.decode.engine cimport fd_val
-from feedd.decode.plan cimport program_t
+from feedd.decode.plan cimport YIELDS_BOOK, program_t
 from feedd.pipeline.drift cimport (
     DRIFT_CONSTANT, DRIFT_TYPE, DRIFT_VANISHED, drift_note, drift_t,
 )
+from feedd.pipeline.instrument cimport instrument_t, table_t
 from feedd.pipeline.output cimport (
     EVENT_BAD_FRAME, EVENT_DRIFT, EVENT_RULE_CHANGED, SCOPE_VENUE, stamp_t,
 )
@@ -24,6 +26,8 @@ cdef extern from "feedd/counters.h" nogil:
     enum:
         FEEDD_C_bad_frames
         FEEDD_C_drift_alarms
+
+from feedd.decode import salvage
 
 BadFrame = namedtuple("BadFrame", "venue line reason sample")
 Alarm = namedtuple("Alarm", "venue channel field what sample")
@@ -89,3 +93,51 @@ cdef class Alarms(Publisher):
                     venue, line, why.decode(),
                     <bytes>p[:n if n < <size_t>BAD_SAMPLE_BYTES else BAD_SAMPLE_BYTES]))
         return RESULT_BAD
+
+    cdef int _refuse(
+        self, int venue, int64_t ts_recv, int line, const char* why, const uint8_t* p, size_t n,
+        const program_t* program
+    ) noexcept nogil:
+        cdef int result = self._bad_frame(venue, ts_recv, line, why, p, n)
+        cdef const table_t* table = self.venues[venue].table
+        cdef uint32_t i
+        if program != NULL and not program.yields & YIELDS_BOOK:
+            return result
+        for i in range(table.n):
+            if self.books.would_miss(table.items[i], line):
+                with gil:
+                    self._doubt(venue, ts_recv, line, <bytes>p[:n], program != NULL)
+                break
+        return result
+
+    cdef _doubt(self, int venue, int64_t ts_recv, int line, bytes message, bint is_book):
+        """Books without numbers cannot tell later whether a change was in what was refused. What
+        looks like no message of a book costs none: something else may have been cut to pieces."""
+        cdef const table_t* table = self.venues[venue].table
+        cdef instrument_t** found
+        cdef instrument_t* x
+        cdef uint32_t i
+        cdef uint32_t n = 0
+        marks = self._plans[venue].marks
+        about = True if is_book else salvage.holds_book(marks, message)
+        if about is False:
+            return
+        rows = [i for i in range(table.n) if table.items[i].book_channel >= 0]
+        symbols = []
+        for i in rows:
+            x = table.items[i]
+            symbols.append(<bytes>x.symbol[:x.symbol_n])
+        named = [
+            i for i, is_in in zip(rows, salvage.named_in(marks, message, symbols), strict=True)
+            if is_in
+        ]
+        lost = named if named or about is None else rows
+        found = <instrument_t**>malloc((len(lost) + 1) * sizeof(void*))
+        if found == NULL:
+            return
+        for i in lost:
+            if self.books.would_miss(table.items[i], line):
+                found[n] = table.items[i]
+                n += 1
+        self.books.refused(found, n, bool(named), line, ts_recv)
+        free(found)

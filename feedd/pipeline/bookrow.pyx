@@ -14,6 +14,7 @@ from feedd.decode.plan cimport (
 from feedd.pipeline.convert cimport (
     decimal_of, integer_of, is_in, sequence_of, side_of, text_of,
 )
+from feedd.pipeline.policies cimport is_numbered
 from feedd.pipeline.rows cimport row_t
 from feedd.shm.feedd cimport FEEDD_NO_SEQUENCE
 
@@ -106,8 +107,8 @@ cdef const char* _numbers(
     const fd_msg* m, const fd_val* row, const program_t* p, row_t* r
 ) noexcept nogil:
     cdef int found = sequence_of(m, row, p.current, &r.book.current)
-    # whole books need no number, and old frames of some venues have a checksum instead
-    if found < 0 or (found == 0 and p.current >= 0 and p.policy != POLICY_NONE_FULL and not (
+    # where no rule is about numbers none is needed, and old frames of some venues have a checksum
+    if found < 0 or (found == 0 and p.current >= 0 and is_numbered(p) and not (
             p.policy == POLICY_PREV_LINK and p.checksum.used)):
         return b"book without its sequence"
     r.book.has_current = found

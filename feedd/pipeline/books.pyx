@@ -178,8 +178,9 @@ cdef class Books(Checks):
         if u.stamp.ts_event <= x.last_ts_event or x.last_ts_event == 0 or not x.joined:
             return
         x.rewinds += 1
-        # where a change names its predecessor, one that does not link is enough
-        if x.rewinds >= (1 if p.policy == POLICY_PREV_LINK and not x.fresh else REWINDS_MAX):
+        # a change that names another predecessor is enough, and so is the first number of all
+        if u.current <= 1 or x.rewinds >= (
+                1 if p.policy == POLICY_PREV_LINK and not x.fresh else REWINDS_MAX):
             self.lost(x, p, &u.stamp, x.last, u.current, b"sequence went back", True)
             x.has_chain = 0
 
@@ -222,8 +223,9 @@ cdef class Books(Checks):
                 u.stamp.ts_event < x.last_ts_event):
             return True
         hash = content_of(u)
-        if x.up and hash == x.snapshot_hash:
-            return True
+        if x.up and hash == x.snapshot_hash and (
+                x.fresh or x.lanes != NULL or u.stamp.ts_event):
+            return True      # without a time the same levels after changes are news of a line alone
         x.snapshot_hash = hash
         return False
 

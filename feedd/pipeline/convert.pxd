@@ -114,7 +114,7 @@ cdef inline bint plain_of(
 cdef inline int _text_time_of(
     const fd_msg* m, const fd_val* v, int64_t* out
 ) noexcept nogil:
-    cdef uint8_t scratch[128]
+    cdef uint8_t scratch[256]
     cdef const uint8_t* text
     cdef uint32_t n
     cdef int found
@@ -144,9 +144,14 @@ cdef inline int time_of(
         return 0
     if shift == TIME_RFC3339:
         return _text_time_of(m, &row[slot], out)
-    if shift == 6 and plain_of(m, &row[slot], &plain) and plain < 9000000000000ULL:
-        out[0] = <int64_t>plain * 1_000_000      # milliseconds, as almost every venue sends
-        return 1
+    if shift == 6 and plain_of(m, &row[slot], &plain):
+        if plain < 9000000000000ULL:
+            out[0] = <int64_t>plain * 1_000_000      # milliseconds, as almost every venue sends
+            return 1
+        # as milliseconds of no year that has a name: the connection was asked for microseconds
+        if 1000000000000000ULL <= plain < 9000000000000000ULL:
+            out[0] = <int64_t>plain * 1000
+            return 1
     found = decimal_of(m, &row[slot], &d, &text, &n, scratch, sizeof(scratch))
     if found != 1:
         return found

@@ -41,7 +41,8 @@ cdef void drift_free(drift_t* d) noexcept
 # Is it time for another sample of this channel? Asked for every message.
 cdef inline bint drift_due(const drift_t* d, int32_t channel, int64_t ts_recv) noexcept nogil:
     cdef const channel_drift_t* c = &d.channels[channel]
-    return ts_recv - c.sampled_at >= SAMPLE_NS or ts_recv < c.sampled_at
+    # a recording without times is looked at message by message
+    return ts_recv - c.sampled_at >= SAMPLE_NS or ts_recv < c.sampled_at or ts_recv == 0
 
 # Look at a row of the message, but for its symbol. True: an alarm, in ``field`` and ``what``.
 cdef bint drift_note(

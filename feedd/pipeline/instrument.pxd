@@ -115,6 +115,7 @@ ctypedef struct instrument_t:
     # duplicates
     uint64_t quote_sequence
     int64_t quote_ts_recv
+    int64_t quote_ts_event
     int32_t quote_line
     uint8_t has_quote
     uint8_t old_quotes        # in a row

@@ -1,6 +1,6 @@
 """Connections that come, go, take over from each other or lose something: what books make of it."""
 
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from feedd.pipeline.hidden cimport Hidden
 from feedd.pipeline.instrument cimport instrument_t, table_t
@@ -32,7 +32,16 @@ cdef class Lines(Hidden):
     cdef void connection_lost(
         self, table_t* table, int32_t line, int64_t ts_recv, uint64_t expected,
         uint64_t got) noexcept nogil
+    # Would this book not notice by a number that a message of the connection is missing?
+    cdef bint would_miss(self, const instrument_t* x, int32_t line) noexcept nogil
+    # A message of the connection could not be read, and may have been of one of these books: one
+    # gap each if the message names them, else one for all, unless other lines carry them on.
+    cdef void refused(
+        self, instrument_t** books, uint32_t n, bint named, int32_t line,
+        int64_t ts_recv) noexcept nogil
     cdef void release(self, int64_t now) noexcept nogil
 
     cdef void _declare(
-        self, const stamp_t* s, uint64_t expected, uint64_t got) noexcept nogil
+        self, const stamp_t* s, uint64_t expected, uint64_t got, const char* why) noexcept nogil
+    cdef void _lost_with(
+        self, instrument_t* x, const stamp_t* s, uint64_t expected, uint64_t got) noexcept nogil

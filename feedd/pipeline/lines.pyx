@@ -194,21 +194,62 @@ cdef class Lines(Hidden):
             if not twice and self.line_unsure(x, line, bounded, ts_recv):
                 continue
             if lost == 0:
-                self._declare(&s, expected, got)
+                self._declare(&s, expected, got, b"sequence of the connection")
             lost += 1
-            x.gaps += 1
-            self.leave(x, &s, FEEDD_BOOK_GAP)
-            self.out.control(x, &s, FEEDD_REASON_GAP, expected, got)
-            self.resync(x, &self.programs[x.venue][x.book_channel], &s)
+            self._lost_with(x, &s, expected, got)
         if fed == 0:
-            self._declare(&s, expected, got)
+            self._declare(&s, expected, got, b"sequence of the connection")
         elif lost == 0 and self.restarts:
             # every book goes on over another line; this one must start over to be of use again
             self.ask(any, REQUEST_RECONNECT, any.book_channel, line)
 
-    cdef void _declare(self, const stamp_t* s, uint64_t expected, uint64_t got) noexcept nogil:
+    cdef void _declare(
+        self, const stamp_t* s, uint64_t expected, uint64_t got, const char* why
+    ) noexcept nogil:
         self.c[FEEDD_C_gaps] += 1
-        self.out.status(NULL, s, EVENT_GAP, 0, expected, got, b"sequence of the connection")
+        self.out.status(NULL, s, EVENT_GAP, 0, expected, got, why)
+
+    cdef void _lost_with(
+        self, instrument_t* x, const stamp_t* s, uint64_t expected, uint64_t got
+    ) noexcept nogil:
+        """A book of what was declared for the whole connection."""
+        x.gaps += 1
+        self.leave(x, s, FEEDD_BOOK_GAP)
+        self.out.control(x, s, FEEDD_REASON_GAP, expected, got)
+        self.resync(x, &self.programs[x.venue][x.book_channel], s)
+
+    cdef bint would_miss(self, const instrument_t* x, int32_t line) noexcept nogil:
+        cdef const program_t* p
+        if x.book_channel < 0 or not x.up or (
+                x.line != line and (x.lanes == NULL or lane_find(x.lanes, line) == NULL)):
+            return False
+        p = &self.programs[x.venue][x.book_channel]
+        if p.policy == POLICY_NONE_FULL:
+            return False
+        return not is_numbered(p) or x.last == FEEDD_NO_SEQUENCE
+
+    cdef void refused(
+        self, instrument_t** books, uint32_t n, bint named, int32_t line, int64_t ts_recv
+    ) noexcept nogil:
+        cdef stamp_t s
+        cdef uint32_t i
+        cdef bint declared = False
+        memset(&s, 0, sizeof(s))
+        s.ts_recv = ts_recv
+        s.line = <unsigned short>line
+        s.sequence = FEEDD_NO_SEQUENCE
+        for i in range(n):
+            if self.line_unsure(books[i], line, False, ts_recv):
+                continue
+            if named:
+                self.lost(
+                    books[i], &self.programs[books[i].venue][books[i].book_channel], &s,
+                    FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, b"unreadable message", True)
+                continue
+            if not declared:
+                self._declare(&s, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE, b"unreadable message")
+                declared = True
+            self._lost_with(books[i], &s, FEEDD_NO_SEQUENCE, FEEDD_NO_SEQUENCE)
 
     cdef void release(self, int64_t now) noexcept nogil:
         """Books whose quarantine is over try again."""

@@ -233,7 +233,9 @@ cdef class Messages(Alarms):
         cdef bint fallback
         cdef int64_t decoded = 0
         if status == FD_BAD_JSON:
-            return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
+            if v.counts:             # the next message of the connection tells
+                return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
+            return self._refuse(venue, ts_recv, line, self.m.error, p, n, NULL)
         if v.counts or self.books.agree_ns[venue]:
             self.books.heard_from(venue, line, ts_recv)
             if not self._counted(venue, ts_recv, line):
@@ -245,27 +247,29 @@ cdef class Messages(Alarms):
         if status != FD_OK:
             if fallback:
                 return RESULT_CONTROL
-            return self._bad_frame(venue, ts_recv, line, self.m.error, p, n)
+            return self._refuse(
+                venue, ts_recv, line, self.m.error, p, n, &v.programs[self.m.channel])
         program = &v.programs[self.m.channel]
         if self.m.rows == 0 and self.m.listed and program.rows and (
                 program.snapshot_by == SNAPSHOT_ROWS or self._is_snapshot(program)):
             return self._empty_snapshot(venue, program, ts_recv, line)
         if not self._room(self.m.rows):
-            return self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
+            return self._refuse(venue, ts_recv, line, b"out of memory", p, n, program)
         for i in range(self.m.rows):
             why = row_convert(&self.m, i, program, &self.rows[i])
             if why != NULL:
                 if fallback:
                     return RESULT_CONTROL
                 self._watch(venue, program, ts_recv, line)
-                return self._bad_frame(venue, ts_recv, line, why, p, n)
+                return self._refuse(venue, ts_recv, line, why, p, n, program)
             if self.rows[i].yields == 0:
                 continue
             self.rows[i].x = self._instrument(venue, i, program)
             if self.rows[i].x == NULL:
                 if fallback:
                     return RESULT_CONTROL
-                return self._bad_frame(venue, ts_recv, line, b"row without a symbol", p, n)
+                return self._refuse(
+                    venue, ts_recv, line, b"row without a symbol", p, n, program)
         if self.m.layout != NULL and self.m.rows == 1 and self.m.routes != NULL and (
                 self.rows[0].yields):
             quick_learn(&self.m, program, self.rows[0].yields, self.rows[0].x)
@@ -288,7 +292,7 @@ cdef class Messages(Alarms):
             if (program.rows and r.yields & YIELDS_BOOK
                     and not gather(&self.gathered, self.rows, self.m.rows, i)):
                 r.yields &= ~YIELDS_BOOK
-                self._bad_frame(venue, ts_recv, line, b"out of memory", p, n)
+                self._refuse(venue, ts_recv, line, b"out of memory", p, n, program)
             self._apply(v, program, r, ts_recv, line)
         if drift_due(v.drift, self.m.channel, ts_recv):
             self._watch(venue, program, ts_recv, line)

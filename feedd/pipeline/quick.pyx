@@ -265,6 +265,7 @@ cdef inline void _put_quote(
     x.has_quote = 1
     x.quote_sequence = sequence
     x.quote_ts_recv = ts_recv
+    x.quote_ts_event = ts_event
     x.quote_line = line
     x.old_quotes = 0
     fb_put_quote(

@@ -47,7 +47,7 @@ cdef uint64_t FNV_PRIME = 0x100000001b3
 cdef int64_t QUOTES_BEHIND_NS = 5_000_000_000      # a line that is further behind has no other
 
 cdef enum:
-    GREEKS_MARK = 9          # index of the field that alone makes no greeks record
+    GREEKS_MARK = 9          # index of the field that alone makes no greeks where it is a price too
     OLD_QUOTES_MAX = 32      # old numbers in a row before they are believed
 
 
@@ -239,7 +239,7 @@ cdef const char* _greeks(
         found = number_of(m, row, &p.greeks[i], &r.greeks[i], &r.greeks_inexact)
         if found < 0:
             return b"greek is not a number"
-        if found and i != GREEKS_MARK:
+        if found and (i != GREEKS_MARK or not p.yields & YIELDS_DERIV):
             any = True
     if not any:
         r.yields &= ~YIELDS_GREEKS
@@ -279,6 +279,7 @@ cdef void row_publish(
             r.x.has_quote = r.quote_ordered
             r.x.quote_sequence = r.quote_sequence
             r.x.quote_ts_recv = ts_recv
+            r.x.quote_ts_event = r.ts_event
             r.x.quote_line = line
             r.x.old_quotes = 0
             _put_quote(out, r, &s)
@@ -289,10 +290,14 @@ cdef void row_publish(
 
 
 cdef bint _is_old_quote(row_t* r, int64_t ts_recv, int line) noexcept nogil:
-    """A number that is not above the last one is a repeat or late; a row of nothing else means
-    that the venue's numbering started over. Another line than the one that brought the last quote
-    is no witness of that while that one goes on: it may only be far behind."""
+    """A number that is not above the last one is a repeat or late; the venue's numbering started
+    over where the same line brings it with a newer time, or where a row of nothing else comes.
+    Another line than the one that brought the last quote is no witness of that while that one goes
+    on: it may only be far behind."""
     if not (r.quote_ordered and r.x.has_quote) or r.quote_sequence > r.x.quote_sequence:
+        return False
+    if r.quote_sequence < r.x.quote_sequence and line == r.x.quote_line and (
+            r.ts_event > r.x.quote_ts_event > 0 and not r.bad_ts):
         return False
     if r.quote_sequence < r.x.quote_sequence and (
             line == r.x.quote_line or ts_recv - r.x.quote_ts_recv > QUOTES_BEHIND_NS):

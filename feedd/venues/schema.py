@@ -326,7 +326,8 @@ class Book(_Base, frozen=True, kw_only=True):
     """Values of ``previous`` that mark a snapshot; a missing one does unless ``delta_type`` says
     otherwise."""
     snapshot_reset: bool = False
-    """A snapshot replaces the book also when its number is lower than the last one."""
+    """A snapshot replaces the book also when its number is lower than the last one, if its time is
+    newer: the venue's numbering started over."""
     rest: RestDepth | None = None
     resync: Literal["resubscribe", "rest", "reconnect", "none"] = "none"
     rank: Annotated[int, msgspec.Meta(ge=0, le=9)] = 5

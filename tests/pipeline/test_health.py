@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from feedd.clock import SECOND_NS
@@ -165,6 +166,16 @@ def test_a_field_that_vanishes_is_an_alarm_with_its_name() -> None:
     assert events == ["status:drift"]
     assert rig.counters["drift_alarms"] == 1
     assert alarm_after(rig, 100, lambda n: {"i": n, "oi": n})[0] is None  # said once
+
+
+def test_fields_are_watched_without_receive_times_too() -> None:
+    rig = Rig(lab_venue({"policy": "plus_one", **BOOKS["plus_one"]}, **TICKER))
+    for n in range(340):
+        values = {"i": n, "oi": n} | ({"m": n} if n < 300 else {})
+        raw = orjson.dumps({"t": "ticker.X", "d": {"ts": 1_700_000_000_000 + n, **values}})
+        rig.pipeline.on_message(rig.handle, raw, 0)
+    (alarm,) = rig.pipeline.take_alarms()
+    assert (alarm.field, alarm.what) == ("m", "vanished")
 
 
 def test_a_field_of_another_type_is_an_alarm_with_a_sample() -> None:

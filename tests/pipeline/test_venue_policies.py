@@ -349,3 +349,35 @@ def test_rest_books_of_other_venues_join_the_same_way(policy: str) -> None:
         ["book:snapshot", "status:live", "book:delta", "book:delta"],
     )
     assert rig.state("X") == (BookState.LIVE, 20)
+
+
+# ---- what a connection was asked for, or not ----
+
+
+def test_bitfinex_without_the_numbers_of_the_connection() -> None:
+    rig = Rig("bitfinex")
+    rig.send({"event": "info", "version": 2})
+    rig.send({"event": "conf", "status": "OK", "flags": 131072})
+    rig.send({"event": "subscribed", "channel": "book", "chanId": 7, "symbol": "tAB", "prec": "P0"})
+    assert kinds(rig.send([7, [[10, 1, 2], [11, 1, -3]]])) == ["book:snapshot", "status:live"]
+    assert kinds(rig.send([7, [9, 1, 0.5]])) == ["book:delta"]
+    assert rig.send([7, "hb"]) == []
+    assert kinds(rig.send([7, "cs", 1])) == ["status:checksum", "status:resync"]
+
+
+def test_microseconds_where_milliseconds_are_due() -> None:
+    rig = Rig("binance_spot")
+    trade = {"e": "trade", "E": 1, "s": "AB", "p": "1", "q": "1", "m": True}
+    times = {1_700_000_000_123: 1_700_000_000_123_000_000, 1_700_000_000_123_456: None}
+    for number, (sent, expected) in enumerate(times.items()):
+        data = {**trade, "t": number, "T": sent}
+        (event,) = rig.send({"stream": "ab@trade", "data": data})
+        assert event["ts_event"] == (expected or sent * 1000)
+        assert "bad_ts" not in event["flags"]
+
+
+def test_of_one_price_in_a_snapshot_the_last_counts_beside_an_empty_level() -> None:
+    rig = lab("trust_tcp")
+    levels = [("8", "1"), ("7", "1"), ("7", "2"), ("8", "0")]
+    rig.send(message(levels, [], snapshot=True, ms=0))
+    assert rig.levels("X")[0] == [(7.0, 2.0)]

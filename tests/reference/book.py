@@ -43,6 +43,7 @@ class Book:
     stream: Any = None  # (rank, name) of the stream that feeds the book
     applied: Update | None = None  # the last message that was not silent
     snapshot: Update | None = None  # the last snapshot
+    is_window: bool = False  # every message is the whole book
 
     def _set(self, update: Update) -> None:
         for side, levels in ((self.bids, update.bids), (self.asks, update.asks)):
@@ -96,11 +97,13 @@ def owns(book: Book, rank: int, stream: str) -> bool:
             book.state = "syncing"
             book.waiting = None
         book.stream = (rank, stream)
+        book.is_window = False
     return bool(book.stream == (rank, stream))
 
 
 def on_window(book: Book, update: Update) -> Output:
     """Partial depth: each message is the whole window; an old one is silent."""
+    book.is_window = True
     if book.state == "live":
         if book.sequence is None or update.last is None:
             return [] if _is_seen(book, update) else book.replace(update)
@@ -129,6 +132,8 @@ def _is_seen(book: Book, update: Update) -> bool:
     return (
         book.state == "live"
         and last is not None
+        # without a time the same levels after changes are news
+        and (book.applied is last or update.time is not None)
         and (last.bids, last.asks, last.time) == (update.bids, update.asks, update.time)
     )
 

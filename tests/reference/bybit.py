@@ -4,9 +4,10 @@ Decisions where the documents leave room:
 
 * ``orderbook.1`` is the best bid and offer and yields quotes; the depths that the family has are
   books (500 was one until 2025). The first depth seen of an instrument feeds its book.
-  ``orderbook.rpi`` and ``orderbook.full`` are other books and passed over. A "delta" of depth 1 is
-  a form of the past (the channel sends snapshots only): passed over, because half a quote would
-  be a wrong one.
+  ``orderbook.rpi`` is another book and passed over. A "delta" of depth 1 is a form of the past (the
+  channel sends snapshots only): passed over, because half a quote would be a wrong one.
+* ``orderbook.full`` (spot) has changes only, numbered by one each; its snapshot comes by REST. A
+  new ``u`` of 1 means that it starts over: a gap.
 * A snapshot always replaces, whatever its ``u`` (1: the service restarted); only one whose number
   *and* time are not newer than the live book's is a repeat. A delta follows at ``u`` + 1; one whose
   number and time are not newer is a repeat; anything else is a gap. While the first snapshot is
@@ -25,7 +26,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .book import Book, Update, owns
+from .book import SPOT, Book, Output, Update, on_ranged, owns
 from .fields import (
     BadMessage,
     Record,
@@ -44,6 +45,8 @@ from .fields import (
     text,
 )
 from .followed import COUNT, on_followed
+from .rows import frame_bytes
+from .strict_json import BadJson, loads
 from .venue import Venue
 
 Row = dict[str, Any]
@@ -67,6 +70,19 @@ class Bybit(Venue):
         super().__init__(name)
         self.family = name.removeprefix("bybit_")
         self.quotes: dict[str, tuple[int, int | None]] = {}
+        self.answers: dict[str, list[Update]] = {}
+
+    def load_rest(self, rows: list[dict[str, Any]]) -> None:
+        """Keep every answer of ``full_orderbook``, by instrument, in order."""
+        for row in rows:
+            if row["dir"] != "rest":
+                continue
+            try:
+                result = loads(frame_bytes(row))["result"]
+                name, update = self._read({}, result, row.get("t"))
+            except (BadJson, BadMessage, KeyError, TypeError):
+                continue
+            self.answers.setdefault(name, []).append(update)
 
     def message(self, value: Any, ts_recv: int | None) -> list[Record]:
         """Records of one frame, routed by ``topic``; acks, pongs and other topics yield none."""
@@ -79,6 +95,8 @@ class Bybit(Venue):
             depth = rest.partition(".")[0]
             if depth == "1" and self.family != "option":
                 return self._best(value, _object(data), ts_recv)
+            if depth == "full" and self.family == "spot":
+                return self._full(value, _object(data), ts_recv)
             if depth in DEPTHS.get(self.family, BOOKS):
                 return self._book(topic, value, _object(data), ts_recv)
             return []
@@ -110,6 +128,21 @@ class Bybit(Venue):
         if not owns(book, 1, topic):
             return []
         out = on_followed(book, update, value.get("type") == "snapshot", COUNT)
+        return book_records(name, out, update.time, ts_recv)
+
+    def _full(self, value: Row, data: Row, ts_recv: int | None) -> list[Record]:
+        name, update = self._read(value, data, ts_recv)
+        book = self.books.setdefault(name, Book())
+        if not owns(book, 2, "full"):
+            return []
+        update.first = update.last
+        out: Output = []
+        starts = update.last in (0, 1) and book.time is not None and update.time is not None
+        if starts and book.state == "live" and update.time > book.time:
+            out, book.state = [("gap", (book.sequence or 0) + 1, update.last)], "gap"
+            book.sequence = None
+        else:
+            out = on_ranged(book, update, SPOT, self.answers.get(name, []))
         return book_records(name, out, update.time, ts_recv)
 
     def _best(self, value: Row, data: Row, ts_recv: int | None) -> list[Record]:

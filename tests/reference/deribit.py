@@ -105,6 +105,7 @@ class Deribit(Venue):
             asks=levels(data.get("asks"), at, at + 1),
             prev=prev,
             source=(ts_event, ts_recv),
+            time=ts_event,
         )
         # the whole book takes over from its windows; which of two windows has it, the first does
         if not owns(book, 7 if is_window else 1, channel if is_window else ""):
@@ -133,13 +134,10 @@ class Deribit(Venue):
         )
 
     def _mark(self, row: dict[str, Any], ts_recv: int | None) -> list[Record]:
-        """A fraction here; without it nothing is told of the option that its ticker does not."""
+        """The volatility is a fraction here, zero is none."""
         name, ts_event = self._instrument(row), ns_of_ms(row.get("timestamp"))
-        iv = nonzero(number(row.get("iv")))
-        if iv is None:
-            return []
-        values = present(mark_iv=iv, mark=number(row.get("mark_price")))
-        return [record("greeks", name, ts_event, ts_recv, **values)]
+        values = present(mark_iv=nonzero(number(row.get("iv"))), mark=number(row.get("mark_price")))
+        return [record("greeks", name, ts_event, ts_recv, **values)] if values else []
 
     def _index(
         self, channel: str, topic: str, data: dict[str, Any], ts_recv: int | None

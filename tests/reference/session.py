@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from . import refused
 from .book import Book
 from .fields import BadMessage, Record, record
 from .rows import Row, all_rows, frame_bytes
@@ -78,7 +79,8 @@ def _lines(venue: Venue, row: Row) -> list[Record]:
     try:
         return venue.message(loads(message), row.get("t"))
     except (BadJson, BadMessage):
-        return [record("status", None, None, row.get("t"), event="bad_frame")]
+        bad = record("status", None, None, row.get("t"), event="bad_frame")
+        return [bad, *refused.losses(venue, message, row.get("t"))]
 
 
 def decode(venue_name: str, paths: Iterable[Path]) -> Result:
