@@ -1,0 +1,107 @@
+/* The book of a side under random changes: what it keeps beside the sizes must agree with them.
+ *
+ * usage: book_replay SEED MESSAGES. Built with sanitizers by test_book_replay.py; ends with a
+ * message and status 1 at the first contradiction.
+ */
+#include "book.h"
+#include "top.h"
+
+#include <stdio.h>
+
+#define LEVELS 60
+
+static uint64_t state;
+
+static uint64_t any(void) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state;
+}
+
+static void die(const char *what, long n) {
+    fprintf(stderr, "book_replay: %s after message %ld\n", what, n);
+    exit(1);
+}
+
+static void check_side(const fb_side *s, long n) {
+    uint32_t window = 0, tree = 0, found = 0;
+    fb_iter it = {0, 0, 0};
+    int64_t key, last = INT64_MIN;
+    double size;
+    for (uint64_t i = 0; i < s->width; i++) {
+        const int bit = (int)(s->bitmap[i >> 6] >> (i & 63) & 1);
+        if (bit != (s->size[i] != 0)) die("a bit is not as its size", n);
+        window += (uint32_t)bit;
+    }
+    for (uint32_t w = 0; w < fb_words(s->bits); w++)
+        if (s->bitmap[w] && !(s->summary[w >> 6] >> (w & 63) & 1)) die("a word is not summed up", n);
+    for (int32_t i = 0; i < s->tree.n; i++) tree += (uint32_t)s->tree.chunk[i]->n;
+    if (window != s->in_window || window + tree != s->levels) die("levels are miscounted", n);
+    for (; fb_iterate(s, &it, &key, &size); found++) {
+        if (key <= last || size == 0) die("levels are out of order", n);
+        if (found == 0 && key != s->best) die("another level is the best", n);
+        last = key;
+    }
+    if (found != s->levels || (found == 0 && s->best != FB_NO_KEY)) die("levels are missing", n);
+}
+
+static void check_top(fb_book *b, int side, long n) {
+    const fb_top *t = &b->top[side];
+    fb_iter it = {0, 0, 0};
+    uint32_t from, to, i = 0;
+    int64_t key;
+    double size;
+    fb_top_update(b, side, &from, &to);
+    for (; i < FB_TOP && fb_iterate(&b->side[side], &it, &key, &size); i++) {
+        const uint32_t slot = t->order[i];
+        if (i >= t->n || t->key[slot] != key || t->pair[slot].size != size ||
+            t->pair[slot].price != fb_price(b, key, side))
+            die("the top is not the best levels", n);
+    }
+    if (i != t->n) die("the top is longer than the book", n);
+}
+
+/* A level at this tick of 0.1, written with one decimal or two. */
+static fd_level level(int64_t tick) {
+    fd_level l;
+    const int longer = (int)(any() % 2);
+    memset(&l, 0, sizeof l);
+    l.price_dec.m = (uint64_t)tick * (longer ? 10 : 1);
+    l.price_dec.e = longer ? -2 : -1;
+    l.price = (double)tick / 10;
+    l.size = any() % 3 ? (double)(1 + any() % 9) : any() % 20 ? 0.0 : -0.0;
+    return l;
+}
+
+int main(int argc, char **argv) {
+    fb_book b;
+    fd_level levels[LEVELS];
+    int64_t touch = 100000;
+    uint8_t inexact;
+    if (argc != 3 || !fd_decimal_init()) return 64;
+    state = strtoull(argv[1], NULL, 10) * 0x9e3779b97f4a7c15ull | 1;
+    memset(&b, 0, sizeof b);
+    if (!fb_book_init(&b, 1u << 20)) return 64;
+    for (long n = 0; n < atol(argv[2]); n++) {
+        if (any() % 500 == 0) touch = 1000 + (int64_t)(any() % 400000); /* the market jumps */
+        if (any() % 3000 == 0) fb_book_clear(&b);
+        const int64_t spread = 1ll << any() % 16;
+        for (int side = 0; side < 2; side++) {
+            const uint32_t many = (uint32_t)(any() % (any() % 3 ? LEVELS : 4));
+            for (uint32_t i = 0; i < many; i++) {
+                const int64_t off = (int64_t)(any() % (uint64_t)(2 * spread));
+                int64_t tick = touch + off - (side ? 0 : 2 * spread);
+                if (any() % 40 == 0) tick = (int64_t)(any() % 1000000); /* far away */
+                levels[i] = level(tick < 1 ? 1 : tick);
+            }
+            if (fb_apply(&b, side, levels, many, &inexact) != FB_OK) die("refused", n);
+            check_top(&b, side, n);
+            if (n % 17 == 0) check_side(&b.side[side], n);
+        }
+    }
+    printf("%u and %u levels, windows of 2^%u and 2^%u, moved %u times\n", b.side[0].levels,
+           b.side[1].levels, b.side[0].bits, b.side[1].bits, b.side[0].moves + b.side[1].moves);
+    fb_book_free(&b);
+    return 0;
+}

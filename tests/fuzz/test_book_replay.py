@@ -1,0 +1,33 @@
+"""The native book under random changes, with sanitizers: ``book_replay.c``."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures.effort import seeds
+from tests.fuzz.asan import HERE, ROOT, SANITIZE, missing
+
+
+@pytest.fixture(scope="module")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("book")
+    reason = missing(directory)
+    if reason is not None:
+        pytest.skip(reason)
+    found = directory / "book_replay"
+    command = ["gcc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused", *SANITIZE]
+    command += [f"-I{ROOT / 'feedd' / part / 'src'}" for part in ("decode", "book")]
+    subprocess.run([*command, str(HERE / "book_replay.c"), "-o", str(found), "-lm"], check=True)
+    return found
+
+
+@pytest.mark.parametrize("seed", seeds(3, first=1))
+def test_what_a_book_keeps_agrees(program: Path, seed: int) -> None:
+    done = subprocess.run(
+        [str(program), str(seed), "3000"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "moved" in done.stdout
