@@ -19,6 +19,8 @@ from feedd.sim.text import FixedText
 DEPTHS = {"option": {25: 20, 100: 100}}
 USUAL_DEPTHS = {50: 20, 200: 100, 1_000: 200}
 """Levels a side -> milliseconds between two messages."""
+FULL_LEVELS, FULL_MS = 10_000, 200
+"""``orderbook.full`` of spot: changes only, its snapshot comes by REST."""
 TOP_MS = 10
 TOP_REPEAT_MS = 3_000
 TICKER_MS = {"spot": 50}
@@ -68,6 +70,11 @@ class BybitMarket(TextMarket):
             each = _Depth(depth, stream, BookFeed(self, interval, depth), update)
             stream.greet = partial(self._snapshot, each)
             self.depths.append(each)
+        self.full: _Depth | None = None
+        if family == "spot":
+            stream = self.stream(f"orderbook.full.{spec.symbol}")
+            update = 5_000_000 + self.rng.randrange(1_000_000)
+            self.full = _Depth(FULL_LEVELS, stream, BookFeed(self, FULL_MS, FULL_LEVELS), update)
         self.top = None if option else self.stream(f"orderbook.1.{spec.symbol}")
         if self.top is not None:
             self.top.greet = self._top_message
@@ -94,6 +101,8 @@ class BybitMarket(TextMarket):
             (each.feed.interval_ms, partial(self._flush_depth, each)) for each in self.depths
         ]
         timers.append((TICKER_MS.get(self.family, USUAL_TICKER_MS), self._send_ticker))
+        if self.full is not None:
+            timers.append((FULL_MS, partial(self._flush_depth, self.full)))
         if self.top is not None:
             timers.append((TOP_MS, self._flush_top))
         if self.liquidations is not None:
@@ -103,6 +112,8 @@ class BybitMarket(TextMarket):
     def flush(self) -> None:
         for each in self.depths:
             self._flush_depth(each)
+        if self.full is not None:
+            self._flush_depth(self.full)
         if self.top is not None:
             self._flush_top()
         if self.liquidations is not None:
@@ -138,10 +149,16 @@ class BybitMarket(TextMarket):
         each.update += 1
         if not each.stream.subs:
             return
-        self.book_sent = each.update
         data = self._book(*changes.levels, each.update, self.sequence)
-        event = self.book_event("delta", each.update, *changes.levels, self.time.now_ms)
+        event = ""
+        if self._is_told(each):
+            self.book_sent = each.update
+            event = self.book_event("delta", each.update, *changes.levels, self.time.now_ms)
         self.hub.publish(each.stream, self._frame(each.stream.name, "delta", data), event)
+
+    def _is_told(self, each: _Depth) -> bool:
+        """The journal has one book of an instrument: the full one where no other is subscribed."""
+        return each is not self.full or not any(other.stream.subs for other in self.depths)
 
     def _snapshot(self, each: _Depth) -> tuple[str, str]:
         levels = (each.feed.levels(BID), each.feed.levels(ASK))
@@ -361,15 +378,26 @@ class BybitMarket(TextMarket):
 
     def order_book(self, limit: int) -> tuple[str, str]:
         """Result of ``GET /v5/market/orderbook`` and its journal event; ``u`` is the deepest's."""
-        deepest = self.depths[-1]
-        levels = (deepest.feed.levels(BID)[:limit], deepest.feed.levels(ASK)[:limit])
+        return self._answer(self.depths[-1], limit)
+
+    def full_book(self) -> tuple[str, str] | None:
+        """Result of ``GET /v5/market/full_orderbook`` and its journal event; None without one."""
+        if self.full is None:
+            return None
+        if self._is_told(self.full):
+            self.note_final(self.full.feed)
+        return self._answer(self.full, FULL_LEVELS)
+
+    def _answer(self, each: _Depth, limit: int) -> tuple[str, str]:
+        levels = (each.feed.levels(BID)[:limit], each.feed.levels(ASK)[:limit])
         now = self.time.now_ms
         body = (
             f'{{"s":"{self.spec.symbol}","b":{self._wire(levels[BID])},'
-            f'"a":{self._wire(levels[ASK])},"ts":{now + PUSH_DELAY_MS},"u":{deepest.update},'
+            f'"a":{self._wire(levels[ASK])},"ts":{now + PUSH_DELAY_MS},"u":{each.update},'
             f'"seq":{self.sequence},"cts":{now}}}'
         )
-        return body, self.book_event("snapshot", deepest.update, *levels, now)
+        told = self._is_told(each)
+        return body, self.book_event("snapshot", each.update, *levels, now) if told else ""
 
     def reference(self) -> dict[str, object]:
         spec, tick, lot = self.spec, self.prices[1], self.sizes[1]

@@ -17,6 +17,9 @@ ARGS_CHARACTERS = 21_000
 SPOT_ARGS_PER_REQUEST = 10
 OPTION_ARGS = 2_000
 IDLE_S = 600.0
+REST_PATHS = tuple(
+    f"/v5/market/{name}" for name in ("instruments-info", "orderbook", "full_orderbook")
+)
 REST_LIMITS = {"spot": 200, "linear": 500, "inverse": 500, "option": 25}
 PAGE = 500
 
@@ -141,7 +144,7 @@ class BybitExchange(Exchange):
             second = now_ns() // SECOND
             result = f'{{"timeSecond":"{second}","timeNano":"{now_ns()}"}}'
             return RestAnswer(_body(0, "OK", result))
-        if request.path not in ("/v5/market/instruments-info", "/v5/market/orderbook"):
+        if request.path not in REST_PATHS:
             return None
         if query.get("category") != self.family:
             return RestAnswer(_body(10_001, "params error: category invalid", "{}"))
@@ -150,6 +153,12 @@ class BybitExchange(Exchange):
         market = self.markets.get(query.get("symbol", ""))
         if not isinstance(market, BybitMarket):
             return RestAnswer(_body(10_001, "Not supported symbols", "{}"))
+        if request.path.endswith("full_orderbook"):
+            found = market.full_book()
+            if found is None:
+                return RestAnswer(_body(10_001, "params error: category invalid", "{}"))
+            result, event = found
+            return RestAnswer(_body(0, "OK", result), event=event, instrument=market.spec.symbol)
         limit = query.get("limit", "25")
         if not limit.isdigit() or not 1 <= int(limit) <= REST_LIMITS[self.family]:
             return RestAnswer(_body(10_001, "params error: limit invalid", "{}"))
