@@ -237,8 +237,7 @@ cdef extern from "engine.h" nogil:
         uint64_t number[8]
 
     int fd_quick_texts(const fd_msg* m, fd_layout* l, const fd_val* symbol)
-    int fd_quick_number(fd_layout* l, uint32_t value, uint32_t to)
-    int fd_quick_integer(fd_layout* l, const fd_val* v, uint32_t to)
+    int fd_quick_number(fd_layout* l, const fd_val* v, uint32_t to)
     void fd_quick_again(fd_quick* q, uint32_t of, uint32_t to)
     int fd_quick_type(const fd_msg* m, fd_layout* l, const fd_val* v)
     int fd_quick_is_fixed(const fd_layout* l, const fd_val* v)

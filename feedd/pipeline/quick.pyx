@@ -7,21 +7,23 @@ value that the layout fixes, a text to be looked at. ``quick_publish`` then make
 ``row_convert`` and ``row_publish`` would have made. What it cannot tell is read in full.
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from feedd.decode.engine cimport (
-    FD_ABSENT, FD_NULL, FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, FD_STR, fd_layout, fd_msg,
-    fd_pow10, fd_quick, fd_quick_is_fixed, fd_quick_number, fd_quick_texts, fd_route_learn, fd_val,
+    FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, FD_STR, fd_layout, fd_msg, fd_pow10, fd_quick,
+    fd_quick_is_fixed, fd_quick_number, fd_quick_texts, fd_route_learn, fd_val,
 )
-from feedd.decode.plan cimport (
-    REPLAY_FILTER, TIME_RFC3339, YIELDS_QUOTE, YIELDS_TRADE, field_t, filter_t, program_t,
-)
+from feedd.decode.plan cimport REPLAY_FILTER, YIELDS_QUOTE, YIELDS_TRADE, field_t, program_t
 from feedd.pipeline.convert cimport is_text, side_of
 from feedd.pipeline.copies cimport drop_copies
 from feedd.pipeline.instrument cimport ids_seen, instrument_t
 from feedd.pipeline.numbered cimport Numbered
 from feedd.pipeline.output cimport Output, doubt_of
+from feedd.pipeline.quickfields cimport (
+    AT_ID, AT_SEQUENCE, AT_TIME, NO_NUMBER, fill_four, is_fixed, is_none, no_numbers, time_number,
+    whole_number,
+)
 from feedd.pipeline.rows cimport (
     board_open, is_bad_time, is_replay, note_data, row_publish, row_t, trade_flags_of, trade_id_of,
 )
@@ -48,12 +50,6 @@ cdef extern from "feedd/counters.h" nogil:
         FEEDD_C_trades
         FEEDD_C_duplicates
 
-cdef enum:
-    NO_NUMBER = 255
-    AT_TIME = 4               # numbers: four decimals, then these
-    AT_SEQUENCE = 5
-    AT_ID = 6
-
 
 cdef void quick_learn(
     const fd_msg* m, const program_t* p, uint8_t yields, instrument_t* x
@@ -70,27 +66,27 @@ cdef void quick_learn(
 cdef bint _learn(const fd_msg* m, fd_layout* l, const program_t* p) noexcept nogil:
     cdef fd_quick* q = &l.quick
     cdef int i
-    q.n_numbers = q.no_zeros = 0
-    q.time = q.sequence = q.id = q.id_at = q.side_at = NO_NUMBER
+    no_numbers(q)
+    q.id_at = q.side_at = NO_NUMBER
     if p.yields != YIELDS_QUOTE and p.yields != YIELDS_TRADE:
         return False
     if not fd_quick_texts(m, l, &l.value[p.symbol] if p.symbol >= 0 else NULL):
         return False
     # this row was of the right product and not passed over: so are all where that is fixed
-    if not (_is_fixed(l, &p.foreign) and _is_fixed(l, &p.only)):
+    if not (is_fixed(l, l.value, &p.foreign) and is_fixed(l, l.value, &p.only)):
         return False
     if p.yields == YIELDS_QUOTE:
         q.no_zeros = True             # a side that is not there
         for i in range(4):
             if not _decimal(l, &p.quote[i], i):
                 return False
-        if not _whole(l, p.quote_sequence, AT_SEQUENCE, &q.sequence):
+        if not whole_number(l, l.value, p.quote_sequence, AT_SEQUENCE, &q.sequence):
             return False
     elif not _learn_trade(m, l, p):
         return False
-    if not _learn_time(l, p):
+    if not time_number(l, l.value, p):
         return False
-    _fill_fours(l)
+    fill_four(l)
     return True
 
 
@@ -102,13 +98,13 @@ cdef bint _learn_trade(const fd_msg* m, fd_layout* l, const program_t* p) noexce
     if not (_decimal(l, &p.price, 0) and _decimal(l, &p.size, 1)):
         return False
     for i in range(2, 4):
-        fd_quick_number(l, p.price.slot, i)      # numbers are read in fours
+        fd_quick_number(l, &l.value[p.price.slot], i)      # numbers are read in fours
         q.scale[i] = 1
     for i in range(3):
-        if not _is_fixed(l, &p.flags[i]):
+        if not is_fixed(l, l.value, &p.flags[i]):
             return False
     q.flags = trade_flags_of(m, m.slots, p)
-    if p.replay == REPLAY_FILTER and not _is_fixed(l, &p.replay_when):
+    if p.replay == REPLAY_FILTER and not is_fixed(l, l.value, &p.replay_when):
         return False
     q.replay = is_replay(m, m.slots, p)
     if p.side.slot >= 0:
@@ -121,20 +117,12 @@ cdef bint _learn_trade(const fd_msg* m, fd_layout* l, const program_t* p) noexce
         else:
             return False
     q.side = <signed char>side
-    if not _whole(l, p.trade_sequence, AT_SEQUENCE, &q.sequence):
+    if not whole_number(l, l.value, p.trade_sequence, AT_SEQUENCE, &q.sequence):
         return False
-    if p.id >= 0 and not _is_none(&l.value[p.id]):
+    if p.id >= 0 and not is_none(&l.value[p.id]):
         q.id_at = <uint8_t>p.id
-        _whole(l, p.id, AT_ID, &q.id)          # else the text says what it is
+        whole_number(l, l.value, p.id, AT_ID, &q.id)          # else the text says what it is
     return True
-
-
-cdef bint _is_none(const fd_val* v) noexcept nogil:
-    return v.type == FD_ABSENT or v.type == FD_NULL or (v.type == FD_STR and v.len == 0)
-
-
-cdef bint _is_fixed(const fd_layout* l, const filter_t* rule) noexcept nogil:
-    return rule.slot < 0 or fd_quick_is_fixed(l, &l.value[rule.slot])
 
 
 cdef bint _decimal(fd_layout* l, const field_t* f, int to) noexcept nogil:
@@ -143,58 +131,11 @@ cdef bint _decimal(fd_layout* l, const field_t* f, int to) noexcept nogil:
     if f.slot < 0:
         return False
     v = &l.value[f.slot]
-    if not (v.plain and -22 <= f.shift - v.decimals <= 0 and fd_quick_number(l, f.slot, to)):
+    if not (-22 <= f.shift - v.decimals <= 0 and fd_quick_number(l, v, to)):
         return False
     l.quick.scale[to] = fd_pow10[v.decimals - f.shift]
     l.quick.no_zeros |= f.zero_absent
     return True
-
-
-cdef bint _whole(fd_layout* l, int slot, uint32_t to, uint8_t* which) noexcept nogil:
-    """A whole number that may be absent. False: it is written in another way."""
-    if slot < 0 or _is_none(&l.value[slot]):
-        return True
-    if not (l.value[slot].plain and l.value[slot].decimals == 0
-            and fd_quick_number(l, slot, to)):
-        return False
-    which[0] = <uint8_t>to
-    return True
-
-
-cdef bint _learn_time(fd_layout* l, const program_t* p) noexcept nogil:
-    cdef fd_quick* q = &l.quick
-    cdef const fd_val* v
-    cdef int i, power
-    for i in range(p.n_time):
-        if p.time[i] < 0 or _is_none(&l.value[p.time[i]]):
-            continue
-        v = &l.value[p.time[i]]
-        power = p.time_shift[i] - v.decimals
-        if (p.time_shift[i] == TIME_RFC3339 or not v.plain or not 0 <= power <= 18
-                or not fd_quick_number(l, p.time[i], AT_TIME)):
-            return False
-        q.time = AT_TIME
-        q.time_scale = <int64_t>fd_pow10[power]
-        q.time_max = <uint64_t>(INT64_MAX // q.time_scale)
-        return True
-    return True
-
-
-cdef void _fill_fours(fd_layout* l) noexcept nogil:
-    """Numbers are read in fours: what a four does not need is read as something that is there."""
-    cdef fd_quick* q = &l.quick
-    cdef uint32_t i
-    for i in range(4, 8 if q.n_numbers > 4 else 4):
-        if i != q.time and i != q.sequence and i != q.id:
-            fd_quick_number(l, _first_number(l), i)
-
-
-cdef uint32_t _first_number(const fd_layout* l) noexcept nogil:
-    cdef uint32_t i
-    for i in range(l.n_values):
-        if l.value[i].plain:
-            return i
-    return 0
 
 
 # ---- records -----------------------------------------------------------------------------------

@@ -7,27 +7,21 @@ numbers of a change are; whom it is about is told by its topic and symbol as a w
 Snapshots, books with checksums, and all that has a value behind its levels are read in full.
 """
 
-from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t
 
 from feedd.decode.engine cimport (
-    FD_ABSENT, FD_NULL, FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, FD_STR, fd_layout, fd_levels,
-    fd_msg, fd_pow10, fd_quick, fd_quick_again, fd_quick_integer, fd_quick_is_fixed, fd_quick_texts,
-    fd_quick_type, fd_route_learn, fd_val,
+    FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, fd_layout, fd_levels, fd_msg, fd_quick,
+    fd_quick_texts, fd_quick_type, fd_route_learn, fd_val,
 )
-from feedd.decode.plan cimport (
-    POLICY_KEYED_ROWS, POLICY_NONE_FULL, TIME_RFC3339, YIELDS_BOOK, filter_t, program_t,
-)
+from feedd.decode.plan cimport POLICY_KEYED_ROWS, POLICY_NONE_FULL, YIELDS_BOOK, program_t
 from feedd.pipeline.books cimport Books
 from feedd.pipeline.instrument cimport instrument_t
+from feedd.pipeline.quickfields cimport (
+    AT_FIRST, AT_PREVIOUS, AT_SEQUENCE, AT_TIME, NO_NUMBER, fill_four, is_fixed, no_numbers,
+    time_number, whole_number,
+)
 from feedd.pipeline.rows cimport is_bad_time, note_data, row_t
 from feedd.shm.feedd cimport FEEDD_BAD_TS, FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE
-
-cdef enum:
-    NO_NUMBER = 255
-    AT_TIME = 4               # numbers: four decimals, which are not used, then these
-    AT_CURRENT = 5
-    AT_FIRST = 6
-    AT_PREVIOUS = 7
 
 
 cdef void quick_book_learn(const fd_msg* m, const program_t* p, const row_t* r) noexcept nogil:
@@ -45,8 +39,7 @@ cdef bint _learn(
 ) noexcept nogil:
     cdef fd_quick* q = &l.quick
     cdef const fd_val* row = m.slots
-    q.n_numbers = 0
-    q.time = q.sequence = q.id = q.previous = NO_NUMBER
+    no_numbers(q)
     if (p.yields != YIELDS_BOOK or r.yields != YIELDS_BOOK or p.rows or p.checksum.used
             or p.policy == POLICY_KEYED_ROWS or p.policy == POLICY_NONE_FULL
             or r.book.snapshot or p.symbol_cut):
@@ -54,60 +47,16 @@ cdef bint _learn(
     if not fd_quick_texts(m, l, &row[p.symbol] if p.symbol >= 0 else NULL):
         return False
     # this row was of the right product and not passed over: so are all where that is fixed
-    if not (_is_fixed(l, row, &p.foreign) and _is_fixed(l, row, &p.only)):
+    if not (is_fixed(l, row, &p.foreign) and is_fixed(l, row, &p.only)):
         return False
     if p.type >= 0 and not fd_quick_type(m, l, &row[p.type]):
         return False
-    return (_number(l, row, p.current, AT_CURRENT, &q.sequence)
-            and _number(l, row, p.first, AT_FIRST, &q.id)
-            and _number(l, row, p.previous, AT_PREVIOUS, &q.previous)
-            and _learn_time(l, row, p) and _fill_four(l, q))
-
-
-cdef bint _is_none(const fd_val* v) noexcept nogil:
-    return v.type == FD_ABSENT or v.type == FD_NULL or (v.type == FD_STR and v.len == 0)
-
-
-cdef bint _is_fixed(const fd_layout* l, const fd_val* row, const filter_t* rule) noexcept nogil:
-    return rule.slot < 0 or fd_quick_is_fixed(l, &row[rule.slot])
-
-
-cdef bint _number(
-    fd_layout* l, const fd_val* row, int slot, uint8_t to, uint8_t* which
-) noexcept nogil:
-    """A whole number of the head that may be absent. False: it is written in another way."""
-    if slot < 0 or _is_none(&row[slot]):
-        return True
-    which[0] = to
-    return fd_quick_integer(l, &row[slot], to)
-
-
-cdef bint _learn_time(fd_layout* l, const fd_val* row, const program_t* p) noexcept nogil:
-    cdef fd_quick* q = &l.quick
-    cdef int i
-    for i in range(p.n_time):
-        if p.time[i] < 0 or _is_none(&row[p.time[i]]):
-            continue
-        if (p.time_shift[i] == TIME_RFC3339 or not 0 <= p.time_shift[i] <= 18
-                or not fd_quick_integer(l, &row[p.time[i]], AT_TIME)):
-            return False
-        q.time = AT_TIME
-        q.time_scale = <int64_t>fd_pow10[p.time_shift[i]]
-        q.time_max = <uint64_t>(INT64_MAX // q.time_scale)
-        return True
-    return True
-
-
-cdef bint _fill_four(fd_layout* l, fd_quick* q) noexcept nogil:
-    """Numbers are read four at once: what is not needed is read as something that is there."""
-    cdef int i
-    cdef int of = AT_TIME
-    while of < AT_PREVIOUS and not (
-            of == q.time or of == q.sequence or of == q.id or of == q.previous):
-        of += 1
-    for i in range(AT_TIME, AT_PREVIOUS + 1):
-        if i != q.time and i != q.sequence and i != q.id and i != q.previous:
-            fd_quick_again(q, of, i)
+    if not (whole_number(l, row, p.current, AT_SEQUENCE, &q.sequence)
+            and whole_number(l, row, p.first, AT_FIRST, &q.id)
+            and whole_number(l, row, p.previous, AT_PREVIOUS, &q.previous)
+            and time_number(l, row, p)):
+        return False
+    fill_four(l)
     return True
 
 
@@ -128,7 +77,7 @@ cdef bint quick_book(
             return False
         r.ts_event = <int64_t>m.number[AT_TIME] * q.time_scale
     r.book.has_current = q.sequence != NO_NUMBER
-    r.book.current = m.number[AT_CURRENT] if r.book.has_current else FEEDD_NO_SEQUENCE
+    r.book.current = m.number[AT_SEQUENCE] if r.book.has_current else FEEDD_NO_SEQUENCE
     r.book.first = m.number[AT_FIRST] if q.id != NO_NUMBER else r.book.current
     r.book.has_previous = q.previous != NO_NUMBER
     r.book.previous = <int64_t>m.number[AT_PREVIOUS] if r.book.has_previous else -1

@@ -226,7 +226,7 @@ static void learn_book(fd_msg *m) {
     if (l->quick.use == FD_QUICK_NEW) {
         l->quick.use = FD_QUICK_NONE;
         for (uint32_t k = 0; k < l->n_values && at < FD_QUICK_NUMBERS; k++)
-            at += (uint32_t)fd_quick_integer(l, &l->value[k], at);
+            at += l->value[k].decimals == 0 && fd_quick_number(l, &l->value[k], at);
         if (!fd_quick_texts(m, l, NULL)) return;
         for (uint32_t k = 0; k < l->n_values && !l->quick.type_len; k++)
             if (l->value[k].type == FD_STR) fd_quick_type(m, l, &l->value[k]);
@@ -247,10 +247,10 @@ static void learn_quickly(fd_msg *m) {
         for (uint32_t k = 0; k < l->n_values && at < FD_QUICK_NUMBERS; k++) {
             if (!l->value[k].plain) continue;
             if (first == UINT32_MAX) first = k;
-            if (!fd_quick_number(l, k, at++)) die("quick: a number is not there");
+            if (!fd_quick_number(l, &l->value[k], at++)) die("quick: a number is not there");
         }
         if (first == UINT32_MAX || !fd_quick_texts(m, l, NULL)) return;
-        for (; at < FD_QUICK_NUMBERS; at++) fd_quick_number(l, first, at);
+        for (; at < FD_QUICK_NUMBERS; at++) fd_quick_number(l, &l->value[first], at);
         for (int i = 0; i < FD_QUICK_DECIMALS; i++) l->quick.scale[i] = 1;
         l->quick.use = FD_QUICK_USED;
     }

@@ -41,6 +41,7 @@ typedef struct {
     uint8_t is_whole;                /* its values are those of a row, not those of the steps */
     uint32_t n_values;
     fd_val topic, tag;
+    uint64_t marks;                  /* of its family */
     fd_val env[FD_ENV_MAX];          /* of a whole message */
     uint16_t number_at[FD_LAYOUT_NUMBERS]; /* where it begins; in fours, the last one repeated */
     uint8_t number_to[FD_LAYOUT_NUMBERS];  /* which value it is */
@@ -57,7 +58,8 @@ typedef struct {
     uint16_t len;      /* of the part before the levels; 0: all of the message */
     int16_t credit;    /* grows with hits, falls with misses */
     uint16_t pause;
-    uint16_t known;
+    uint8_t known;
+    uint8_t quick;     /* the numbers of some of them are enough (quick.h) */
 } fd_family;
 
 typedef struct {
@@ -207,11 +209,12 @@ static void fd_layout_learn(fd_layouts *all, const fd_places *places, const uint
     memset(l, 0, sizeof *l);
     all->used[to] = (uint8_t)fd_layout_make(l, base, hole, head, slots, n_slots, env, n_env);
     if (!all->used[to]) return;
+    l->marks = places->marks[0];
     all->learned++;
     fd_family *family = fd_family_of(all, places->marks[0]);
     const uint16_t len = head->before_levels ? (uint16_t)head->len : 0;
     if (!family->known || family->marks != places->marks[0] || family->len != len)
-        *family = (fd_family){places->marks[0], len, FD_FAMILY_CREDIT, 0, 1};
+        *family = (fd_family){places->marks[0], len, FD_FAMILY_CREDIT, 0, 1, 0};
 }
 
 #endif

@@ -104,7 +104,7 @@ FD_TARGET static int FD_V(fd_quick_run)(fd_msg *m, size_t n) {
     if (n < 64) return 0;
     uint64_t marks = FD_V(fd_marks)(p);
     fd_family *family = fd_family_of(all, marks);
-    if (family->marks != marks || family->pause) return 0;
+    if (family->marks != marks || family->pause || !family->quick) return 0;
     const size_t len = family->len ? family->len : n;
     if (len > FD_LAYOUT_BYTES || len > n) return 0;
     uint64_t hash = len;

@@ -28,24 +28,10 @@ static int fd_quick_texts(const fd_msg *m, fd_layout *l, const fd_val *symbol) {
                                            FD_QUICK_SYMBOL);
 }
 
-/* Value `value` of the row as number `to`. 0: it is no plain decimal. */
-static int fd_quick_number(fd_layout *l, uint32_t value, uint32_t to) {
+/* The value `v`, as the layout has it, as number `to`. 0: it is no plain decimal, or behind a head. */
+static int fd_quick_number(fd_layout *l, const fd_val *v, uint32_t to) {
     fd_quick *q = &l->quick;
-    if (value >= l->n_values || !l->value[value].plain) return 0;
-    for (uint32_t i = 0; i < l->n_numbers; i++) {
-        if (l->number_to[i] != value) continue;
-        q->number_at[to] = l->number_at[i];
-        memcpy(q->shuffle[to], l->shuffle[i], 16);
-        if (q->n_numbers <= to) q->n_numbers = (uint8_t)(to + 1);
-        return 1;
-    }
-    return 0;
-}
-
-/* The integer `v` of the head of a message as number `to`. 0: it is not one, or not in the head. */
-static int fd_quick_integer(fd_layout *l, const fd_val *v, uint32_t to) {
-    fd_quick *q = &l->quick;
-    if (!v->plain || v->decimals) return 0;
+    if (!v->plain) return 0;
     for (uint32_t i = 0; i < l->n_numbers; i++) {
         if (l->number_at[i] != v->off) continue;
         q->number_at[to] = l->number_at[i];
@@ -102,6 +88,7 @@ static void fd_route_learn(const fd_msg *m, const fd_layout *l, void *who) {
     r->envelope = q->envelope;
     r->topic = m->topic_hash;
     r->who = who;
+    fd_family_of(&m->plan->templates->layouts, l->marks)->quick = 1;
 }
 
 #endif
