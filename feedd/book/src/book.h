@@ -149,10 +149,10 @@ typedef struct {
     uint8_t inexact;
 } fb_block;
 
-/* The places of levels whose price has the book's decimals, or a zero more: nearly all. They are
+/* A block of levels whose price has the book's decimals, or a zero more: nearly all. Their places are
  * fetched, as a window is larger than the nearer caches; levels behind the window are set at once.
  * Returns how many there are before one that must take the long way. */
-static inline __attribute__((always_inline)) uint32_t fb_places(
+static inline __attribute__((always_inline)) uint32_t fb_fill_block(
     fb_book *b, const int side, const fd_level *levels, uint32_t n, fb_block *to) {
     fb_side *s = &b->side[side];
     fb_top *t = &b->top[side];
@@ -232,7 +232,7 @@ static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
     block.inexact = 0;
     while (done < n) {
         const uint32_t want = n - done > FB_BLOCK ? FB_BLOCK : n - done;
-        const uint32_t got = fb_places(b, side, levels + done, want, &block);
+        const uint32_t got = fb_fill_block(b, side, levels + done, want, &block);
         fb_set_block(s, &block);
         done += got;
         if (got < want) break;

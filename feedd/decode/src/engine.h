@@ -519,7 +519,6 @@ static int fd_decode(fd_msg *m, const uint8_t *p, size_t n) {
     const int closed = n > 0 && (p[n - 1] == '}' || p[n - 1] == ']');
     if (t != NULL && t->n_steps > 1 && t->isa != FD_PORTABLE && closed && fd_is_padded(p, n)) {
         fd_begin(m, p, n, 1);
-        for (size_t i = 0; i < n && i < 4096; i += 64) __builtin_prefetch(p + i);
         if (fd_run(m, n)) return FD_OK;
     }
     if ((p = fd_copy(m, p, n)) == NULL) {
