@@ -16,7 +16,7 @@ import pytest
 
 from feedd.records import BookState
 from tests.pipeline.rig import Rig
-from tests.pipeline.test_hidden_losses import DELETE, INSERT, PARTIAL, SIDES, UPDATE, Row, number
+from tests.pipeline.test_hidden_losses import DELETE, INSERT, PARTIAL, UPDATE, Row, text
 
 MESSAGES = 800
 MS_US = 1_000
@@ -29,23 +29,6 @@ without a time; or both lines lost something, one of them by its end."""
 
 Said = tuple[int, tuple[Row, ...]]
 """Number of a message and what it changes."""
-
-
-def text(action: str, rows: list[Row], ms: int) -> dict[str, Any]:
-    """A message; without times when ``ms`` is 0."""
-    data = []
-    for side, price, size in rows:
-        row: dict[str, Any] = {"symbol": "X", "id": number(price), "side": SIDES[side]}
-        if action != DELETE:
-            row["size"] = size
-        if ms or action in (PARTIAL, INSERT):
-            row["price"] = price
-        if ms:
-            minute, rest = divmod(ms, 60_000)
-            row["timestamp"] = f"2026-01-02T03:{minute:02}:{rest // 1000:02}.{rest % 1000:03}Z"
-        data.append(row)
-    more = {"keys": ["id"], "filter": {"symbol": "X"}} if action == PARTIAL else {}
-    return {"table": "orderBookL2", "action": action, **more, "data": data}
 
 
 class Line:

@@ -34,6 +34,23 @@ def number(price: int) -> int:
     return 88_000_000 + price * 7_919 % 1_000
 
 
+def text(action: str, rows: list[Row], ms: int) -> dict[str, Any]:
+    """A message; without times when ``ms`` is 0."""
+    data = []
+    for side, price, size in rows:
+        row: dict[str, Any] = {"symbol": "X", "id": number(price), "side": SIDES[side]}
+        if action != DELETE:
+            row["size"] = size
+        if ms or action in (PARTIAL, INSERT):
+            row["price"] = price
+        if ms:
+            minute, rest = divmod(ms, 60_000)
+            row["timestamp"] = f"2026-01-02T03:{minute:02}:{rest // 1000:02}.{rest % 1000:03}Z"
+        data.append(row)
+    more = {"keys": ["id"], "filter": {"symbol": "X"}} if action == PARTIAL else {}
+    return {"table": "orderBookL2", "action": action, **more, "data": data}
+
+
 class Line:
     def __init__(self) -> None:
         self.up = False
@@ -46,7 +63,7 @@ class Venue:
     def __init__(self, lines: int = 2) -> None:
         self.rig = Rig("bitmex")
         self.levels: dict[tuple[str, int], int] = {("b", 100): 5, ("a", 110): 5}
-        self.ms = 0
+        self.ms = 2  # 0 would be without a time
         self.said = 0
         self.sent: list[Any] = []
         self.got: list[Any] = []
@@ -64,25 +81,10 @@ class Venue:
 
     # -- what the venue says -------------------------------------------------------------
 
-    def text(self, action: str, rows: list[Row], dated: bool) -> dict[str, Any]:
-        data = []
-        for side, price, size in rows:
-            row: dict[str, Any] = {"symbol": "X", "id": number(price), "side": SIDES[side]}
-            if action != DELETE:
-                row["size"] = size
-            if dated or action in (PARTIAL, INSERT):
-                row["price"] = price
-            if dated:
-                second, ms = divmod(self.ms, 1_000)
-                row["timestamp"] = f"2026-01-02T03:04:{second % 60:02}.{ms:03}Z"
-            data.append(row)
-        more = {"keys": ["id"], "filter": {"symbol": "X"}} if action == PARTIAL else {}
-        return {"table": "orderBookL2", "action": action, **more, "data": data}
-
     def join(self, line: int) -> None:
         rows = [(side, price, size) for (side, price), size in sorted(self.levels.items())]
         self.lines[line].up = True
-        self.lines[line].sent.append(self.text(PARTIAL, rows, True))
+        self.lines[line].sent.append(text(PARTIAL, rows, self.ms))
 
     def say(self, side: str, price: int, size: int, dated: bool, lose: int = -1) -> None:
         """A change, to all lines but one."""
@@ -105,7 +107,7 @@ class Venue:
         if lose >= 0:
             self.lost = (lose, self.said)
             self.hits += 1
-        message = self.text(action, [(side, price, size)], dated)
+        message = text(action, [(side, price, size)], self.ms if dated else 0)
         self.sent.append((side, price, size))
         for i, line in enumerate(self.lines):
             if line.up and i != lose:
@@ -139,9 +141,13 @@ class Venue:
 
     def wait(self, ms: int = LATE_MS) -> None:
         self.drain()
-        self.rig.t += ms * 1_000_000
-        self.note(self.rig.send({"info": "Welcome", "version": "1"}, 0))
+        self.pass_time(ms)
         self.serve(0)
+
+    def pass_time(self, ms: int) -> None:
+        """What is due by then is done with the next message, whatever it is."""
+        self.rig.t += ms * 1_000_000
+        self.note(self.rig.send({"info": "Welcome", "version": "1"}))
 
     def note(self, events: list[dict[str, Any]]) -> None:
         for event in events:
@@ -187,8 +193,7 @@ def test_what_only_one_line_brings_waits_a_short_while() -> None:
     venue = Venue()
     venue.say("b", 100, 6, True, lose=1)
     venue.bring(0)
-    venue.rig.t += 45_000_000
-    venue.note(venue.rig.send({"info": "Welcome", "version": "1"}))
+    venue.pass_time(45)
     assert venue.got == []
     venue.wait(10)
     assert venue.got == venue.sent
@@ -280,8 +285,7 @@ def test_what_comes_too_late_is_declared() -> None:
     venue.say("b", 100, 6, True, lose=0)
     venue.say("b", 100, 7, True)
     venue.bring(0)
-    venue.rig.t += LATE_MS * 1_000_000
-    venue.note(venue.rig.send({"info": "Welcome", "version": "1"}))
+    venue.pass_time(LATE_MS)
     assert venue.got == venue.sent[1:]
     venue.say("b", 100, 8, True)
     venue.wait()
@@ -400,8 +404,7 @@ def test_a_change_of_an_unknown_row_waits_for_the_line_that_has_it() -> None:
     venue.say("b", 99, 5, True, lose=0)
     venue.say("b", 99, 6, True)
     venue.bring(0)
-    venue.rig.t += 2 * LATE_MS * 1_000_000
-    venue.note(venue.rig.send({"info": "Welcome", "version": "1"}))
+    venue.pass_time(2 * LATE_MS)
     assert (venue.got, venue.gaps) == ([], 0)
     venue.check()
 
