@@ -190,6 +190,7 @@ class Book:
         folded = self._folded
         if (
             folded is None
+            or self._copied_pos == 0
             or ring.epoch != self._epoch
             or ring.head - ring.position > _ROLL_MAX
             or not self._roll(ring, folded)
@@ -206,11 +207,13 @@ class Book:
             # Deletes have eaten into the copied window; a newer copy holds what lay below it.
             folded = self._start(books, row, ring)
             bids, asks = self._known(folded, depth)
+        # Not copied: nothing was shown yet, or its writer is inside it and does not come back.
+        shared = top.state if self._copied_pos else BookState.INIT
         return BookSnapshot(
             instrument=self.instrument,
             bids=bids,
             asks=asks,
-            state=self._state(reader, top.state),
+            state=self._state(reader, shared),
             sequence=known_sequence(folded.sequence),
             ring_pos=folded.ring_pos,
             ts_event=folded.ts_event,
@@ -252,6 +255,8 @@ class Book:
                 float(view.bids["price"][-1]) if len(view.bids) >= shared else -math.inf,
                 float(view.asks["price"][-1]) if len(view.asks) >= shared else math.inf,
             )
+            if not view.ring_pos:
+                return folded  # the middle of the ring's history is no beginning of a book
             out_of_reach = view.ring_pos + 1 + ring.capacity <= head
             # What is not live waits for a snapshot, and that comes after ``head``.
             waits = out_of_reach and view.state is not BookState.LIVE

@@ -17,8 +17,8 @@ from feedd.shm.segment import anonymous, create, dtype_json, open_segment
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from feedd.shm.feedd cimport (
-    FEEDD_BOARD_ROW_BYTES, FEEDD_HEADER_BYTES, feedd_board_reset, feedd_board_row, feedd_load,
-    feedd_seq_read,
+    FEEDD_BOARD_ROW_BYTES, FEEDD_HEADER_BYTES, FEEDD_PATIENCE_NS, feedd_board_reset,
+    feedd_board_row, feedd_load, feedd_patience, feedd_seq_read, feedd_seq_wait,
 )
 
 cdef enum:
@@ -126,6 +126,7 @@ cdef class BoardReader:
     cdef readonly uint32_t n_rows
     cdef const unsigned char[::1] _base
     cdef bint _owner
+    cdef feedd_patience _patience
 
     def __init__(self, source, int reader_n=0):
         if isinstance(source, BoardWriter):
@@ -140,8 +141,9 @@ cdef class BoardReader:
     def snapshot(self, rows=None):
         """Rows as a new array of dtype ``BOARD``, each one consistent in itself.
 
-        ``rows``: row numbers; None: all. A row whose writer died inside it comes back fresh (state
-        INIT, floats NaN), with its instrument.
+        ``rows``: row numbers; None: all. A writer that is inside a row is waited for, at most 100 ms
+        in all. A row whose writer died there, or does not come back, is fresh (state INIT, floats
+        NaN), with its instrument.
         """
         cdef uint32_t[::1] index
         cdef Py_ssize_t i, n
@@ -149,6 +151,7 @@ cdef class BoardReader:
         cdef const feedd_board_row* src
         cdef feedd_board_row* dst
         cdef uint64_t lock
+        cdef int ok
         if self._base is None:
             raise ShmError("this board reader is closed")
         if rows is None:
@@ -165,10 +168,14 @@ cdef class BoardReader:
         cdef unsigned char[::1] view = out.view(np.uint8)
         src = <const feedd_board_row*>&self._base[FEEDD_HEADER_BYTES]
         dst = <feedd_board_row*>&view[0]
+        self._patience.left_ns = FEEDD_PATIENCE_NS
         with nogil:
             for i in range(n):
                 row = index[i]
-                if not feedd_seq_read(&src[row], &dst[i], FEEDD_BOARD_ROW_BYTES, RETRIES):
+                ok = feedd_seq_read(&src[row], &dst[i], FEEDD_BOARD_ROW_BYTES, RETRIES)
+                while not ok and feedd_seq_wait(&src[row].lock, &self._patience):
+                    ok = feedd_seq_read(&src[row], &dst[i], FEEDD_BOARD_ROW_BYTES, RETRIES)
+                if not ok:
                     lock = feedd_load(&src[row].instrument)
                     dst[i].lock = 0
                     feedd_board_reset(&dst[i], <uint32_t>lock)

@@ -20,8 +20,9 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from feedd.shm.feedd cimport (
-    FEEDD_HEADER_BYTES, FEEDD_TOP, feedd_book, feedd_book_bytes, feedd_book_index,
-    feedd_book_read_deep, feedd_book_reset, feedd_level, feedd_load, feedd_seq_read,
+    FEEDD_HEADER_BYTES, FEEDD_PATIENCE_NS, FEEDD_TOP, feedd_book, feedd_book_bytes, feedd_book_index,
+    feedd_book_read_deep, feedd_book_reset, feedd_level, feedd_load, feedd_patience,
+    feedd_seq_read, feedd_seq_wait,
 )
 
 cdef enum:
@@ -208,6 +209,7 @@ cdef class BooksReader:
     cdef uint64_t[::1] _offsets
     cdef uint64_t[::1] _depths
     cdef bint _owner
+    cdef feedd_patience _patience
 
     def __init__(self, source, int reader_n=0):
         if isinstance(source, BooksWriter):
@@ -235,13 +237,21 @@ cdef class BooksReader:
     def top(self, Py_ssize_t row):
         """The best 32 levels a side, exactly as of ``ring_pos``.
 
-        A book whose writer died inside it comes back empty, in state INIT.
+        A writer that is inside is waited for, at most 100 ms in all. A book whose writer died
+        there, or does not come back, is empty, in state INIT, with ``ring_pos`` 0.
         """
         cdef const feedd_book* book = self._block(row)
         cdef feedd_book copy
         cdef uint32_t n_bid, n_ask
+        cdef int ok
         memset(&copy, 0, sizeof(copy))
-        if not feedd_seq_read(book, &copy, TOP_BYTES, RETRIES):
+        ok = feedd_seq_read(book, &copy, TOP_BYTES, RETRIES)
+        if not ok:
+            self._patience.left_ns = FEEDD_PATIENCE_NS
+            with nogil:
+                while not ok and feedd_seq_wait(&book.lock, &self._patience):
+                    ok = feedd_seq_read(book, &copy, TOP_BYTES, RETRIES)
+        if not ok:
             return _nothing(<uint32_t>feedd_load(&book.instrument))
         n_bid = min(copy.n_bid, <uint32_t>FEEDD_TOP)
         n_ask = min(copy.n_ask, <uint32_t>FEEDD_TOP)
@@ -262,6 +272,9 @@ cdef class BooksReader:
     def deep(self, Py_ssize_t row, limit=None):
         """Up to ``limit`` levels a side (None: all that are shared) as of ``ring_pos``, which may
         be older than that of ``top``: apply the BOOK records after it to catch up.
+
+        Empty with ``ring_pos`` 0: there is no copy yet, or as in ``top`` its writer is inside and
+        does not come back. What the ring holds does not make a book of that.
         """
         cdef const feedd_book* book = self._block(row)
         cdef uint32_t depth = <uint32_t>self._depths[row]
@@ -272,9 +285,13 @@ cdef class BooksReader:
         cdef int ok
         bids, asks = np.empty(room, dtype=LEVEL), np.empty(room, dtype=LEVEL)
         bid_view, ask_view = bids, asks
+        self._patience.left_ns = FEEDD_PATIENCE_NS
         with nogil:
-            ok = feedd_book_read_deep(
-                book, depth, head, &bid_view[0], &ask_view[0], room, RETRIES)
+            while True:
+                ok = feedd_book_read_deep(
+                    book, depth, head, &bid_view[0], &ask_view[0], room, RETRIES)
+                if ok or not feedd_seq_wait(&book.deep_lock, &self._patience):
+                    break
         state = self.top(row)
         if not ok:
             return _nothing(state.instrument)

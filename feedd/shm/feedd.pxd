@@ -242,6 +242,13 @@ cdef extern from "feedd/feedd.h" nogil:
     int feedd_book_read_deep(
         const feedd_book* book, uint32_t depth, uint64_t* head, feedd_level* bids,
         feedd_level* asks, uint32_t limit, unsigned retries)
+    enum:
+        FEEDD_PATIENCE_NS
+    ctypedef struct feedd_patience:
+        int64_t left_ns
+        const uint64_t* lock
+        uint64_t seen
+    int feedd_seq_wait(const uint64_t* lock, feedd_patience* patience)
     void feedd_board_identity(
         feedd_board_row* row, uint32_t instrument, uint8_t state, uint8_t price_decimals,
         uint8_t size_decimals)

@@ -17,8 +17,9 @@ from feedd.shm.segment import create, dtype_json, open_segment
 from libc.stdint cimport uint32_t, uint64_t
 
 from feedd.shm.feedd cimport (
-    FEEDD_HEADER_BYTES, feedd_bell, feedd_copy_in, feedd_header, feedd_load_acquire,
-    feedd_seq_begin, feedd_seq_end, feedd_seq_read, feedd_store_release,
+    FEEDD_HEADER_BYTES, FEEDD_PATIENCE_NS, feedd_bell, feedd_copy_in, feedd_header,
+    feedd_load_acquire, feedd_patience, feedd_seq_begin, feedd_seq_end, feedd_seq_read,
+    feedd_seq_wait, feedd_store_release,
 )
 
 cdef enum:
@@ -193,6 +194,7 @@ cdef class InstrumentsReader:
     cdef uint64_t _version
     cdef uint64_t _capacity
     cdef object _names
+    cdef feedd_patience _patience
 
     def __init__(self, directory):
         self.segment = open_segment(Path(directory) / "instruments", SegmentKind.INSTRUMENTS)
@@ -219,13 +221,16 @@ cdef class InstrumentsReader:
             feedd_load_acquire(&(<const feedd_header*>&self._base[0]).head), self._capacity)
         out = np.empty(count, dtype=INSTRUMENT)
         cdef unsigned char[::1] view
+        cdef const uint64_t* source
+        self._patience.left_ns = FEEDD_PATIENCE_NS
         if count:
             view = out.view(np.uint8)
             with nogil:
                 for row in range(count):
-                    ok = feedd_seq_read(
-                        &self._base[FEEDD_HEADER_BYTES + row * ROW_BYTES],
-                        &view[row * ROW_BYTES], ROW_BYTES, RETRIES)
+                    source = <const uint64_t*>&self._base[FEEDD_HEADER_BYTES + row * ROW_BYTES]
+                    ok = feedd_seq_read(source, &view[row * ROW_BYTES], ROW_BYTES, RETRIES)
+                    while not ok and feedd_seq_wait(source, &self._patience):
+                        ok = feedd_seq_read(source, &view[row * ROW_BYTES], ROW_BYTES, RETRIES)
                     if not ok:
                         break
         if not ok:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -181,6 +183,25 @@ class Daemon:
             levels[i] = level
         for i, level in enumerate(deep_asks[:DEPTH]):
             levels[DEPTH + i] = level
+
+    @contextmanager
+    def inside_book(self, reader: int, row: int, lock: str) -> Iterator[None]:
+        """As a writer that loses its processor inside a tier (``lock`` or ``deep_lock``)."""
+        buf = self.books[reader].segment.buf
+        offset = int(np.frombuffer(buf, dtype="<u8", count=2 * ROWS, offset=HEADER)[2 * row])
+        head = np.frombuffer(buf, dtype=BOOK_HEAD, count=1, offset=offset)[0]
+        head[lock] += 1
+        yield
+        head[lock] += 1
+
+    @contextmanager
+    def inside_row(self, reader: int, row: int) -> Iterator[None]:
+        """The same of a board row."""
+        buf = self.boards[reader].segment.buf
+        rows = np.frombuffer(buf, dtype=BOARD, offset=HEADER)
+        rows[row]["lock"] += 1
+        yield
+        rows[row]["lock"] += 1
 
     def kill(self, reader: int | None = None) -> None:
         """Let go of the locks, as the death of the writers does."""

@@ -9,6 +9,8 @@
 #ifndef FEEDD_SEQLOCK_H
 #define FEEDD_SEQLOCK_H
 
+#include <time.h>
+
 #include "layout.h"
 #include "order.h"
 
@@ -44,7 +46,8 @@ static inline int feedd_seq_check(const uint64_t *lock, uint64_t seen)
 }
 
 /* Copy `bytes` (a multiple of 8) that start with their lock. 1: dst is one consistent state; 0: the
- * writer was inside at every one of the attempts, or died there: dst is worthless. */
+ * writer was inside at every one of the attempts, or died there: dst is worthless (ask feedd_seq_wait
+ * whether to try again: a writer that lost its processor inside is there for milliseconds). */
 static inline int feedd_seq_read(const void *src, void *dst, size_t bytes, unsigned retries)
 {
     const uint64_t *lock = (const uint64_t *)src;
@@ -90,6 +93,38 @@ static inline int feedd_book_read_deep(const feedd_book *book, uint32_t depth, u
         feedd_pause();
     }
     return 0;
+}
+
+/* What a reader grants writers that are inside: one that lost its processor there comes back, one
+ * that died there never does. */
+typedef struct {
+    int64_t left_ns;      /* still to be waited, in all */
+    const uint64_t *lock; /* whose writer did not come back, */
+    uint64_t seen;        /* and as what it left the lock: not waited for again */
+} feedd_patience;
+
+#define FEEDD_PATIENCE_NS 100000000 /* to start with: several times a scheduler's slice */
+#define FEEDD_PATIENCE_STEP_NS 50000
+
+/* After a read that returned 0, with the lock it was refused by: 1 after a short sleep (try again),
+ * 0 when the patience is at an end. */
+static inline int feedd_seq_wait(const uint64_t *lock, feedd_patience *patience)
+{
+    uint64_t seen = feedd_load(lock);
+    if ((seen & 1) && patience->lock == lock && patience->seen == seen) {
+        return 0;
+    }
+    if (patience->left_ns <= 0) {
+        patience->lock = lock;
+        patience->seen = seen;
+        return 0;
+    }
+    struct timespec from, to, step = {0, FEEDD_PATIENCE_STEP_NS};
+    (void)clock_gettime(CLOCK_MONOTONIC, &from);
+    (void)nanosleep(&step, NULL);
+    (void)clock_gettime(CLOCK_MONOTONIC, &to);
+    patience->left_ns -= (int64_t)(to.tv_sec - from.tv_sec) * 1000000000 + (to.tv_nsec - from.tv_nsec);
+    return 1;
 }
 
 /* ---- rows ------------------------------------------------------------------------------------ */
