@@ -144,8 +144,9 @@ def _limit_due_deltas(sent: list[Expected], got: list[Received], broken: list[Re
 
 def _places(sent: list[Expected], got: list[Received]) -> list[int | None]:
     """Index of the equal event in ``sent`` for each of ``got``, each used once. Where several are
-    equal it is the one that follows the last; else the one from where on most is as sent (behind
-    a gap that is not the first: some of them may be what was lost), and the first of those."""
+    equal it is the one that follows the last; else one that is due (and no greeting that repeats
+    it), the one from where on most is as sent (behind a gap that is not the first: some of them may
+    be what was lost), and the first of those."""
     waiting: dict[Content, deque[int]] = defaultdict(deque)
     for index, expected in enumerate(sent):
         waiting[expected.content].append(index)
@@ -175,7 +176,7 @@ def _places(sent: list[Expected], got: list[Received]) -> list[int | None]:
                 came = changes[change : change + _ALIKE_MAX]
                 index = max(
                     (i for i in queue if i not in used),
-                    key=lambda i: _alike(sent, order, ranks[i], came),
+                    key=lambda i: (sent[i].due, _alike(sent, order, ranks[i], came)),
                 )
             rank = ranks[index]
         used.add(index)

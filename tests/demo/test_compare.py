@@ -173,6 +173,17 @@ def test_equal_events_are_counted_one_by_one() -> None:
     assert check(rows, [*got, got[0]]) == (0, 0, 1)
 
 
+@pytest.mark.parametrize("lost", [None, 1])
+def test_a_greeting_that_says_it_again_is_not_what_was_due(lost: int | None) -> None:
+    rows = [ack("ticker"), ack("ticker", conn="c2")]
+    for i in range(4):
+        ticker = {"kind": "deriv", "instrument": NAME, "ts_event": 5 + i, "mark": f"7.{i}"}
+        rows.append(row(i, "ticker", [ticker]))
+        rows.append(row(i, "ticker", [ticker], conn="c2") | {"greeting": True})
+    got = [event for i, event in enumerate(deliver(rows)[::2]) if i != lost]
+    assert check(rows, got) == ((0, 0, 0) if lost is None else (1, 0, 0))
+
+
 def test_greeks_absent_zero_and_next_funding() -> None:
     events = [
         {"kind": "greeks", "instrument": NAME, "ts_event": 5, "delta": "0", "mark_iv": None},
