@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import orjson
 import pytest
@@ -153,3 +154,53 @@ def test_a_literal_behind_many_values_stays_one(isa: str) -> None:
         assert not twice.differ(form % (values, 100 + i))
     for other in (b"tree", b"trux", b"null"):
         assert not twice.differ((form % (values, 105)).replace(b"true", other))
+
+
+def _deribit(symbol: bytes, number: int) -> bytes:
+    return (
+        b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"book.%s.100ms","data":'
+        b'{"type":"change","timestamp":1790000000000,"instrument_name":"%s","prev_change_id":%d,'
+        b'"change_id":%d,"bids":[["change",4983.0,262.0]],"asks":[]}}}'
+    ) % (symbol, symbol, number, number + 1)
+
+
+def _bitget(symbol: bytes, number: int) -> bytes:
+    return (
+        b'{"action":"update","arg":{"instType":"USDT-FUTURES","channel":"books","instId":"%s"},'
+        b'"data":[{"asks":[["0.5123","400"]],"bids":[],"checksum":0,"seq":%d,"ts":"1790000000000"}],'
+        b'"ts":1790000000001}'
+    ) % (symbol, number)
+
+
+def _deribit_quote(symbol: bytes, number: int) -> bytes:
+    return (
+        b'{"jsonrpc":"2.0","method":"subscription","params":{"channel":"quote.%s","data":'
+        b'{"timestamp":%d,"instrument_name":"%s","best_bid_price":4983.0,"best_bid_amount":1.0,'
+        b'"best_ask_price":4984.0,"best_ask_amount":2.0}}}'
+    ) % (symbol, 1790000000000 + number, symbol)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    ("venue", "forms", "symbols"),
+    [
+        ("deribit", [_deribit], [b"BTC-1JAN27-50000-C", b"ETH-26MAR27-3000-P", b"BTC-PERPETUAL"]),
+        ("deribit", [_deribit, _deribit_quote], [b"BTC-PERPETUAL", b"ETH-25DEC26"]),
+        ("bitget_futures", [_bitget], [b"BTCUSDT", b"LINKUSDT", b"1000BONKUSDT"]),
+    ],
+)
+def test_symbols_of_several_lengths_behind_what_all_messages_begin_with(
+    venue: str, forms: list[Callable[[bytes, int], bytes]], symbols: list[bytes], isa: str
+) -> None:
+    """Each length of head has its layout; none takes another one's place."""
+    twice = _twice(venue, isa)
+    number = 71000000001
+    for turn in range(40):
+        if turn == 8:
+            learned, hits = twice.layouts, twice.layout_hits
+        for symbol in symbols:
+            for form in forms:
+                number += 1
+                assert not twice.differ(form(symbol, number))
+    assert twice.layouts == learned
+    assert twice.layout_hits == hits + 32 * len(symbols) * len(forms)

@@ -19,6 +19,16 @@ FD_TARGET static inline uint64_t FD_V(fd_marks)(const uint8_t *p) {
 #endif
 }
 
+/* The family of a message of n bytes, 64 at least; *marks are those of its first 64 bytes, then those of
+ * the family, if it is this one's. */
+FD_TARGET static inline fd_family *FD_V(fd_family_at)(fd_layouts *all, const uint8_t *p, size_t n,
+                                                      uint64_t *marks) {
+    fd_family *family = fd_family_of(all, *marks);
+    if (!family->varied || family->marks != *marks) return family;
+    *marks = fd_family_marks(*marks, FD_V(fd_marks)(p + 64), family->len < n ? family->len : n);
+    return fd_family_of(all, *marks);
+}
+
 /* The places of the first len bytes; marks[0] is there already, of 64 bytes. */
 FD_TARGET static inline void FD_V(fd_places_of)(fd_places *at, const uint8_t *p, uint32_t len) {
     const uint32_t last = (len - 1) / 64;
@@ -74,8 +84,9 @@ FD_TARGET static inline fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n, fd_pl
     at->paused = 0;
     if (n < 64) return NULL;
     at->marks[0] = FD_V(fd_marks)(p);
-    fd_family *family = fd_family_of(all, at->marks[0]);
-    const int known = family->known && family->marks == at->marks[0];
+    uint64_t marks = at->marks[0];
+    fd_family *family = FD_V(fd_family_at)(all, p, n, &marks);
+    const int known = family->known && family->marks == marks;
     if (known && family->pause) {
         if (--family->pause == 0) family->credit = FD_FAMILY_CREDIT;
         at->paused = 1;

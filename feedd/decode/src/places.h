@@ -52,14 +52,19 @@ typedef struct {
     fd_quick quick;
 } fd_layout;
 
-/* Messages that begin alike: how much of them a layout tells. */
+/* Messages that begin alike: how much of them a layout tells. Where a venue puts so much in front that
+ * channel or symbol come behind the first 64 bytes (Deribit, Bitget), messages of several channels and
+ * symbols begin alike, and what stands before the levels is of several lengths: then the bytes behind
+ * part them into families of their own. */
 typedef struct {
-    uint64_t marks;    /* of the first 64 bytes */
-    uint16_t len;      /* of the part before the levels; 0: all of the message */
-    int16_t credit;    /* grows with hits, falls with misses */
+    uint64_t marks;     /* of the first 64 bytes, or with the others that part them */
+    uint16_t len;       /* of the part before the levels; 0: all of the message. Of varied ones: how
+                           many bytes part them, 128 at most */
+    int16_t credit;     /* grows with hits, falls with misses */
     uint16_t pause;
-    uint8_t known;
-    uint8_t quick;     /* the numbers of some of them are enough (quick.h) */
+    uint8_t known : 1;
+    uint8_t varied : 1;
+    uint8_t quick;      /* the numbers of some of them are enough (quick.h) */
 } fd_family;
 
 typedef struct {
@@ -94,13 +99,18 @@ static void fd_layouts_clear(fd_layouts *l) {
     memset(l->family, 0, sizeof l->family);
 }
 
-static inline fd_family *fd_family_of(fd_layouts *l, uint64_t marks) {
-    return &l->family[(marks * 0x9e3779b97f4a7c15ull) >> 57];
-}
-
 static inline uint64_t fd_places_mix(uint64_t h, uint64_t marks) {
     h = (h ^ marks) * 0x9e3779b97f4a7c15ull;
     return h ^ h >> 32;
+}
+
+/* Marks of the first 64 bytes and of those of the next 64 that are among the first `part`. */
+static inline uint64_t fd_family_marks(uint64_t first, uint64_t second, size_t part) {
+    return fd_places_mix(first, part < 128 ? second & ((1ull << (part - 64)) - 1) : second);
+}
+
+static inline fd_family *fd_family_of(fd_layouts *l, uint64_t marks) {
+    return &l->family[(marks * 0x9e3779b97f4a7c15ull) >> 57];
 }
 
 static inline uint64_t fd_places_hash(const uint64_t *marks, uint32_t len) {
@@ -209,12 +219,21 @@ static void fd_layout_learn(fd_layouts *all, const fd_places *places, const uint
     memset(l, 0, sizeof *l);
     all->used[to] = (uint8_t)fd_layout_make(l, base, hole, head, slots, n_slots, env, n_env);
     if (!all->used[to]) return;
-    l->marks = places->marks[0];
     all->learned++;
-    fd_family *family = fd_family_of(all, places->marks[0]);
     const uint16_t len = head->before_levels ? (uint16_t)head->len : 0;
-    if (!family->known || family->marks != places->marks[0] || family->len != len)
-        *family = (fd_family){places->marks[0], len, FD_FAMILY_CREDIT, 0, 1, 0};
+    const uint16_t part = len && len < 128 ? len : 128;
+    uint64_t marks = places->marks[0];
+    fd_family *family = fd_family_of(all, marks);
+    if (family->known && family->marks == marks && (family->varied || family->len != len)) {
+        if (!family->varied) *family = (fd_family){marks, family->len, 0, 0, 1, 1, 0};
+        if (family->len == 0 || family->len > part) family->len = part;
+        const size_t n = family->len < places->len ? family->len : places->len;
+        marks = fd_family_marks(marks, n > 64 ? places->marks[1] : 0, n);
+        family = fd_family_of(all, marks);
+    }
+    l->marks = marks;
+    if (!family->known || family->marks != marks || family->len != len)
+        *family = (fd_family){marks, len, FD_FAMILY_CREDIT, 0, 1, 0, 0};
 }
 
 #endif

@@ -102,9 +102,9 @@ FD_TARGET static int FD_V(fd_quick_run)(fd_msg *m, size_t n) {
     fd_layouts *all = &m->plan->templates->layouts;
     const uint8_t *p = m->base;
     if (n < 64) return 0;
-    uint64_t marks = FD_V(fd_marks)(p);
-    fd_family *family = fd_family_of(all, marks);
-    if (family->marks != marks || family->pause || !family->quick) return 0;
+    uint64_t marks = FD_V(fd_marks)(p), whose = marks;
+    fd_family *family = FD_V(fd_family_at)(all, p, n, &whose);
+    if (family->marks != whose || family->pause || !family->quick) return 0;
     const size_t len = family->len ? family->len : n;
     if (len > FD_LAYOUT_BYTES || len > n) return 0;
     uint64_t hash = len;
