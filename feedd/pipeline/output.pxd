@@ -9,7 +9,7 @@ from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_GAP, FEEDD_BOOK_STALE, FEEDD_MAYBE_BAD_BOOK, feedd_board_row,
-    feedd_record, feedd_writer,
+    feedd_book, feedd_record, feedd_writer,
 )
 from feedd.shm.ring cimport RingWriter
 
@@ -46,7 +46,8 @@ cdef class Output:
     cdef uint64_t* c              # reader counters
     cdef uint64_t* histograms
     cdef bytearray _own_counters
-    cdef uint64_t refreshed_at    # ring sequence of the last round of deep refreshes
+    cdef uint64_t event_at        # ring sequence at which the last book event begins
+    cdef uint64_t refreshed_at    # ring sequence when deep tiers were looked at last
 
     cdef feedd_board_row* row(self, const instrument_t* x) noexcept nogil
     cdef void header(
@@ -64,6 +65,7 @@ cdef class Output:
         self, instrument_t* x, const stamp_t* s, const fd_level* bids, uint32_t n_bid,
         const fd_level* asks, uint32_t n_ask, bint snapshot, bint inexact) noexcept nogil
     cdef void book_shared(self, instrument_t* x, const stamp_t* s) noexcept nogil
+    cdef void _deep_behind(self, instrument_t* x, feedd_book* book) noexcept nogil
     cdef void deep(self, instrument_t* x) noexcept nogil
     cdef move(
         self, RingWriter ring, BoardWriter board, BooksWriter books, CountersWriter counters,

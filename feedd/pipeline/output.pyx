@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset, strlen
 
 from feedd.book.book cimport (
-    fb_best, fb_book, fb_iter, fb_iterate, fb_pair, fb_price, fb_top, fb_top_update,
+    fb_best, fb_book, fb_pair, fb_top, fb_top_update,
 )
 from feedd.decode.engine cimport fd_level
 from feedd.pipeline.instrument cimport instrument_t
@@ -20,10 +20,13 @@ from feedd.shm.feedd cimport (
     FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN, FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT,
     FEEDD_STATUS, feedd_board_identity, feedd_board_row, feedd_book, feedd_book_deep_asks,
     feedd_book_deep_bids, feedd_book_identity, feedd_bucket, feedd_commit, feedd_copy_in,
-    feedd_level, feedd_pack32, feedd_put, feedd_record, feedd_seq_begin, feedd_seq_end,
+    feedd_pack32, feedd_put, feedd_record, feedd_seq_begin, feedd_seq_end,
     feedd_store_f64, feedd_store_i64, feedd_store_u64, feedd_writer,
 )
 
+
+cdef extern from "deep.h" nogil:
+    uint32_t fb_share_deep(const fb_book* b, int side, void* to, uint32_t depth)
 
 cdef extern from "slots.h" nogil:
     void fb_share_top(const fb_top* t, uint32_t start, uint32_t end, void* shared)
@@ -57,6 +60,7 @@ cdef class Output:
         self.books = books
         self.counters = counters
         self.w = &ring.w
+        self.event_at = self.w.next
         if counters is not None:
             self.c = counters.block(reader)
         else:
@@ -161,6 +165,7 @@ cdef class Output:
         cdef bint bracketed
         if slots == 0:
             slots = 1
+        self.event_at = self.w.next
         bracketed = slots > self.w.batch_max
         if self.w.next - self.w.committed + slots > self.w.batch_max:
             feedd_commit(self.w)
@@ -198,10 +203,11 @@ cdef class Output:
         x.ring_pos = pos
         x.book_ts_event = s.ts_event
         x.book_ts_recv = s.ts_recv
-        x.deep_dirty = 1
         x.updates += 1
         if self.books is not None and x.row >= 0:
             book = self.books.block(<uint32_t>x.row)
+        if not x.deep_dirty:
+            self._deep_behind(x, book)
         best[0].price = best[0].size = best[1].price = best[1].size = NAN
         if book == NULL:
             for side in range(2):
@@ -243,15 +249,22 @@ cdef class Output:
             feedd_store_u64(<uint64_t*>&row.bid_levels, levels)
             feedd_seq_end(&row.lock, odd)
 
+    cdef void _deep_behind(self, instrument_t* x, feedd_book* book) noexcept nogil:
+        """An event has changed what the deep tier shows. That was exact up to the record before it,
+        and is said to be: after a quiet hour the ring does not go back to what it said until now."""
+        cdef uint64_t odd
+        x.deep_dirty = 1
+        if x.deep_pos < self.event_at - 1:
+            x.deep_pos = self.event_at - 1
+        if book != NULL:
+            odd = feedd_seq_begin(&book.deep_lock)
+            feedd_store_u64(&book.deep_ring_pos, x.deep_pos)
+            feedd_seq_end(&book.deep_lock, odd)
+
     cdef void deep(self, instrument_t* x) noexcept nogil:
         """Write the deep tier of the shared book: every level up to its depth, best first."""
         cdef feedd_book* book
-        cdef feedd_level* out
-        cdef fb_iter it
-        cdef int64_t key
-        cdef double size
         cdef uint32_t n[2]
-        cdef int side
         cdef uint64_t odd
         x.deep_dirty = 0
         x.deep_pos = x.ring_pos
@@ -262,14 +275,8 @@ cdef class Output:
             return
         self.c[FEEDD_C_deep_refreshes] += 1
         odd = feedd_seq_begin(&book.deep_lock)
-        for side in range(2):
-            out = feedd_book_deep_bids(book) if side == 0 else feedd_book_deep_asks(book, x.depth)
-            memset(&it, 0, sizeof(it))
-            n[side] = 0
-            while n[side] < x.depth and fb_iterate(&x.book.side[side], &it, &key, &size):
-                feedd_store_f64(&out[n[side]].price, fb_price(x.book, key, side))
-                feedd_store_f64(&out[n[side]].size, size)
-                n[side] += 1
+        n[0] = fb_share_deep(x.book, 0, feedd_book_deep_bids(book), x.depth)
+        n[1] = fb_share_deep(x.book, 1, feedd_book_deep_asks(book, x.depth), x.depth)
         feedd_store_u64(&book.deep_ring_pos, x.ring_pos)
         feedd_store_u64(<uint64_t*>&book.deep_n_bid, feedd_pack32(n[0], n[1]))
         feedd_store_u64(&book.deep_sequence, x.last)
@@ -293,7 +300,7 @@ cdef class Output:
         self.w = &ring.w
         self.c = c
         self.histograms = c + FEEDD_AT_HISTOGRAMS
-        self.refreshed_at = self.w.next
+        self.refreshed_at = self.event_at = self.w.next
 
     cdef void carry_on(
         self, instrument_t* x, BoardWriter board, BooksWriter books

@@ -6,7 +6,7 @@ from posix.time cimport CLOCK_REALTIME, clock_gettime, timespec
 from feedd.decode.engine cimport fd_plan, fd_routes
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.drift cimport drift_t
-from feedd.pipeline.instrument cimport table_t
+from feedd.pipeline.instrument cimport instrument_t, table_t
 from feedd.pipeline.output cimport Output
 
 cdef enum:
@@ -26,6 +26,7 @@ ctypedef struct venue_t:
 
 cdef enum:
     SAMPLE_EVERY = 64         # messages; stage times of the others are not taken
+    REACH_EVERY = 4           # records; then some deep tiers are looked at
 
 
 cdef inline int64_t wall_ns() noexcept nogil:
@@ -40,6 +41,12 @@ cdef class Publisher:
     cdef venue_t venues[64]
     cdef readonly int n_venues
     cdef int64_t last_recv
+    cdef int turn_venue           # whose deep tier is looked at next
+    cdef uint32_t turn_item
+    cdef uint64_t owed_turns      # in instruments times records
 
     cdef void publish(self, int64_t now_ns) noexcept nogil
+    cdef instrument_t* _next_in_turn(self) noexcept nogil
+    cdef uint64_t _instruments(self) noexcept nogil
+    cdef void _keep_reachable(self) noexcept nogil
     cdef void _refresh(self, uint32_t budget) noexcept nogil

@@ -29,34 +29,61 @@ cdef class Publisher:
             self.last_recv = 0
         if sampled:
             self.out.observe(FEEDD_STAGE_PUBLISH, wall_ns() - now_ns)
-        if self.out.w.next - self.out.refreshed_at > self.out.w.mask >> 4:
-            self._refresh(16)
+        if self.out.w.next - self.out.refreshed_at >= REACH_EVERY:
+            self._keep_reachable()
 
     def commit(self):
         cdef int64_t now = wall_ns()
         self.publish(now)
         return self.out.w.next
 
-    cdef void _refresh(self, uint32_t budget) noexcept nogil:
-        """Deep tiers: those that the ring is about to leave behind always, others on a budget."""
-        cdef table_t* table
-        cdef instrument_t* x
-        cdef uint64_t head = self.out.w.next
-        cdef uint64_t lag_max = self.out.w.mask >> 2
+    # ---- deep tiers ----------------------------------------------------------------------------
+
+    cdef uint64_t _instruments(self) noexcept nogil:
+        cdef uint64_t n = 0
         cdef int v
-        cdef uint32_t i
-        self.out.refreshed_at = head
         for v in range(self.n_venues):
-            table = self.venues[v].table
-            for i in range(table.n):
-                x = table.items[i]
-                if not x.deep_dirty:
-                    continue
-                if head - x.deep_pos > lag_max:
-                    self.out.deep(x)
-                elif budget:
-                    budget -= 1
-                    self.out.deep(x)
+            n += self.venues[v].table.n
+        return n
+
+    cdef instrument_t* _next_in_turn(self) noexcept nogil:
+        """All instruments of all venues, one after the other; there is one at least."""
+        cdef table_t* table
+        while True:
+            table = self.venues[self.turn_venue].table
+            if self.turn_item < table.n:
+                self.turn_item += 1
+                return table.items[self.turn_item - 1]
+            self.turn_item = 0
+            self.turn_venue = self.turn_venue + 1 if self.turn_venue + 1 < self.n_venues else 0
+
+    cdef void _keep_reachable(self) noexcept nogil:
+        """A deep tier is of use while the ring still holds what came after it. One that is a quarter
+        of the ring behind is written anew. Each is looked at once in an eighth of the ring, a few
+        at a time: all at once would hold up the next message by as many copies as there are books.
+        """
+        cdef uint64_t head = self.out.w.next
+        cdef uint64_t round = (self.out.w.mask >> 3) + 1
+        cdef instrument_t* x
+        self.owed_turns += self._instruments() * (head - self.out.refreshed_at)
+        self.out.refreshed_at = head
+        while self.owed_turns >= round:
+            self.owed_turns -= round
+            x = self._next_in_turn()
+            if x.deep_dirty and head - x.deep_pos > self.out.w.mask >> 2:
+                self.out.deep(x)
+
+    cdef void _refresh(self, uint32_t budget) noexcept nogil:
+        """Deep tiers that are behind, in turn."""
+        cdef uint64_t i
+        cdef instrument_t* x
+        for i in range(self._instruments()):
+            if not budget:
+                return
+            x = self._next_in_turn()
+            if x.deep_dirty:
+                budget -= 1
+                self.out.deep(x)
 
     def status(self, int32_t code, int64_t ts_recv, *, uint8_t scope, int line=0, str text="",
                int64_t arg0=0, int64_t arg1=0, uint8_t state=0):

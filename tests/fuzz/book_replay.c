@@ -4,6 +4,7 @@
  * message and status 1 at the first contradiction.
  */
 #include "book.h"
+#include "deep.h"
 #include "top.h"
 
 #include <stdio.h>
@@ -36,7 +37,11 @@ static void check_side(const fb_side *s, long n) {
     }
     for (uint32_t w = 0; w < fb_words(s->bits); w++)
         if (s->bitmap[w] && !(s->summary[w >> 6] >> (w & 63) & 1)) die("a word is not summed up", n);
-    for (int32_t i = 0; i < s->tree.n; i++) tree += (uint32_t)s->tree.chunk[i]->n;
+    for (int32_t i = 0; i < s->tree.n; i++) {
+        const fb_chunk *c = s->tree.chunk[i];
+        if (c->n < 1 || s->tree.last[i] != c->key[c->n - 1]) die("a last key is another one", n);
+        tree += (uint32_t)c->n;
+    }
     if (window != s->in_window || window + tree != s->levels) die("levels are miscounted", n);
     for (; fb_iterate(s, &it, &key, &size); found++) {
         if (key <= last || size == 0) die("levels are out of order", n);
@@ -60,6 +65,20 @@ static void check_top(fb_book *b, int side, long n) {
             die("the top is not the best levels", n);
     }
     if (i != t->n) die("the top is longer than the book", n);
+}
+
+static void check_deep(const fb_book *b, int side, long n) {
+    static fb_pair shown[1 << 14] __attribute__((aligned(16)));
+    const uint32_t depth = any() % 4 ? 1 + (uint32_t)(any() % 200) : 1 << 14;
+    const uint32_t many = fb_share_deep(b, side, shown, depth);
+    fb_iter it = {0, 0, 0};
+    uint32_t i = 0;
+    int64_t key;
+    double size;
+    for (; i < depth && fb_iterate(&b->side[side], &it, &key, &size); i++)
+        if (i >= many || shown[i].size != size || shown[i].price != fb_price(b, key, side))
+            die("the deep tier is not the best levels", n);
+    if (i != many) die("the deep tier is longer than the book", n);
 }
 
 /* A level at this tick of 0.1, written with one decimal or two. */
@@ -98,6 +117,7 @@ int main(int argc, char **argv) {
             if (fb_apply(&b, side, levels, many, &inexact) != FB_OK) die("refused", n);
             check_top(&b, side, n);
             if (n % 17 == 0) check_side(&b.side[side], n);
+            if (n % 5 == 0) check_deep(&b, side, n);
         }
     }
     printf("%u and %u levels, windows of 2^%u and 2^%u, moved %u times\n", b.side[0].levels,

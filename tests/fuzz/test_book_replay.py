@@ -20,6 +20,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = directory / "book_replay"
     command = ["gcc", "-O1", "-g", "-Wall", "-Wextra", "-Werror", "-Wno-unused", *SANITIZE]
     command += [f"-I{ROOT / 'feedd' / part / 'src'}" for part in ("decode", "book")]
+    command.append(f"-I{ROOT / 'feedd/shm/include'}")
     subprocess.run([*command, str(HERE / "book_replay.c"), "-o", str(found), "-lm"], check=True)
     return found
 

@@ -10,27 +10,13 @@
 #ifndef FEEDD_SIDE_H
 #define FEEDD_SIDE_H
 
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "tree.h"
 
 #define FB_WINDOW_MIN_BITS 8
 #define FB_WINDOW_MAX_BITS 17
-#define FB_CHUNK 64
 #define FB_FIT_LEVELS 64
 #define FB_FIT_TICKS 32
 #define FB_NO_KEY INT64_MAX
-
-typedef struct {
-    int64_t key[FB_CHUNK];
-    double size[FB_CHUNK];
-    int32_t n;
-} fb_chunk;
-
-typedef struct {
-    fb_chunk **chunk;
-    int32_t n, cap;
-} fb_tree;
 
 typedef struct {
     double *size;        /* window of 1 << bits ticks; 0 = no level */
@@ -45,100 +31,6 @@ typedef struct {
     uint32_t ops, tree_ops, moves;
     fb_tree tree;
 } fb_side;
-
-/* ---- sparse rest ---------------------------------------------------------------------------- */
-
-/* First chunk whose last key is >= key; n when there is none. */
-static inline int32_t fb_tree_chunk(const fb_tree *t, int64_t key) {
-    int32_t lo = 0, hi = t->n;
-    while (lo < hi) {
-        int32_t mid = (lo + hi) >> 1;
-        const fb_chunk *c = t->chunk[mid];
-        if (c->key[c->n - 1] < key) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo;
-}
-
-static inline int32_t fb_chunk_at(const fb_chunk *c, int64_t key) {
-    int32_t lo = 0, hi = c->n;
-    while (lo < hi) {
-        int32_t mid = (lo + hi) >> 1;
-        if (c->key[mid] < key) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo;
-}
-
-static int fb_tree_new_chunk(fb_tree *t, int32_t at) {
-    if (t->n == t->cap) {
-        int32_t cap = t->cap ? t->cap * 2 : 4;
-        fb_chunk **grown = (fb_chunk **)realloc(t->chunk, (size_t)cap * sizeof *grown);
-        if (grown == NULL) return 0;
-        t->chunk = grown;
-        t->cap = cap;
-    }
-    fb_chunk *c = (fb_chunk *)malloc(sizeof *c);
-    if (c == NULL) return 0;
-    c->n = 0;
-    memmove(t->chunk + at + 1, t->chunk + at, (size_t)(t->n - at) * sizeof *t->chunk);
-    t->chunk[at] = c;
-    t->n++;
-    return 1;
-}
-
-static void fb_tree_drop_chunk(fb_tree *t, int32_t at) {
-    free(t->chunk[at]);
-    t->n--;
-    memmove(t->chunk + at, t->chunk + at + 1, (size_t)(t->n - at) * sizeof *t->chunk);
-}
-
-/* Returns the change of the number of levels (+1, 0, -1), or 2 when memory is out. */
-static int fb_tree_set(fb_tree *t, int64_t key, double size) {
-    int32_t i = fb_tree_chunk(t, key);
-    if (i == t->n) {
-        if (size == 0) return 0;
-        if ((t->n == 0 || t->chunk[t->n - 1]->n == FB_CHUNK) && !fb_tree_new_chunk(t, t->n)) return 2;
-        i = t->n - 1;
-    }
-    fb_chunk *c = t->chunk[i];
-    int32_t at = fb_chunk_at(c, key);
-    if (at < c->n && c->key[at] == key) {
-        if (size != 0) {
-            c->size[at] = size;
-            return 0;
-        }
-        c->n--;
-        memmove(c->key + at, c->key + at + 1, (size_t)(c->n - at) * sizeof *c->key);
-        memmove(c->size + at, c->size + at + 1, (size_t)(c->n - at) * sizeof *c->size);
-        if (c->n == 0) fb_tree_drop_chunk(t, i);
-        return -1;
-    }
-    if (size == 0) return 0;
-    if (c->n == FB_CHUNK) {
-        if (!fb_tree_new_chunk(t, i + 1)) return 2;
-        fb_chunk *right = t->chunk[i + 1];
-        right->n = FB_CHUNK / 2;
-        c->n = FB_CHUNK - FB_CHUNK / 2;
-        memcpy(right->key, c->key + c->n, (size_t)right->n * sizeof *c->key);
-        memcpy(right->size, c->size + c->n, (size_t)right->n * sizeof *c->size);
-        if (at > c->n) {
-            at -= c->n;
-            c = right;
-        }
-    }
-    memmove(c->key + at + 1, c->key + at, (size_t)(c->n - at) * sizeof *c->key);
-    memmove(c->size + at + 1, c->size + at, (size_t)(c->n - at) * sizeof *c->size);
-    c->key[at] = key;
-    c->size[at] = size;
-    c->n++;
-    return 1;
-}
-
-static void fb_tree_clear(fb_tree *t) {
-    for (int32_t i = 0; i < t->n; i++) free(t->chunk[i]);
-    t->n = 0;
-}
 
 /* ---- window --------------------------------------------------------------------------------- */
 
@@ -196,8 +88,7 @@ static inline int fb_side_init(fb_side *s) {
 }
 
 static void fb_side_free(fb_side *s) {
-    fb_tree_clear(&s->tree);
-    free(s->tree.chunk);
+    fb_tree_free(&s->tree);
     free(s->size);
     free(s->bitmap);
     memset(s, 0, sizeof *s);
@@ -279,9 +170,13 @@ static int fb_move(fb_side *s, uint32_t bits) {
         memmove(chunk->key + from, chunk->key + to, (size_t)rest * sizeof *chunk->key);
         memmove(chunk->size + from, chunk->size + to, (size_t)rest * sizeof *chunk->size);
         chunk->n = from + rest;
-        if (chunk->n == 0) fb_tree_drop_chunk(&s->tree, c);
-        else if (rest) break;
-        else c++;
+        if (chunk->n == 0) {
+            fb_tree_drop_chunk(&s->tree, c);
+            continue;
+        }
+        fb_tree_note(&s->tree, c);
+        if (rest) break;
+        c++;
     }
     s->in_window = kept;
     s->moves++;
