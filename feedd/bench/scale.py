@@ -10,6 +10,7 @@ their books do not fit the caches any more.
 
 from __future__ import annotations
 
+import gc
 import os
 import random
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +18,20 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from feedd import venues
-from feedd.bench.instance import BenchError, beside, cores, directory, median, pin, spread
+from feedd.bench.instance import (
+    BenchError,
+    beside,
+    cores,
+    directory,
+    median,
+    percentiles,
+    pin,
+    spread,
+)
 from feedd.bench.machine import describe
 from feedd.bench.scaleloop import Feeder
 from feedd.decode.assembler import Assembler
@@ -41,6 +53,8 @@ INSTRUMENTS = (1, 10, 100, 1_000, 4_000)
 LEVELS = (1, 5, 20, 100, 400)
 LINES = (1, 4, 16, 64)
 FEW = 10
+TAIL = (10, 100, 1_000, 4_000)
+TAIL_EACH = 25
 DEPTH_SMALL = 128
 BOOK_LEVELS = 200
 MESSAGE_BYTES = 1 << 20
@@ -102,10 +116,10 @@ class _Reader:
         self.assemblers = [Assembler(MESSAGE_BYTES) for _ in range(lines)]
         self.sinks = [PipelineSink(self.pipeline, handle, n) for n in range(lines)]
 
-    def feed(self, frames: Sequence[bytes]) -> float:
+    def feed(self, frames: Sequence[bytes], each: NDArray[np.int64] | None = None) -> float:
         """ns per frame; every one must be data, and no book may have lost anything."""
         feeder = Feeder(frames, self.assemblers, self.sinks)
-        taken, refused = feeder.run(START_NS)
+        taken, refused = feeder.run(START_NS, each)
         gaps = self.pipeline.counters()["gaps"]
         if refused or gaps:
             raise BenchError(f"{refused} of {feeder.n} messages were refused, {gaps} gaps")
@@ -144,6 +158,23 @@ def _cost(instruments: int, active: int, levels: int, lines: int, n: int) -> lis
         at = n // 2 // len(symbols) * len(symbols)
         reader.feed(frames[:at])
         return [reader.feed(frames[at : at + n // lines * lines])]
+
+    return _in_a_process(work, cores()[1])
+
+
+def _tail(instruments: int, n: int) -> list[float]:
+    """ns of one message among so many that the ring goes round and deep tiers are written anew:
+    median, 99th and 99.9th percentile, the longest."""
+
+    def work(path: Path) -> list[float]:
+        reader = _Reader(path, instruments, DEPTH_SMALL, 1)
+        reader.feed([_snapshot(symbol, BOOK_LEVELS) for symbol in reader.symbols])
+        frames = list(_changes(reader.symbols, n, 5, BOOK_LEVELS, random.Random(instruments)))
+        each = np.zeros(len(frames), np.int64)
+        gc.collect()
+        gc.disable()
+        reader.feed(frames, each)
+        return percentiles(each, 50, 99, 99.9, 100)
 
     return _in_a_process(work, cores()[1])
 
@@ -253,6 +284,7 @@ def run(rounds: int, messages: int, instruments: Sequence[int] = INSTRUMENTS) ->
     usable = os.sched_getaffinity(0)
     costs: dict[tuple[str, int], list[float]] = {}
     pairs: list[tuple[float, float]] = []
+    tails: dict[int, list[list[float]]] = {}
     cores()
     try:
         pin(cores()[0])
@@ -262,6 +294,9 @@ def run(rounds: int, messages: int, instruments: Sequence[int] = INSTRUMENTS) ->
                 costs.setdefault(("all", n), []).extend(taken)
                 taken = _cost(n, min(n, FEW), 5, 1, messages)
                 costs.setdefault(("few", n), []).extend(taken)
+            for n in TAIL:
+                if n <= max(instruments):
+                    tails.setdefault(n, []).append(_tail(n, max(messages, TAIL_EACH * n)))
             for n in LEVELS:
                 taken = _cost(FEW, FEW, n, 1, max(200, messages // max(1, n // 5)))
                 costs.setdefault(("levels", n), []).extend(taken)
@@ -282,6 +317,13 @@ def run(rounds: int, messages: int, instruments: Sequence[int] = INSTRUMENTS) ->
                 "spread": spread(costs["all", n]),
             }
             for n in instruments
+        },
+        "one_message": {
+            str(n): {
+                name: median([row[i] for row in rows], 0)
+                for i, name in enumerate(("p50_ns", "p99_ns", "p999_ns", "longest_ns"))
+            }
+            for n, rows in tails.items()
         },
         "levels": {str(n): {"ns_per_message": median(costs["levels", n])} for n in LEVELS},
         "connections": {str(n): {"ns_per_message": median(costs["lines", n])} for n in LINES},

@@ -2,6 +2,9 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+from numpy.typing import NDArray
+
 from feedd.decode.assembler import Assembler
 from feedd.reader.line import Sink
 
@@ -14,6 +17,7 @@ class Feeder:
     @property
     def n(self) -> int:
         """How many frames there are."""
-    def run(self, ts_recv: int) -> tuple[int, int]:
+    def run(self, ts_recv: int, each: NDArray[np.int64] | None = None) -> tuple[int, int]:
         """Every frame once, each with a commit of its own; frame i comes over connection
-        i modulo their number. Returns (ns, frames that were no data)."""
+        i modulo their number. Returns (ns, frames that were no data); the ns of each frame are
+        written to ``each``, if there is one. Raises ValueError when that is too short."""

@@ -55,15 +55,20 @@ cdef class Feeder:
         free(self.offset)
         free(self.length)
 
-    def run(self, int64_t ts_recv):
+    def run(self, int64_t ts_recv, int64_t[::1] each=None):
         """Every frame once, each with a commit of its own; frame i comes over connection
         i modulo their number. Returns (ns, frames that were no data)."""
         cdef Py_ssize_t i, at
         cdef Py_ssize_t lines = len(self._sinks)
         cdef Py_ssize_t refused = 0
+        cdef bint singly = each is not None
         cdef Assembler assembler
         cdef Sink sink
         cdef int64_t start = _now()
+        cdef int64_t before = start
+        cdef int64_t after
+        if singly and each.shape[0] < self.n:
+            raise ValueError("each needs a slot per frame")
         for i in range(self.n):
             at = i % lines
             assembler = <Assembler>self._assemblers[at]
@@ -76,4 +81,8 @@ cdef class Feeder:
                     SINK_DATA):
                 refused += 1
             sink.flush()
+            if singly:
+                after = _now()
+                each[i] = after - before
+                before = after
         return _now() - start, refused

@@ -120,6 +120,13 @@ def scale_table(result: dict[str, Any]) -> str:
         for n, row in result["levels"].items()
     ]
     by_lines = [(n, round(row["ns_per_message"])) for n, row in result["connections"].items()]
+    singly = [
+        (
+            f"{int(n):,}",
+            *(f"{row[name] / 1e3:.1f}" for name in ("p50_ns", "p99_ns", "p999_ns", "longest_ns")),
+        )
+        for n, row in result["one_message"].items()
+    ]
     readers, memory = result["readers"], result["memory"]
     by_memory = [
         (levels, row["plan_mb"], row["books_mb"], row["process_mb"], row["segments_mb"])
@@ -130,6 +137,9 @@ def scale_table(result: dict[str, Any]) -> str:
             f"Medians of {result['rounds']} rounds on {machine_line(result['machine'])}; "
             "ns per message of five levels unless another number is said.",
             markdown(("instruments", "ten of them busy", "all busy"), by_instruments),
+            "One message of five levels among as many busy instruments, µs, with the deep tiers "
+            "that come due with it:",
+            markdown(("instruments", "p50", "p99", "p99.9", "longest"), singly),
             markdown(("levels of a message", "ns per message", "ns per level"), by_levels),
             markdown(("connections", "ns per message"), by_lines),
             f"Two readers on two cores: {readers['2']:,} messages a second, one: "

@@ -251,7 +251,8 @@ cdef class Output:
 
     cdef void _deep_behind(self, instrument_t* x, feedd_book* book) noexcept nogil:
         """An event has changed what the deep tier shows. That was exact up to the record before it,
-        and is said to be: after a quiet hour the ring does not go back to what it said until now."""
+        and is said to be: after a quiet hour the ring does not reach back to what it said before.
+        """
         cdef uint64_t odd
         x.deep_dirty = 1
         if x.deep_pos < self.event_at - 1:

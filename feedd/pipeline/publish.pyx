@@ -58,8 +58,8 @@ cdef class Publisher:
             self.turn_venue = self.turn_venue + 1 if self.turn_venue + 1 < self.n_venues else 0
 
     cdef void _keep_reachable(self) noexcept nogil:
-        """A deep tier is of use while the ring still holds what came after it. One that is a quarter
-        of the ring behind is written anew. Each is looked at once in an eighth of the ring, a few
+        """A deep tier is of use while the ring still holds what came after it. One that is a
+        quarter of the ring behind is written anew. Each is looked at once in an eighth of the ring, a few
         at a time: all at once would hold up the next message by as many copies as there are books.
         """
         cdef uint64_t head = self.out.w.next
@@ -75,9 +75,9 @@ cdef class Publisher:
 
     cdef void _refresh(self, uint32_t budget) noexcept nogil:
         """Deep tiers that are behind, in turn."""
-        cdef uint64_t i
+        cdef uint64_t _i
         cdef instrument_t* x
-        for i in range(self._instruments()):
+        for _i in range(self._instruments()):
             if not budget:
                 return
             x = self._next_in_turn()

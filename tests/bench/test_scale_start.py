@@ -22,6 +22,9 @@ def test_scale() -> None:
     for row in result["instruments"].values():
         assert row["ns_per_message"] > 100
         assert row["few_ns_per_message"] > 100
+    for row in result["one_message"].values():
+        assert 0 < row["p50_ns"] <= row["p99_ns"] <= row["p999_ns"] <= row["longest_ns"]
+    assert set(result["one_message"]) == {"10"}
     assert result["levels"]["400"]["ns_per_message"] > result["levels"]["1"]["ns_per_message"]
     assert set(result["connections"]) == {"1", "4", "16", "64"}
     assert result["readers"]["1"] > 0
