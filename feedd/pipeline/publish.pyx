@@ -59,8 +59,9 @@ cdef class Publisher:
 
     cdef void _keep_reachable(self) noexcept nogil:
         """A deep tier is of use while the ring still holds what came after it. One that is a
-        quarter of the ring behind is written anew. Each is looked at once in an eighth of the ring, a few
-        at a time: all at once would hold up the next message by as many copies as there are books.
+        quarter of the ring behind is written anew. Each is looked at once in an eighth of the ring,
+        a few at a time: all at once would hold up the next message by as many copies as there are
+        books.
         """
         cdef uint64_t head = self.out.w.next
         cdef uint64_t round = (self.out.w.mask >> 3) + 1

@@ -142,8 +142,8 @@ cdef class BoardReader:
         """Rows as a new array of dtype ``BOARD``, each one consistent in itself.
 
         ``rows``: row numbers; None: all. A writer that is inside a row is waited for, at most 100
-        ms in all. A row whose writer died there, or does not come back, is fresh (state INIT, floats
-        NaN), with its instrument.
+        ms in all. A row whose writer died there, or does not come back, is fresh (state INIT,
+        floats NaN), with its instrument.
         """
         cdef uint32_t[::1] index
         cdef Py_ssize_t i, n

@@ -21,8 +21,8 @@ from libc.string cimport memset
 
 from feedd.shm.feedd cimport (
     FEEDD_HEADER_BYTES, FEEDD_PATIENCE_NS, FEEDD_TOP, feedd_book, feedd_book_bytes,
-    feedd_book_index, feedd_book_read_deep, feedd_book_reset, feedd_level, feedd_load, feedd_patience,
-    feedd_seq_read, feedd_seq_wait,
+    feedd_book_index, feedd_book_read_deep, feedd_book_reset, feedd_level, feedd_load,
+    feedd_patience, feedd_seq_read, feedd_seq_wait,
 )
 
 cdef enum:
