@@ -4,7 +4,9 @@ Pure functions of two lists of events. *Due* is every event that the venue sent 
 (book deltas: after the snapshot that the book was joined with, while the book was not declared
 broken). ``lost`` is due and absent, ``wrong`` differs or was never sent or comes out of order
 within its stream, ``duplicates`` was delivered more often than sent. An altered event is one
-``wrong``, not one lost and one invented.
+``wrong``, not one lost and one invented. ``overtaken`` is a state (a quote, prices, greeks) that
+one line brought behind a newer one, with which the venue had greeted another line: it is dropped
+on purpose, and not lost.
 """
 
 from __future__ import annotations
@@ -26,6 +28,9 @@ Books = dict[str, tuple[dict[float, float], dict[float, float]]]
 _DATA_KINDS = ("trade", "liquidation", "quote", "book", "deriv", "greeks")
 _DETAILS_MAX = 50
 _ALIKE_MAX = 32
+_STATE_KINDS = ("quote", "deriv", "greeks")
+_OVERTAKEN_NS = 1_000_000_000
+"""No line is further behind another one than that."""
 
 
 @dataclass(slots=True)
@@ -40,6 +45,7 @@ class Result:
     wrong: int = 0
     duplicates: int = 0
     gaps: int = 0
+    overtaken: int = 0
     ended: int = 0
     """Connections that a fault of the simulated venue ended."""
     latency_ns: list[int] = field(default_factory=list)
@@ -209,11 +215,23 @@ def _match(sent: list[Expected], got: list[Received], result: Result, shared: se
         else:
             strangers.append(i)
     _count_altered(sent, got, matched, missing, strangers, result)
+    greetings = [sent[i] for i in matched if i is not None and sent[i].greeting]
     for index in sorted(missing):
         expected = sent[index]
-        if expected.due:
+        if expected.due and _is_overtaken(expected, greetings):
+            result.overtaken += 1
+        elif expected.due:
             result.lost += 1
             result.note(f"lost: {expected.instrument} {_short(expected.content)}")
+
+
+def _is_overtaken(expected: Expected, greetings: Sequence[Expected]) -> bool:
+    """``greetings``: those of the same kind and instrument that arrived."""
+    return expected.kind in _STATE_KINDS and any(
+        greeting.content[-2] > expected.content[-2]
+        and abs(greeting.sent_ns - expected.sent_ns) <= _OVERTAKEN_NS
+        for greeting in greetings
+    )
 
 
 def _match_equal(sent: list[Expected], got: list[Received], result: Result) -> list[int | None]:

@@ -55,6 +55,7 @@ class Expected:
     content: Content
     sequence: int | None
     snapshot: bool = False
+    greeting: bool = False
 
 
 @dataclass(slots=True)
@@ -230,6 +231,7 @@ class _Reader:
                     content=content,
                     sequence=content[-1],
                     snapshot=snapshot,
+                    greeting=greeting,
                 )
             )
         return found

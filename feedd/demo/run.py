@@ -289,6 +289,7 @@ def report(seconds: float, result: Result) -> dict[str, Any]:
         "wrong": result.wrong,
         "duplicates": result.duplicates,
         "gaps": result.gaps,
+        "overtaken": result.overtaken,
         "ended": result.ended,
         "latency_ns": {"p50": p50, "p99": p99, "p999": p999},
     }

@@ -184,6 +184,23 @@ def test_a_greeting_that_says_it_again_is_not_what_was_due(lost: int | None) -> 
     assert check(rows, got) == ((0, 0, 0) if lost is None else (1, 0, 0))
 
 
+@pytest.mark.parametrize(
+    ("greeted_at", "apart_ns", "due"), [(9, 3, False), (4, 3, True), (9, 2_000_000_000, True)]
+)
+def test_a_state_that_a_newer_greeting_overtook_is_not_lost(
+    greeted_at: int, apart_ns: int, due: bool
+) -> None:
+    def ticker(time: int, mark: str) -> dict[str, Any]:
+        return {"kind": "deriv", "instrument": NAME, "ts_event": time, "mark": mark}
+
+    late = row(1, "ticker", [ticker(5, "7.1")])
+    greeting = row(2, "ticker", [ticker(greeted_at, "7.2")], conn="c2") | {"greeting": True}
+    greeting["t"] = late["t"] + apart_ns
+    rows = [ack("ticker"), ack("ticker", conn="c2"), late, greeting]
+    result = compare(read_journal(rows), deliver([*rows[:2], greeting]))
+    assert (result.lost, result.overtaken) == ((1, 0) if due else (0, 1))
+
+
 def test_greeks_absent_zero_and_next_funding() -> None:
     events = [
         {"kind": "greeks", "instrument": NAME, "ts_event": 5, "delta": "0", "mark_iv": None},

@@ -3,7 +3,8 @@
 For each venue the whole of ``feedd demo``: simulated exchange over TLS, daemon with ``lines = 2``,
 consumer; every second a random line is cut. What the consumer received is compared with the
 venue's journal, event by event: nothing may be lost, doubled, wrong or out of order, and no gap
-declared. Prints one row for each venue; exits 1 when one is not clean.
+declared. *Late* are states of one line that a newer one had overtaken, with which another line was
+greeted: not to be delivered. Prints one row for each venue; exits 1 when one is not clean.
 
 ``make soak ARGS='--venues bitfinex,kraken --seconds 20 --how fin'``
 """
@@ -75,16 +76,17 @@ def run(venue: str, options: argparse.Namespace) -> Row:
 def table(rows: Iterable[Row], seconds: float) -> bool:
     """Print the rows as they come; whether all are clean."""
     print(
-        f"{'venue':<18} {'events':>9} {'cut':>4} {'lost':>6} {'double':>7} {'wrong':>6} {'gaps':>5}"
+        f"{'venue':<18} {'events':>9} {'cut':>4} {'late':>5} {'lost':>6} {'double':>7} "
+        f"{'wrong':>6} {'gaps':>5}"
     )
     clean = True
-    total = [0] * (2 + len(COUNTS))
+    total = [0] * (3 + len(COUNTS))
     for row in rows:
         if row.report is None:
             print(f"{row.venue:<18} {row.words}", flush=True)
             clean = False
             continue
-        numbers = [row.report[name] for name in ("total", "ended", *COUNTS)]
+        numbers = [row.report[name] for name in ("total", "ended", "overtaken", *COUNTS)]
         total = [a + b for a, b in zip(total, numbers, strict=True)]
         problem = row.problem(seconds)
         print(_line(row.venue, numbers) + ("  <-" if problem else ""), flush=True)
@@ -96,7 +98,7 @@ def table(rows: Iterable[Row], seconds: float) -> bool:
 
 
 def _line(name: str, numbers: list[int]) -> str:
-    widths = (9, 4, 6, 7, 6, 5)
+    widths = (9, 4, 5, 6, 7, 6, 5)
     return f"{name:<18} " + " ".join(f"{n:>{w}}" for n, w in zip(numbers, widths, strict=True))
 
 
