@@ -2,9 +2,10 @@
 
 Every round starts from empty books, takes the whole capture in order and joins its REST snapshots
 as ``feedd decode`` does (a book for which the capture has none begins empty, which the result
-counts); only the native part is on the clock. By the kind of record that a frame
-yields: the mean of decoding alone (walk, validate, convert), of the full path (decode, sequence,
-book, ring, board, commit), and for Binance depth frames of the naive scan in ``src/floor.h``.
+counts); only the native part is on the clock. How the venue writes its messages was learned in a
+run before, as a daemon learns it once. By the kind of record that a frame yields: the mean of
+decoding alone (walk, validate, convert), of the full path (decode, sequence, book, ring, board,
+commit), and for Binance depth frames of the naive scan in ``src/floor.h``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 from feedd.bench.loop import Frames, begin_empty, clock_ns
 from feedd.capture.rows import Row, read_rows
 from feedd.capture.snapshots import Snapshot, collect_snapshots
-from feedd.decode.plan import compile_plan
+from feedd.decode.plan import Plan, compile_plan
 from feedd.errors import CaptureError
 from feedd.pipeline.core import Pipeline
 from feedd.shm.board import BoardWriter
@@ -71,12 +72,12 @@ class Run:
         self.pipeline.commit()
 
 
-def _start(venue: Venue, rows: Sequence[Row], symbols: list[str]) -> Run:
+def _start(venue: Venue, plan: Plan, rows: Sequence[Row], symbols: list[str]) -> Run:
     """A fresh pipeline; ``symbols`` are those of an earlier run, so that rows are at hand."""
     size = max(len(symbols), 64)
     ring = RingWriter.private(RING_SLOTS, populate=True)
     pipeline = Pipeline(ring, BoardWriter.private(size), BooksWriter.private([1024] * size))
-    handle = pipeline.add_venue(compile_plan(venue))
+    handle = pipeline.add_venue(plan)
 
     def name(_venue: int, symbol: str) -> tuple[int, int, int]:
         if symbol not in symbols and len(symbols) < INSTRUMENTS_MAX:
@@ -89,10 +90,10 @@ def _start(venue: Venue, rows: Sequence[Row], symbols: list[str]) -> Run:
 
 
 def _kinds(
-    venue: Venue, rows: Sequence[Row], frames: list[bytes], symbols: list[str]
+    venue: Venue, plan: Plan, rows: Sequence[Row], frames: list[bytes], symbols: list[str]
 ) -> tuple[list[int], int]:
     """Which kind of record each frame yields, seen from the counters; books begun empty."""
-    run = _start(venue, rows, symbols)
+    run = _start(venue, plan, rows, symbols)
     kinds = []
     before = run.pipeline.counters()
     for i, frame in enumerate(frames):
@@ -110,9 +111,14 @@ def _kinds(
 
 
 def _round(
-    venue: Venue, rows: Sequence[Row], frames: Frames, symbols: list[str], overhead: float
+    venue: Venue,
+    plan: Plan,
+    rows: Sequence[Row],
+    frames: Frames,
+    symbols: list[str],
+    overhead: float,
 ) -> tuple[list[float], Any, Run]:
-    run = _start(venue, rows, symbols)
+    run = _start(venue, plan, rows, symbols)
     total = np.zeros(256, np.int64)
     each = np.zeros(len(frames), np.int64)
     at = 0
@@ -134,7 +140,8 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
     if not raw:
         raise CaptureError("no received frame in the captures")
     symbols: list[str] = []
-    kinds, begun_empty = _kinds(venue, rows, raw, symbols)
+    plan = compile_plan(venue)
+    kinds, begun_empty = _kinds(venue, plan, rows, raw, symbols)
     frames = Frames(raw, kinds)
     overhead = clock_ns(CLOCK_READS)
     counts = [kinds.count(k) for k in range(len(KINDS))]
@@ -146,7 +153,7 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
     by_kind = [np.flatnonzero(np.array(kinds) == k) for k in range(len(KINDS))]
     has_floor = venue.name in _FLOOR
     for _ in range(rounds):
-        totals, each, run = _round(venue, rows, frames, symbols, overhead)
+        totals, each, run = _round(venue, plan, rows, frames, symbols, overhead)
         for k, n in enumerate(counts):
             if n == 0 or KINDS[k] == "none":
                 continue

@@ -582,19 +582,19 @@ cdef uint32_t _depth(
 
 cdef inline bint _is_crossed(const fb_book* b) noexcept nogil:
     """Keys of bids are negated prices."""
-    return (b.side[0].levels and b.side[1].levels
-            and -b.side[0].best >= b.side[1].best)
+    return b.side[0].levels and b.side[1].levels and -b.side[0].best >= b.side[1].best
 
 
 cdef int _set_levels(
     fb_book* b, const update_t* u, bint snapshot, uint8_t* inexact
 ) noexcept nogil:
     """FB_OK, or why not."""
-    cdef int status
+    cdef int status = FB_OK
     if snapshot:
         fb_book_clear(b)
     inexact[0] = 0
-    status = fb_apply(b, 0, u.bids, u.n_bid, inexact)
-    if status == FB_OK:
+    if u.n_bid:
+        status = fb_apply(b, 0, u.bids, u.n_bid, inexact)
+    if status == FB_OK and u.n_ask:
         status = fb_apply(b, 1, u.asks, u.n_ask, inexact)
     return status

@@ -31,8 +31,9 @@ cdef extern from "deep.h" nogil:
 cdef extern from "slots.h" nogil:
     void fb_share_top(const fb_top* t, uint32_t start, uint32_t end, void* shared)
     uint32_t fb_put_levels(
-        feedd_writer* w, const feedd_record* head, uint8_t last, const fd_level* bids,
-        uint32_t n_bid, const fd_level* asks, uint32_t n_ask)
+        feedd_writer* w, uint64_t kind, int64_t ts_event, int64_t ts_recv, uint64_t sequence,
+        uint16_t line, uint8_t last, const fd_level* bids, uint32_t n_bid, const fd_level* asks,
+        uint32_t n_ask)
 
 cdef extern from "feedd/counters.h" nogil:
     enum:
@@ -159,7 +160,7 @@ cdef class Output:
     ) noexcept nogil:
         """The slots of one book event; the last carries LAST. An event that fits a commit is
         published in one; a longer one is bracketed by BOOK_CONTROL records."""
-        cdef feedd_record r
+        cdef uint8_t flags = s.flags | doubt_of(x)
         cdef uint32_t total = n_bid + n_ask
         cdef uint32_t slots = (total + FEEDD_BOOK_LEVELS_PER_SLOT - 1) // FEEDD_BOOK_LEVELS_PER_SLOT
         cdef bint bracketed
@@ -171,14 +172,15 @@ cdef class Output:
             feedd_commit(self.w)
         if bracketed:
             self.control(x, s, FEEDD_REASON_SNAPSHOT_BEGIN, s.sequence, total)
-        self.header(&r, FEEDD_BOOK, x, s)
         if snapshot:
-            r.flags |= FEEDD_SNAPSHOT
+            flags |= FEEDD_SNAPSHOT
         if inexact:
-            r.flags |= FEEDD_INEXACT
+            flags |= FEEDD_INEXACT
             self.c[FEEDD_C_inexact] += 1
         self.c[FEEDD_C_records] += fb_put_levels(
-            self.w, &r, 0 if bracketed else FEEDD_LAST, bids, n_bid, asks, n_ask) - 1
+            self.w, <uint64_t>x.id << 32 | <uint64_t>flags << 8 | FEEDD_BOOK, s.ts_event,
+            s.ts_recv, s.sequence, s.line, 0 if bracketed else FEEDD_LAST, bids, n_bid, asks,
+            n_ask)
         if bracketed:
             self.control(x, s, FEEDD_REASON_SNAPSHOT_END, s.sequence, total)
         self.c[FEEDD_C_events] += 1

@@ -16,9 +16,13 @@ typedef struct {
     uint64_t word[FB_SLOT_WORDS];
 } fb_event;
 
-static inline void fb_event_init(fb_event *e, const feedd_writer *w, const feedd_record *head) {
-    memcpy(e->word, head, sizeof e->word);
-    e->word[5] = feedd_epoch_word(w, e->word[5]);
+static inline void fb_event_init(fb_event *e, const feedd_writer *w, uint64_t kind, int64_t ts_event,
+                                 int64_t ts_recv, uint64_t sequence, uint16_t line) {
+    e->word[1] = kind;
+    e->word[2] = (uint64_t)ts_event;
+    e->word[3] = (uint64_t)ts_recv;
+    e->word[4] = sequence;
+    e->word[5] = feedd_epoch_word(w, (uint64_t)line << 32);
 }
 
 static inline void fb_put_pair(unsigned char *slot, int i, const fd_level *l) {
@@ -89,15 +93,15 @@ static inline void fb_share_top(const fb_top *t, uint32_t from, uint32_t to, voi
 }
 
 /* Stage the slots of an event: its bids, then its asks; the last slot gets the flags `last` more.
- * The head's flags, n and side_mask are empty but for those that all slots have. Returns how many
+ * `kind` is the record's kind, the flags that all slots have, and the instrument. Returns how many
  * slots there are: at least one. */
-static uint32_t fb_put_levels(feedd_writer *w, const feedd_record *head, uint8_t last,
-                              const fd_level *bids, uint32_t n_bid, const fd_level *asks,
-                              uint32_t n_ask) {
+static uint32_t fb_put_levels(feedd_writer *w, uint64_t kind, int64_t ts_event, int64_t ts_recv,
+                              uint64_t sequence, uint16_t line, uint8_t last, const fd_level *bids,
+                              uint32_t n_bid, const fd_level *asks, uint32_t n_ask) {
     const uint32_t five = FEEDD_BOOK_LEVELS_PER_SLOT, total = n_bid + n_ask;
     uint32_t done = 0, slots = 0;
     fb_event e;
-    fb_event_init(&e, w, head);
+    fb_event_init(&e, w, kind, ts_event, ts_recv, sequence, line);
     do {
         unsigned char *slot = feedd_stage(w);
         const uint32_t left = total - done, n = left < five ? left : five;
