@@ -287,7 +287,9 @@ cdef class FoldedBook:
             self.bracketed = True
         elif reason == FEEDD_REASON_SNAPSHOT_END:
             if not self.bracketed:
-                return 0  # its beginning was never seen: these are not the levels of a whole book
+                if self.gathering:
+                    self._lose()  # its beginning was never seen: the rest makes no book
+                return 0
             self.bracketed = False
             if self.gathering:
                 self._end()
@@ -322,6 +324,29 @@ cdef class FoldedBook:
         self.bid.n = self.ask.n = 0
         self.gathering = True
         self.truncated = False
+
+    cdef void _lose(self) noexcept:
+        """Records are missing: what was known is not good any more, half a snapshot never was."""
+        if self.state_code != FEEDD_BOOK_INIT:
+            self.state_code = FEEDD_BOOK_GAP
+        if self.gathering:
+            self.bid.n = self.ask.n = 0
+        self.gathering = self.bracketed = False
+
+    cdef bint _comes_from(self, int reader, const feedd_record* record) noexcept:
+        """Whether records of this reader make the book. It moves to another one with the beginning
+        of a newer snapshot: positions in that ring say nothing about those in this one."""
+        if self.reader >= 0:
+            if record.ts_recv < self.ts_recv or not (
+                record.kind == FEEDD_BOOK and record.flags & FEEDD_SNAPSHOT
+                or record.kind == FEEDD_BOOK_CONTROL
+                and record.p.control.reason == FEEDD_REASON_SNAPSHOT_BEGIN
+            ):
+                return False
+            self._lose()
+            self.ring_pos = 0
+        self.reader = reader
+        return True
 
     cdef int _end(self) except -1:
         self.gathering = False
@@ -432,6 +457,8 @@ cdef class BookBuilder:
             if record[i].instrument == FEEDD_NO_INSTRUMENT:
                 continue
             book = self._book(record[i].instrument, reader)
+            if reader >= 0 and reader != book.reader and not book._comes_from(reader, &record[i]):
+                continue
             if record[i].ring_seq > book.ring_pos:
                 events += book._apply(&record[i])
         self.events += events
@@ -447,11 +474,7 @@ cdef class BookBuilder:
         cdef FoldedBook book
         for book in self:
             if reader < 0 or book.reader < 0 or book.reader == reader:
-                if book.state_code != FEEDD_BOOK_INIT:
-                    book.state_code = FEEDD_BOOK_GAP
-                if book.gathering:
-                    book.bid.n = book.ask.n = 0
-                book.gathering = book.bracketed = False
+                book._lose()
 
     def restart(self, int reader=-1):
         cdef FoldedBook book

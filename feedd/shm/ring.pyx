@@ -106,23 +106,33 @@ cdef class RingWriter:
     def create(cls, directory, int reader_n, slots=RING_SLOTS_DEFAULT, name=None, group=None):
         """Make the ring and become its writer, epoch 1."""
         create_ring(directory, reader_n, slots, name, group)
-        return cls.takeover(directory, reader_n)
+        writer = cls.takeover(directory, reader_n)
+        writer.heartbeat(_mono_ns())
+        return writer
 
     @classmethod
     def takeover(cls, directory, int reader_n, bint carry_on=False):
         """Become the writer of an existing ring: epoch + 1, sequences go on without a hole.
 
         ``carry_on``: the previous writer ended at the end of an event and has told us all that
-        it knew, so that what we write continues the same epoch. Raises ``LockedError`` while the
-        previous writer lives.
+        it knew, so that what we write continues the same epoch. Otherwise there is no heartbeat
+        before the first call of ``heartbeat``: the rows still are the predecessor's, and nobody
+        shall take them for live. Raises ``LockedError`` while the previous writer lives.
         """
         cdef RingWriter self = RingWriter.__new__(RingWriter)
-        lock = Lock(lock_path(directory, reader_n))
+        segment = open_segment(
+            segment_path(directory, "ring", reader_n), SegmentKind.RING, writable=True)
         try:
-            segment = open_segment(
-                segment_path(directory, "ring", reader_n), SegmentKind.RING, writable=True)
+            lock = Lock(lock_path(directory, reader_n))
+        except BaseException:
+            segment.close()
+            raise
+        if not carry_on:
+            segment.beat(0)
+        try:
             wake = wakefile.map_for_writer(directory, reader_n)
         except BaseException:
+            segment.close()
             lock.close()
             raise
         self._lock = lock
@@ -167,7 +177,6 @@ cdef class RingWriter:
         else:
             segment.new_epoch()
         feedd_writer_init(&self.w, base, need_wake, next_seq)
-        feedd_writer_heartbeat(&self.w, _mono_ns())
         self._closed = False
         feedd_bell(self.w.header)
 

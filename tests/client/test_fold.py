@@ -181,3 +181,33 @@ def test_through_a_real_ring() -> None:
     assert "LIVE" in repr(builder[0])
     reader.close()
     writer.close()
+
+
+def test_the_tail_of_a_snapshot_is_no_book() -> None:
+    """A stream that begins inside a long snapshot, and goes on with changes."""
+    levels = [(float(p), 1.0) for p in range(100, 50, -1)]
+    tail = stamped(book_records(3, levels, [], snapshot=True, bracket=True), 100)[4:]
+    change = stamped(book_records(3, [(99.0, 2.0)], [(101.0, 1.0)], sequence=2), 200)
+    builder = BookBuilder()
+    builder.apply(tail)
+    builder.apply(change)
+    assert builder[3].state is BookState.INIT
+    assert 98.0 not in builder[3].bids["price"]
+
+
+def test_a_book_that_moves_to_another_reader_goes_on_there() -> None:
+    """Rings count by themselves: the new one may be far behind the old one."""
+    builder = BookBuilder()
+    first = book_records(3, [(10.0, 1.0)], [(11.0, 1.0)], snapshot=True)
+    builder.apply(Batch(stamped(first, 5_000_000), reader=0))
+    moved = book_records(3, [(20.0, 1.0)], [(21.0, 1.0)], snapshot=True)
+    builder.apply(Batch(stamped(moved, 20_000), reader=1))
+    assert builder[3].best == (20.0, 1.0, 21.0, 1.0)
+    late = book_records(3, [(10.0, 2.0)], [])
+    builder.apply(Batch(stamped(late, 5_000_001), reader=0))
+    builder.apply(Batch(stamped(book_records(3, [(20.0, 2.0)], []), 20_001), reader=1))
+    assert builder[3].bids.tolist() == [(20.0, 2.0)]
+    builder.mark_lost(0)
+    assert builder[3].state is BookState.LIVE
+    builder.mark_lost(1)
+    assert builder[3].state is BookState.GAP
