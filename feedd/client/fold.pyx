@@ -18,9 +18,9 @@ from feedd.records import BookState, NO_SEQUENCE, RECORD_BYTES
 
 from feedd.shm.feedd cimport (
     FEEDD_BOOK, FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_CONTROL, FEEDD_BOOK_GAP, FEEDD_BOOK_INIT,
-    FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_LAST, FEEDD_NO_INSTRUMENT, FEEDD_REASON_CHECKSUM,
-    FEEDD_REASON_CLEAR, FEEDD_REASON_GAP, FEEDD_REASON_SNAPSHOT_BEGIN, FEEDD_REASON_SNAPSHOT_END,
-    FEEDD_SNAPSHOT, FEEDD_STATUS, feedd_level, feedd_record,
+    FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK, FEEDD_NO_INSTRUMENT,
+    FEEDD_REASON_CHECKSUM, FEEDD_REASON_CLEAR, FEEDD_REASON_GAP, FEEDD_REASON_SNAPSHOT_BEGIN,
+    FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT, FEEDD_STATUS, feedd_level, feedd_record,
 )
 
 LEVEL = np.dtype([("price", "<f8"), ("size", "<f8")])
@@ -276,6 +276,7 @@ cdef class FoldedBook:
             return 0
         if self.gathering:
             self._end()
+        self._doubt(record)
         self.updates += 1
         return 1
 
@@ -293,6 +294,7 @@ cdef class FoldedBook:
             self.bracketed = False
             if self.gathering:
                 self._end()
+            self._doubt(record)
             self._stamp(record)
             self.updates += 1
             return 1
@@ -313,6 +315,14 @@ cdef class FoldedBook:
             self.state_code = FEEDD_BOOK_STALE
         elif record.p.status.code == EVENT_LIVE and self.state_code == FEEDD_BOOK_STALE:
             self.state_code = FEEDD_BOOK_LIVE
+
+    cdef void _doubt(self, const feedd_record* record) noexcept:
+        """A book whose checksum rule was given up goes on, but is not good: its records say so."""
+        if record.flags & FEEDD_MAYBE_BAD_BOOK:
+            if self.state_code == FEEDD_BOOK_LIVE:
+                self.state_code = FEEDD_BOOK_CHECKSUM
+        elif self.state_code == FEEDD_BOOK_CHECKSUM:
+            self.state_code = FEEDD_BOOK_LIVE  # what had to be repaired would be a snapshot
 
     cdef void _stamp(self, const feedd_record* record) noexcept:
         self.sequence = record.sequence

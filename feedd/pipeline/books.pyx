@@ -130,6 +130,7 @@ cdef class Books(Checks):
         pending_clear(x)
         if x.state != FEEDD_BOOK_INIT:
             self.out.set_state(x, &u.stamp, FEEDD_BOOK_SYNCING)
+            self.out.control(x, &u.stamp, FEEDD_REASON_CLEAR, 0, 0)      # for those who fold
         return True
 
     cdef bint _prepare(self, instrument_t* x, const program_t* p) noexcept nogil:

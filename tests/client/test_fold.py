@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from feedd.client.batch import Batch
 from feedd.client.fold import LEVEL, BookBuilder, FoldedBook
-from feedd.records import BookReason, BookState, Kind
+from feedd.records import BookReason, BookState, Flag, Kind
 from feedd.shm.ring import RingReader, RingWriter
 from tests.client.segments import book_records, control, record
 
@@ -211,3 +211,18 @@ def test_a_book_that_moves_to_another_reader_goes_on_there() -> None:
     assert builder[3].state is BookState.LIVE
     builder.mark_lost(1)
     assert builder[3].state is BookState.GAP
+
+
+def test_records_of_a_book_that_its_checksum_denies_are_not_live() -> None:
+    """The daemon goes on with it, flagged, when the rule failed everywhere."""
+    builder = BookBuilder()
+    rows = book_records(3, [(10.0, 1.0)], [(11.0, 1.0)], snapshot=True)
+    builder.apply(stamped(rows, 1))
+    assert builder[3].state is BookState.LIVE
+    for at, bracket in ((100, False), (200, True)):
+        rows = book_records(3, [(10.0, 2.0)], [], bracket=bracket)
+        rows["flags"] |= int(Flag.MAYBE_BAD_BOOK)
+        builder.apply(stamped(rows, at))
+        assert builder[3].state is BookState.CHECKSUM
+        builder.apply(stamped(book_records(3, [(10.0, 3.0)], []), at + 50))
+        assert builder[3].state is BookState.LIVE
