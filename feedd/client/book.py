@@ -54,7 +54,9 @@ class BookSnapshot:
     ts_event: int
     ts_recv: int
     truncated: bool
-    """The venue's book has more levels than these."""
+    """The venue's book has, or may have, more levels than these."""
+    cut: tuple[bool, bool]
+    """Whether bids and asks may go on below their last level, which a fold has to know."""
 
     @property
     def best(self) -> tuple[float, float, float, float]:
@@ -189,6 +191,7 @@ class Book:
             ts_event=view.ts_event,
             ts_recv=view.ts_recv,
             truncated=view.levels_total[0] > shown[0] or view.levels_total[1] > shown[1],
+            cut=(view.levels_total[0] > shown[0], view.levels_total[1] > shown[1]),
         )
 
     def _deep(self, books: BooksReader, reader: int, row: int, kept: bool) -> BookSnapshot:
@@ -225,6 +228,13 @@ class Book:
             # Deletes have eaten into the copied window; a newer copy holds what lay below it.
             folded = self._start(books, row, ring, kept)
             bids, asks = self._known(folded, depth)
+        if self._copied_pos and (len(bids) < len(top.bids) or len(asks) < len(top.asks)):
+            # Nearly all of the window is gone, and there is no newer copy yet.
+            return self._snapshot(top, _state(top.state, kept), top.bids, top.asks)
+        cut = (  # the daemon's totals are of another moment
+            self._window[0] > -math.inf or folded.n_bids > len(bids),
+            self._window[1] < math.inf or folded.n_asks > len(asks),
+        )
         # Not copied: nothing was shown yet, or its writer is inside it and does not come back.
         shared = top.state if self._copied_pos else BookState.INIT
         if shared is BookState.LIVE:
@@ -238,7 +248,8 @@ class Book:
             ring_pos=folded.ring_pos,
             ts_event=folded.ts_event,
             ts_recv=folded.ts_recv,
-            truncated=total_bid > len(bids) or total_ask > len(asks),
+            truncated=any(cut),
+            cut=cut,
         )
 
     def _agree(self, books: BooksReader, row: int, ring: RingReader, top: BookView) -> bool:

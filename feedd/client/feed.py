@@ -137,7 +137,7 @@ class Feed:
         """One instrument's book and the stream of what comes after it: no record twice, none lost.
 
         ``options`` are those of ``stream`` but for ``instruments`` and ``start``. Fold the stream
-        into the book with ``BookBuilder.seed`` and ``apply``.
+        into the book with ``BookBuilder.seed`` (tell it ``book.cut``) and ``apply``.
         """
         book = self.book(name, depth=depth)
         try:

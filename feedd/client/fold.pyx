@@ -6,7 +6,7 @@ once at its end.
 """
 
 cimport cython
-from libc.math cimport NAN
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
@@ -37,6 +37,7 @@ cdef struct Side:
     Py_ssize_t n
     Py_ssize_t room
     double sign  # +1 bids, -1 asks
+    double floor  # in sign * price: what is worse has neighbours that nobody showed us
 
 
 cdef int _reserve(Side* side, Py_ssize_t n) except -1:
@@ -109,9 +110,17 @@ cdef int _append(Side* side, double price, double size) except -1:
     return 0
 
 
+cdef inline Py_ssize_t _certain(const Side* side) noexcept nogil:
+    """How many levels, from the best on, are known to be all that there are."""
+    if side.floor == -INFINITY:
+        return side.n
+    return side.n - _find(side, side.sign * side.floor)
+
+
 cdef object _levels(const Side* side, Py_ssize_t depth):
     """The best ``depth`` levels, best first, as a new array."""
-    cdef Py_ssize_t n = side.n if depth < 0 or depth > side.n else depth
+    cdef Py_ssize_t certain = _certain(side)
+    cdef Py_ssize_t n = certain if depth < 0 or depth > certain else depth
     cdef Py_ssize_t i
     out = np.empty(n, LEVEL)
     cdef unsigned char[::1] view
@@ -198,6 +207,7 @@ cdef class FoldedBook:
             raise ValueError("levels_max must be at least 1")
         self.bid.sign = 1.0
         self.ask.sign = -1.0
+        self.bid.floor = self.ask.floor = -INFINITY
         self.instrument = instrument
         self.reader = reader
         self.levels_max = levels_max
@@ -211,9 +221,11 @@ cdef class FoldedBook:
     # ---- state in ---------------------------------------------------------------------------
 
     def seed(self, bids, asks, *, sequence=None, ring_pos=0, ts_event=0, ts_recv=0,
-             state=BookState.LIVE):
+             state=BookState.LIVE, cut=(False, False)):
         _load(&self.bid, bids, self.levels_max)
         _load(&self.ask, asks, self.levels_max)
+        self.bid.floor = self.bid.level[0].price if cut[0] and self.bid.n else -INFINITY
+        self.ask.floor = -self.ask.level[0].price if cut[1] and self.ask.n else -INFINITY
         self.sequence = NO_SEQUENCE if sequence is None else sequence
         self.ring_pos = ring_pos
         self.ts_event = ts_event
@@ -300,6 +312,7 @@ cdef class FoldedBook:
             return 1
         elif reason == FEEDD_REASON_CLEAR:
             self.bid.n = self.ask.n = 0
+            self.bid.floor = self.ask.floor = -INFINITY
             self.gathering = self.bracketed = False
             self.state_code = FEEDD_BOOK_INIT
             self.ring_pos = record.ring_seq
@@ -332,6 +345,7 @@ cdef class FoldedBook:
 
     cdef void _begin(self) noexcept:
         self.bid.n = self.ask.n = 0
+        self.bid.floor = self.ask.floor = -INFINITY
         self.gathering = True
         self.truncated = False
 
@@ -370,6 +384,11 @@ cdef class FoldedBook:
 
     @property
     def state(self):
+        if self.state_code == FEEDD_BOOK_LIVE and (
+            self.bid.floor > -INFINITY and not _certain(&self.bid)
+            or self.ask.floor > -INFINITY and not _certain(&self.ask)
+        ):
+            return BookState.GAP  # all that it began with is gone
         return BookState(self.state_code)
 
     @property
@@ -387,11 +406,11 @@ cdef class FoldedBook:
 
     @property
     def n_bids(self):
-        return 0 if self.gathering else self.bid.n
+        return 0 if self.gathering else _certain(&self.bid)
 
     @property
     def n_asks(self):
-        return 0 if self.gathering else self.ask.n
+        return 0 if self.gathering else _certain(&self.ask)
 
     @property
     def best(self):
@@ -399,9 +418,9 @@ cdef class FoldedBook:
         cdef feedd_level ask
         bid.price = bid.size = ask.price = ask.size = NAN
         if not self.gathering:
-            if self.bid.n:
+            if _certain(&self.bid):
                 bid = self.bid.level[self.bid.n - 1]
-            if self.ask.n:
+            if _certain(&self.ask):
                 ask = self.ask.level[self.ask.n - 1]
         return bid.price, bid.size, ask.price, ask.size
 

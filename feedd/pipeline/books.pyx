@@ -119,9 +119,7 @@ cdef class Books(Checks):
         x.book_channel = u.channel
         x.book_topic = u.topic
         x.rank = p.rank
-        x.up = 0
-        x.has_chain = 0
-        x.wanted = 0
+        x.up = x.has_chain = x.wanted = 0
         x.last_ts_event = 0
         x.line = -1
         x.hold_since = 0

@@ -226,3 +226,21 @@ def test_records_of_a_book_that_its_checksum_denies_are_not_live() -> None:
         assert builder[3].state is BookState.CHECKSUM
         builder.apply(stamped(book_records(3, [(10.0, 3.0)], []), at + 50))
         assert builder[3].state is BookState.LIVE
+
+
+def test_what_lies_below_a_cut_side_is_not_known() -> None:
+    bids = np.array([(10.0, 1.0), (9.0, 1.0)], dtype=LEVEL)
+    asks = np.array([(11.0, 1.0), (12.0, 1.0)], dtype=LEVEL)
+    builder = BookBuilder()
+    book = builder.seed(1, bids, asks, ring_pos=1, cut=(True, False))
+    builder.apply(stamped(book_records(1, [(5.0, 1.0)], [(20.0, 1.0)]), 2))
+    assert shown(book, 1) == [(10.0, 1.0), (9.0, 1.0)], "there may be bids at 8, 7, 6"
+    assert shown(book, -1) == [(11.0, 1.0), (12.0, 1.0), (20.0, 1.0)]
+    assert (book.n_bids, book.n_asks, book.state) == (2, 3, BookState.LIVE)
+    builder.apply(stamped(book_records(1, [(10.0, 0.0), (9.0, 0.0)], []), 3))
+    assert (book.n_bids, book.state) == (0, BookState.GAP)
+    assert np.isnan(book.best[0])
+    builder.apply(stamped(book_records(1, [(9.5, 2.0)], []), 4))
+    assert (shown(book, 1), book.state) == ([(9.5, 2.0)], BookState.LIVE)
+    builder.apply(stamped(book_records(1, [(5.0, 1.0)], [(6.0, 1.0)], snapshot=True), 5))
+    assert (book.best, book.state) == ((5.0, 1.0, 6.0, 1.0), BookState.LIVE)

@@ -155,6 +155,31 @@ class TestDeepBook:
         position = listed.put(book_records(0, [(999.0, 7.0)], []))
         assert book.refresh().bids[0].item() == (999.0, 7.0)
 
+    def test_a_window_that_deletes_have_eaten_whole(self, listed: Daemon, feed: Feed) -> None:
+        """What lies below it is in the top tier, long before there is a newer deep copy."""
+        bids, asks = ladder(200)
+        position = publish(listed, bids, asks)
+        book = feed.book(NAME, depth=None)
+        first = book.refresh()
+        assert (len(first.bids), first.cut) == (DEPTH, (True, True))
+        gone = [(price, 0.0) for price, _ in bids[: DEPTH - 3]]
+        later = listed.put(book_records(0, gone, [], sequence=2))
+        rest = bids[DEPTH - 3 :]
+        listed.share_book(
+            0,
+            0,
+            0,
+            rest,
+            asks,
+            ring_pos=later,
+            deep_ring_pos=position,
+            deep=(bids, asks),
+            sequence=2,
+        )
+        eaten = book.refresh()
+        assert (eaten.state, eaten.ring_pos, eaten.truncated) == (BookState.LIVE, later, True)
+        assert shown(eaten) == (rest[:32], asks[:32])
+
     def test_a_writer_that_takes_over_while_the_deep_copy_is_read(
         self, listed: Daemon, feed: Feed, monkeypatch: pytest.MonkeyPatch
     ) -> None:
