@@ -28,8 +28,8 @@ def reader_numbers(directory: Path) -> list[int]:
 
 
 def ring_id(reader: RingReader) -> str:
-    """Names a ring file for ever: a tmpfs gives an inode number once per boot."""
-    return f"{boot_id().hex()[:12]}-{reader.segment.inode}"
+    """Names a ring file for ever: inode numbers come again, as in every new container."""
+    return f"{boot_id().hex()[:12]}-{reader.segment.file_id:016x}"
 
 
 class Filter:

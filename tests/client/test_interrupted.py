@@ -13,6 +13,7 @@ import pytest
 
 import feedd
 from feedd.client.book import Book
+from feedd.client.cursor import ring_id
 from feedd.client.feed import Feed
 from feedd.client.stream import Stream
 from feedd.clock import SECOND_NS
@@ -20,7 +21,7 @@ from feedd.errors import ShmError
 from feedd.records import BookReason, BookState, Kind
 from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
-from feedd.shm.ring import RingWriter, create_ring
+from feedd.shm.ring import RingReader, RingWriter, create_ring
 from feedd.shm.segment import supersede
 from tests.client.segments import DEPTH, ROWS, SLOTS, Daemon, book_records, control, record
 
@@ -303,6 +304,27 @@ class TestStream:
             batches = drain(resumed)
         assert [len(batch) for batch in batches] == [1]
         assert batches[0].restarted == (read > 0)
+
+    def test_saved_positions_of_a_file_with_the_same_inode(
+        self, listed: Daemon, feed: Feed, directory: Path
+    ) -> None:
+        """A new container has a new tmpfs, which numbers its files as the one before did."""
+        listed.put(*[record(Kind.TRADE)] * 3)
+        with feed.stream(readers=[0], start="oldest") as stream:
+            drain(stream)
+            saved = stream.positions
+            old = stream._readers()[0]
+            supersede(listed.rings[0].segment)
+            listed.rings[0].close()
+            listed.rings[0] = RingWriter.create(directory, 0, SLOTS)
+            new = RingReader(directory, 0)
+            new.segment.inode = old.segment.inode
+            assert ring_id(new) != ring_id(old)
+        listed.put(*[record(Kind.TRADE)] * 5)
+        with feed.stream(readers=[0], start=saved) as resumed:
+            batches = drain(resumed)
+        assert batches[0].restarted
+        assert sum(map(len, batches)) == 5
 
     def test_saved_positions_inside_one_writer_are_no_restart(
         self, listed: Daemon, feed: Feed
