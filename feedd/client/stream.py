@@ -108,7 +108,7 @@ class Stream(StreamFlow):
             cursor.seek(sequence)
         elif saved is not None:
             # The ring was created anew since: what lies between cannot be counted.
-            self._news.append(self._notice(cursor, restarted=True))
+            cursor.new_file = True
         return cursor
 
     def _wanted(self, length: int) -> bytes:
@@ -123,7 +123,11 @@ class Stream(StreamFlow):
     @property
     def positions(self) -> Positions:
         """Where each ring stands: what was handed out lies before."""
-        return {str(c.number): [c.ring_id, c.position] for c in self._cursors}
+        places = {str(c.number): [c.ring_id, c.position] for c in self._cursors}
+        for batch in reversed(self._news):  # LappedError was raised in its place
+            if len(batch):
+                places[str(batch.reader)][1] = batch.records["ring_seq"][0].item()
+        return places
 
     def _look(self) -> None:
         """Idle work: new files, new readers, writers that died or came back."""

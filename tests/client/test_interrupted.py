@@ -17,7 +17,7 @@ from feedd.client.cursor import ring_id
 from feedd.client.feed import Feed
 from feedd.client.stream import Stream
 from feedd.clock import SECOND_NS
-from feedd.errors import ShmError
+from feedd.errors import LappedError, ShmError
 from feedd.records import BookReason, BookState, Kind
 from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
@@ -325,6 +325,30 @@ class TestStream:
             batches = drain(resumed)
         assert batches[0].restarted
         assert sum(map(len, batches)) == 5
+
+    def test_positions_are_of_all_rings_from_the_first_batch_on(
+        self, listed: Daemon, feed: Feed
+    ) -> None:
+        listed.put(record(Kind.TRADE), reader=1)
+        with feed.stream() as stream:
+            saved = stream.positions
+        with feed.stream(start={**saved, "0": ["another", 5]}) as resumed:
+            first = resumed.poll()
+            assert first is not None
+            assert first.restarted
+            assert first.positions == saved
+
+    def test_positions_after_a_raised_loss(self, listed: Daemon, feed: Feed) -> None:
+        """What the exception came in place of was not handed out."""
+        with feed.stream(readers=[0], on_overrun="raise") as stream:
+            pass_by(listed, 2 * SLOTS)
+            with pytest.raises(LappedError) as info:
+                stream.poll()
+            saved = stream.positions
+        with feed.stream(readers=[0], start=saved) as resumed:
+            batches = drain(resumed)
+        assert info.value.lost + sum(len(batch) for batch in batches) == 2 * SLOTS
+        assert sum(batch.lost for batch in batches) == 0
 
     def test_saved_positions_inside_one_writer_are_no_restart(
         self, listed: Daemon, feed: Feed
