@@ -23,7 +23,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from feedd.shm.feedd cimport (
     FEEDD_WAIT_ANY_MAX, FEEDD_WAIT_SLICE_NS, feedd_available, feedd_bell, feedd_commit,
-    feedd_commit_at, feedd_head, feedd_join_at, feedd_join_newest,
+    feedd_commit_at, feedd_copy_slot, feedd_head, feedd_join_at, feedd_join_newest,
     feedd_join_oldest, feedd_load32_acquire, feedd_load_acquire, feedd_put, feedd_read_batch,
     feedd_reader, feedd_reader_init, feedd_record, feedd_store32_release, feedd_takeover,
     feedd_wait_any, feedd_wait_futex, feedd_wait_spin, feedd_writer_heartbeat,
@@ -320,7 +320,7 @@ cdef class RingReader:
         """Move to "newest", "oldest" or a position; see the class."""
         self._check()
         if isinstance(start, int):
-            if start < 0 or start > feedd_head(self.r.header):
+            if start < 0 or start > feedd_head(self.r.header) and not _has(&self.r, start - 1):
                 raise ValueError(
                     f"position {start} is not in this ring (its next record is "
                     f"{feedd_head(self.r.header)}): it belongs to an earlier ring; start at "
@@ -514,6 +514,14 @@ def wait_any(readers, timeout=None):
         if deadline >= 0 and left <= 0:
             return None
         PyErr_CheckSignals()
+
+
+cdef bint _has(const feedd_reader* r, uint64_t seq) noexcept nogil:
+    """Whether this record is there: a writer may be between the stamps and the head."""
+    cdef feedd_reader there = r[0]
+    cdef feedd_record record
+    there.next = seq
+    return feedd_copy_slot(&there, &record) > 0
 
 
 cdef int _wait_slice(RingReader reader, int how, int64_t left) noexcept nogil:

@@ -451,3 +451,21 @@ def test_a_book_whose_reader_is_retired(listed: Daemon, feed: Feed, depth: int |
     position = listed.put(book_records(0, *ladder(40, 1500.0), snapshot=True), reader=1)
     listed.share_book(1, 2, 0, *ladder(40, 1500.0), ring_pos=position)
     assert shown(book.refresh())[0] == ladder(40, 1500.0)[0][:depth]
+
+
+def test_positions_of_records_whose_head_is_still_to_come(listed: Daemon, feed: Feed) -> None:
+    """A writer that lost its processor between a commit's stamps and its head."""
+    head = int(listed.rings[0].head)
+    with feed.stream(readers=[0]) as stream:
+        listed.put(record(Kind.TRADE), record(Kind.TRADE))
+        words = listed.rings[0].segment.buf.cast("B").cast("Q")
+        words[0x100 // 8] = head
+        assert sum(map(len, drain(stream))) == 2
+        saved = stream.positions
+    with feed.stream(readers=[0], start=saved) as resumed:
+        assert drain(resumed) == []
+        listed.put(record(Kind.TRADE))
+        (batch,) = drain(resumed)
+    assert (len(batch), batch.lost, batch.restarted) == (1, 0, False)
+    with pytest.raises(ValueError, match="earlier ring"):
+        feed.stream(readers=[0], start={"0": [saved["0"][0], int(saved["0"][1]) + 5]})
