@@ -17,7 +17,7 @@ import orjson
 from feedd import venues
 from feedd.decode.plan import compile_plan
 from feedd.pipeline.core import Pipeline
-from feedd.records import Event, Scope
+from feedd.records import BookState, Event, Scope
 from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
 from feedd.shm.counters import CountersWriter
@@ -118,7 +118,7 @@ def main(directory: Path, seed: int) -> None:
         for _ in range(rng.randrange(1, 30)):
             for row, market in enumerate(markets):
                 pipeline.on_message(handle, market.next(), time.time_ns())
-                if pipeline.book_state(handle, market.symbol)[0] != 2:
+                if pipeline.book_state(handle, market.symbol)[0] != BookState.LIVE:
                     waits[row] += 1
                     if waits[row] > 20:
                         waits[row] = 0
