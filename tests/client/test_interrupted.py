@@ -23,6 +23,7 @@ from feedd.shm.board import BoardWriter
 from feedd.shm.books import BooksWriter
 from feedd.shm.ring import RingReader, RingWriter, create_ring
 from feedd.shm.segment import supersede
+from feedd.shm.waiting import AsyncWaiter
 from tests.client.segments import DEPTH, ROWS, SLOTS, Daemon, book_records, control, record
 
 NAME = "deribit:BTC-PERPETUAL"
@@ -394,6 +395,17 @@ async def test_a_cancelled_batch_is_not_lost(listed: Daemon, feed: Feed) -> None
     got += [s for batch in drain(stream) for s in batch.trades["sequence"].tolist()]
     stream.close()
     assert got == list(range(30))
+
+
+async def test_a_wait_that_fails_is_no_silence() -> None:
+    def fails(_seconds: float) -> bool:
+        raise ShmError("no ring to wait for")
+
+    waiter = AsyncWaiter(fails)
+    for _ in range(2):
+        with pytest.raises(ShmError, match="no ring"):
+            await asyncio.wait_for(waiter.wait(lambda: False), 1)
+    waiter.close()
 
 
 def drain(stream: Stream) -> list[feedd.Batch]:
