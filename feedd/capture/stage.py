@@ -122,8 +122,8 @@ class Stage:
         ring = self._rings[reader] = RingWriter.takeover(self.directory, reader)
         return Pipeline(
             ring,
-            BoardWriter.open(self.directory, reader),
-            BooksWriter.open(self.directory, reader),
+            BoardWriter.open(self.directory, reader, fresh=True),
+            BooksWriter.open(self.directory, reader, fresh=True),
             self._counters,
             reader,
         )

@@ -59,6 +59,7 @@ def read_board(
     published = (rows["reader"] >= 0) & (rows["row"] >= 0)
     for number in np.unique(rows["reader"][published]).tolist():
         index = np.flatnonzero(published & (rows["reader"] == number))
+        kept = kept_up(number)  # before the copy: the next writer does not vouch for it
         board = reader(number)
         index = index[rows["row"][index] < board.n_rows]
         latest = board.snapshot(rows["row"][index])
@@ -66,7 +67,7 @@ def read_board(
         claimed = latest["instrument"] == rows["id"][index]
         for name in _LATEST:
             out[_column(name)][index[claimed]] = latest[name][claimed]
-        if not kept_up(number):
+        if not kept:
             states = out["state"]
             states[index[states[index] == BookState.LIVE]] = BookState.STALE
     order = np.lexsort((out["option_type"], out["strike"], out["expiry"], out["underlying"]))

@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from feedd import clock
+from feedd.client.events import EventBuffer
 from feedd.client.fold import FoldedBook
 from feedd.client.instruments import Instrument
 from feedd.errors import ShmError
-from feedd.records import NO_INSTRUMENT, RAW, BookState, known_sequence
-from feedd.shm.books import BooksReader
+from feedd.records import NO_INSTRUMENT, BookState, Kind, known_sequence
+from feedd.shm.books import BooksReader, BookView
 from feedd.shm.ring import RingReader
 
 __all__ = ["TOP_LEVELS", "Book", "BookSnapshot"]
@@ -30,6 +29,8 @@ _ROLL_MAX = 16_384
 """Records to roll forward; beyond it a new copy of the deep tier costs less."""
 _COPIES_MAX = 8
 _COMMIT_WAIT_NS = 50_000_000
+_KINDS = (Kind.BOOK, Kind.BOOK_CONTROL, Kind.STATUS)
+_NO_EPOCH = -1  # of a copy that nobody vouches for
 
 
 def _number(text: float, decimals: int) -> str:
@@ -53,7 +54,9 @@ class BookSnapshot:
     ts_event: int
     ts_recv: int
     truncated: bool
-    """The venue's book has more levels than these."""
+    """The venue's book has, or may have, more levels than these."""
+    cut: tuple[bool, bool]
+    """Whether bids and asks may go on below their last level, which a fold has to know."""
 
     @property
     def best(self) -> tuple[float, float, float, float]:
@@ -119,10 +122,12 @@ class Book:
         self.depth = depth
         self.instrument = instrument()
         self._ring: RingReader | None = None
+        self._ring_of = -1
         self._folded: FoldedBook | None = None
+        self._copied_from: BooksReader | None = None
         self._copied_pos = self._epoch = 0
         self._window = (-math.inf, math.inf)
-        self._scratch = np.empty(1024, dtype=RAW)
+        self._events = EventBuffer(1024, kinds=_KINDS)
         self._place()
 
     def _place(self) -> tuple[int, int]:
@@ -139,14 +144,28 @@ class Book:
     def refresh(self) -> BookSnapshot:
         """The book as of now; its parts belong together."""
         reader, row = self._place()
+        kept = self._kept_up(reader)  # before the copy: the next writer does not vouch for it
+        if not kept and self._has_moved(reader, row):
+            return self.refresh()
         books = self._books(reader)
         if self.depth is not None and self.depth <= TOP_LEVELS:
             view = books.top(row)
             if not self._stays(reader, row, view.instrument):
                 return self.refresh()
-            state = self._state(reader, view.state)
+            state = _state(view.state, kept)
             return self._snapshot(view, state, view.bids[: self.depth], view.asks[: self.depth])
-        return self._deep(books, reader, row)
+        return self._deep(books, reader, row, kept)
+
+    def _has_moved(self, reader: int, row: int) -> bool:
+        """Whether another reader that is at work has the book by now."""
+        try:
+            found = self._lookup()
+        except KeyError:
+            return False  # the daemon is between two lives
+        if found.row < 0 or found.reader in (-1, reader) or not self._kept_up(found.reader):
+            return False
+        self.instrument = found
+        return True
 
     def _stays(self, reader: int, row: int, holder: int) -> bool:
         """Whether the row, which ``holder`` has, is still ours; a row of nobody is to be filled."""
@@ -160,12 +179,6 @@ class Book:
             raise ShmError(f"{self.instrument.name} is not subscribed any more: its row went on")
         return True
 
-    def _state(self, reader: int, shared: BookState) -> BookState:
-        """What the writer said, as long as there is one."""
-        if shared is BookState.LIVE and not self._kept_up(reader):
-            return BookState.STALE
-        return shared
-
     def _snapshot(self, view: Any, state: BookState, bids: Levels, asks: Levels) -> BookSnapshot:
         shown = len(bids), len(asks)
         return BookSnapshot(
@@ -178,48 +191,85 @@ class Book:
             ts_event=view.ts_event,
             ts_recv=view.ts_recv,
             truncated=view.levels_total[0] > shown[0] or view.levels_total[1] > shown[1],
+            cut=(view.levels_total[0] > shown[0], view.levels_total[1] > shown[1]),
         )
 
-    def _deep(self, books: BooksReader, reader: int, row: int) -> BookSnapshot:
+    def _deep(self, books: BooksReader, reader: int, row: int, kept: bool) -> BookSnapshot:
         ring = self._ring
-        if ring is None or ring.superseded:
+        if ring is None or self._ring_of != reader or ring.superseded:
             if ring is not None:
                 ring.close()
             ring = self._ring = self._open_ring(reader)
+            self._ring_of = reader
             self._folded = None
-        folded = self._folded
-        if (
-            folded is None
-            or self._copied_pos == 0
-            or ring.epoch != self._epoch
-            or ring.head - ring.position > _ROLL_MAX
-            or not self._roll(ring, folded)
-        ):
-            folded = self._start(books, row, ring)
-        top = books.top(row)
-        if not self._stays(reader, row, top.instrument):
-            return self.refresh()
+        deadline = clock.monotonic_ns() + _COMMIT_WAIT_NS
+        while True:
+            folded = self._folded
+            if (
+                folded is None
+                or self._copied_from is not books
+                or self._copied_pos == 0
+                or ring.epoch != self._epoch
+                or ring.head - ring.position > _ROLL_MAX
+                or not self._roll(ring, folded)
+            ):
+                folded = self._start(books, row, ring, kept)
+            top = books.top(row)
+            if not self._stays(reader, row, top.instrument):
+                return self.refresh()
+            if self._agree(books, row, ring, top) or clock.monotonic_ns() > deadline:
+                break
+            clock.sleep(0)
         depth = books.depth(row) if self.depth is None else min(self.depth, books.depth(row))
         bids, asks = self._known(folded, depth)
         total_bid, total_ask = top.levels_total
         short = len(bids) < min(depth, total_bid) or len(asks) < min(depth, total_ask)
         if short and books.deep(row, 1).ring_pos > self._copied_pos:
             # Deletes have eaten into the copied window; a newer copy holds what lay below it.
-            folded = self._start(books, row, ring)
+            folded = self._start(books, row, ring, kept)
             bids, asks = self._known(folded, depth)
+        if self._copied_pos and (len(bids) < len(top.bids) or len(asks) < len(top.asks)):
+            # Nearly all of the window is gone, and there is no newer copy yet.
+            return self._snapshot(top, _state(top.state, kept), top.bids, top.asks)
+        cut = (  # the daemon's totals are of another moment
+            self._window[0] > -math.inf or folded.n_bids > len(bids),
+            self._window[1] < math.inf or folded.n_asks > len(asks),
+        )
         # Not copied: nothing was shown yet, or its writer is inside it and does not come back.
         shared = top.state if self._copied_pos else BookState.INIT
+        if shared is BookState.LIVE:
+            shared = folded.state
         return BookSnapshot(
             instrument=self.instrument,
             bids=bids,
             asks=asks,
-            state=self._state(reader, shared),
+            state=_state(shared, kept),
             sequence=known_sequence(folded.sequence),
             ring_pos=folded.ring_pos,
             ts_event=folded.ts_event,
             ts_recv=folded.ts_recv,
-            truncated=total_bid > len(bids) or total_ask > len(asks),
+            truncated=any(cut),
+            cut=cut,
         )
+
+    def _agree(self, books: BooksReader, row: int, ring: RingReader, top: BookView) -> bool:
+        """Whether the levels are those that the daemon's state speaks of. Rows are written before
+        the records that they show: a snapshot that made the book live may be still to come."""
+        folded = self._folded
+        if folded is None or not self._copied_pos or self._epoch == _NO_EPOCH:
+            return True
+        if top.state is not BookState.LIVE:
+            folded.mark(top.state)
+            return True
+        if folded.state is BookState.LIVE:
+            return True
+        if self._events.position(ring) <= top.ring_pos:
+            return False
+        if books.deep(row, 1).ring_pos != self._copied_pos:
+            self._folded = None  # it began after the start of the snapshot that counts
+            return False
+        folded.mark(BookState.LIVE)
+        return True
 
     def _known(self, folded: FoldedBook, depth: int) -> tuple[Levels, Levels]:
         """The levels that are certain: a level worse than the copied window may have unseen
@@ -232,11 +282,11 @@ class Book:
             asks = asks[asks["price"] <= highest]
         return bids, asks
 
-    def _start(self, books: BooksReader, row: int, ring: RingReader) -> FoldedBook:
+    def _start(self, books: BooksReader, row: int, ring: RingReader, kept: bool) -> FoldedBook:
         """Copy the deep tier and roll it forward; again when the ring has overtaken it."""
         shared = books.depth(row)
         for _ in range(_COPIES_MAX):
-            head = ring.head
+            head, epoch = ring.head, ring.epoch
             view = books.deep(row)
             folded = FoldedBook(self.instrument.id)
             folded.seed(
@@ -249,19 +299,27 @@ class Book:
                 state=view.state,
             )
             self._folded = folded
-            self._copied_pos, self._epoch = view.ring_pos, ring.epoch
+            ours = view.instrument == self.instrument.id
+            self._copied_from = books
+            self._copied_pos = view.ring_pos if ours else 0
+            self._epoch = epoch if kept else _NO_EPOCH
             # A side that fills the window may go on below it; a shorter one is whole.
             self._window = (
                 float(view.bids["price"][-1]) if len(view.bids) >= shared else -math.inf,
                 float(view.asks["price"][-1]) if len(view.asks) >= shared else math.inf,
             )
-            if not view.ring_pos:
+            if not self._copied_pos:
                 return folded  # the middle of the ring's history is no beginning of a book
             out_of_reach = view.ring_pos + 1 + ring.capacity <= head
-            # What is not live waits for a snapshot, and that comes after ``head``.
-            waits = out_of_reach and view.state is not BookState.LIVE
-            _seek(ring, head if waits else view.ring_pos + 1)
-            if self._roll(ring, folded):
+            # What is not live waits for a snapshot, and that comes after ``head``; and nothing was
+            # published since of a book whose newest event is in the copy.
+            waits = out_of_reach and (
+                view.state is not BookState.LIVE or books.top(row).ring_pos == view.ring_pos
+            )
+            _seek(ring, head if waits else view.ring_pos + 1, wait=kept)
+            self._events.begin(ring)
+            rolled = self._roll(ring, folded)
+            if (rolled and ring.epoch == epoch) or not kept:
                 return folded
         raise ShmError(
             f"{self.instrument.name}: the ring runs away from its deep book; give the ring more "
@@ -269,13 +327,14 @@ class Book:
         )
 
     def _roll(self, ring: RingReader, folded: FoldedBook) -> bool:
-        """Apply what the ring has; False when records were lost."""
-        lost = ring.lost
-        while (n := ring.read_into(self._scratch)) and ring.lost == lost:
-            folded.fold(self._scratch[:n])
-            if n < len(self._scratch):
-                break
-        return ring.lost == lost
+        """Apply the whole events that the ring has; False when records were lost, or when they are
+        another writer's."""
+        while self._events.fill(ring):
+            records, lost, restarted, _ = self._events.take()  # type: ignore[misc]
+            if lost or restarted:
+                return False
+            folded.fold(records)
+        return True
 
     # ---- live attributes --------------------------------------------------------------------
 
@@ -330,9 +389,14 @@ class Book:
         return f"<live Book {_describe(self.refresh())}>"
 
 
-def _seek(ring: RingReader, position: int) -> None:
+def _state(shared: BookState, kept: bool) -> BookState:
+    """What the writer said, as long as there is one."""
+    return BookState.STALE if shared is BookState.LIVE and not kept else shared
+
+
+def _seek(ring: RingReader, position: int, *, wait: bool) -> None:
     """Go to a position that the ring may commit only in a moment (books are written first)."""
     deadline = clock.monotonic_ns() + _COMMIT_WAIT_NS
-    while ring.head < position and clock.monotonic_ns() < deadline:
+    while wait and ring.head < position and clock.monotonic_ns() < deadline:
         clock.sleep(0)
     ring.seek(min(position, ring.head))

@@ -28,8 +28,8 @@ def reader_numbers(directory: Path) -> list[int]:
 
 
 def ring_id(reader: RingReader) -> str:
-    """Names a ring file for ever: a tmpfs gives an inode number once per boot."""
-    return f"{boot_id().hex()[:12]}-{reader.segment.inode}"
+    """Names a ring file for ever: inode numbers come again, as in every new container."""
+    return f"{boot_id().hex()[:12]}-{reader.segment.file_id:016x}"
 
 
 class Filter:
@@ -66,6 +66,12 @@ class Cursor(RingFlow):
         self.reader = RingReader(directory, number, start=start)
         self.place = (number, ring_id(self.reader))
         self.buffer = self._new_buffer()
+        self.buffer.begin(self.reader)
+
+    def seek(self, position: int) -> None:
+        """Go on at a position that an earlier cursor of this ring reported."""
+        self.reader.seek(position)
+        self.buffer.begin(self.reader)
 
     def _new_buffer(self) -> EventBuffer:
         return EventBuffer(self._batch_max, kinds=self.select.kinds, wanted=self.select.by_id)
@@ -99,11 +105,11 @@ class Cursor(RingFlow):
         if not segment_path(self.directory, "ring", self.number).exists():
             return
         try:
-            fresh = RingReader(self.directory, self.number, start="oldest")
+            fresh = RingReader(self.directory, self.number, start=0)  # what is gone is counted
         except ShmError:
             return  # not finished yet, or not trusted: look again later
         self.lost_with_file += self.buffer.held
-        self.reader.close()
+        # not closed: the thread of a wait that was cancelled may look at it for a moment more
         self.reader = fresh
         self.place = (self.number, ring_id(fresh))
         self.buffer = self._new_buffer()

@@ -28,6 +28,10 @@ class EventBuffer:
         for those to hand out. Records without an instrument pass.
         """
 
+    def begin(self, reader: RingReader) -> None:
+        """Start where ``reader`` stands, behind the record before: what is held is dropped, what
+        was lost until now is not counted. Another writer than that record's is a restart."""
+
     def want(self, wanted: Any) -> None:
         """Replace the instrument filter."""
 

@@ -7,8 +7,8 @@ from libc.string cimport memcpy, memmove
 from feedd.client.batch cimport Batch, Block, new_block
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_CONTROL, FEEDD_LAST, FEEDD_NO_INSTRUMENT, FEEDD_REASON_SNAPSHOT_BEGIN,
-    FEEDD_REASON_SNAPSHOT_END, feedd_available, feedd_read_batch, feedd_read_on,
-    feedd_record,
+    FEEDD_REASON_SNAPSHOT_END, feedd_available, feedd_copy_slot, feedd_read_batch, feedd_read_on,
+    feedd_reader, feedd_record,
 )
 from feedd.shm.ring cimport RingReader
 
@@ -32,6 +32,19 @@ cdef class EventBuffer:
                 self.kinds |= 1u << <uint32_t>int(kind)
         self.wanted = wanted
         self._renew(room)
+
+    def begin(self, RingReader reader not None):
+        cdef feedd_reader before
+        cdef feedd_record record
+        reader._check()
+        self.start = self.cut = self.scan = self.end = 0
+        self.bracket = self.after_hole = self.restarted = False
+        self.broken = []
+        self.lost = 0
+        self.reader_lost = reader.r.lost
+        before = reader.r
+        before.next -= 1
+        self.epoch = record.epoch if feedd_copy_slot(&before, &record) == 1 else -1
 
     def want(self, wanted):
         """Replace the instrument filter: bytes by id, or None."""

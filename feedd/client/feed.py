@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from feedd import clock
 from feedd.client.book import TOP_LEVELS, Book, BookSnapshot
 from feedd.client.cursor import reader_numbers, ring_id
 from feedd.client.instruments import Instrument, Instruments
-from feedd.client.life import writes
+from feedd.client.life import SILENT_NS, writes
 from feedd.client.stream import OnOverrun, Start, Stream, Wait
 from feedd.errors import ShmError
 from feedd.shm.books import BooksReader
@@ -136,25 +137,44 @@ class Feed:
         """One instrument's book and the stream of what comes after it: no record twice, none lost.
 
         ``options`` are those of ``stream`` but for ``instruments`` and ``start``. Fold the stream
-        into the book with ``BookBuilder.seed`` and ``apply``.
+        into the book with ``BookBuilder.seed`` (tell it ``book.cut``) and ``apply``.
         """
         book = self.book(name, depth=depth)
-        snapshot = book.refresh()
-        instrument = snapshot.instrument
-        ring = RingReader(self.directory, instrument.reader)
         try:
-            start = {str(instrument.reader): [ring_id(ring), snapshot.ring_pos + 1]}
-            if snapshot.ring_pos < ring.capacity:  # before the ring's first record: no book yet
-                start = {str(instrument.reader): [ring_id(ring), ring.head]}
+            deadline = clock.monotonic_ns() + SILENT_NS
+            while (joined := self._join(book, options, deadline)) is None:
+                pass
+            return joined
         finally:
-            ring.close()
             book.close()
+
+    def _join(self, book: Book, options: dict[str, Any], deadline: int) -> Join | None:
+        """None: another writer or another ring came meanwhile."""
+        reader = book.instrument.reader
+        with RingReader(self.directory, reader) as ring:
+            head, epoch = ring.head, ring.epoch
+            snapshot = book.refresh()
+            position = snapshot.ring_pos + 1
+            if position <= ring.capacity:  # before the ring's first record: no book yet
+                position = head
+            # Books are written first: their last records may be committed in a moment.
+            while ring.head < position and ring.epoch == epoch:
+                if clock.monotonic_ns() > deadline:
+                    raise ShmError(
+                        f"{snapshot.instrument.name}: the newest change of its book was never "
+                        "published, its reader process died or was stopped before: join again "
+                        "when the next one is there"
+                    )
+                clock.sleep(0)
+            start = {str(reader): [ring_id(ring), position]}
+            if snapshot.instrument.reader != reader or ring.superseded or ring.epoch != epoch:
+                return None
         stream = Stream(
             self.directory,
             self.instruments,
-            chosen=[instrument.id],
+            chosen=[snapshot.instrument.id],
             start=start,
-            readers=[instrument.reader],
+            readers=[reader],
             **options,
         )
         return Join(snapshot, stream)

@@ -41,7 +41,7 @@ class StreamFlow:
     def __new__(cls, *args: Any, **kwargs: Any) -> Self: ...
     def _pace(self, wait: str, timeout: float | None) -> None:
         """How to wait ("futex", "yield" or "spin"), and for how many seconds (None: for ever)."""
-    def _notice(self, cursor: RingFlow, *, restarted: bool = False) -> Batch:
+    def _notice(self, cursor: RingFlow) -> Batch:
         """An empty batch that tells something of one ring."""
     def _silence(self) -> Batch:
         """The empty batch that says that ``timeout`` is over."""

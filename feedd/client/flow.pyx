@@ -158,11 +158,9 @@ cdef class StreamFlow:
         self._place(batch)
         return batch
 
-    def _notice(self, RingFlow cursor not None, *, bint restarted=False):
+    def _notice(self, RingFlow cursor not None):
         """An empty batch that tells something of one ring."""
-        cdef Batch batch = Batch.__new__(Batch)
-        batch.restarted = restarted
-        return self._finish(cursor, batch)
+        return self._finish(cursor, Batch.__new__(Batch))
 
     def _silence(self):
         """The empty batch that says that ``timeout`` is over."""
@@ -189,7 +187,9 @@ cdef class StreamFlow:
                 self._finish(cursor, batch)
                 if batch.lost and self._raising:
                     self._news.append(batch)
-                    raise LappedError(batch.lost, cursor.position)
+                    raise LappedError(
+                        batch.lost,
+                        int(batch.records["ring_seq"][0]) if batch.n else cursor.position)
                 return batch
         return None
 

@@ -40,8 +40,14 @@ class FoldedBook:
         ts_event: int = 0,
         ts_recv: int = 0,
         state: BookState | int = ...,
+        cut: tuple[bool, bool] = ...,
     ) -> None:
-        """Start from a known book (LEVEL arrays); records up to ``ring_pos`` are then skipped."""
+        """Start from a known book (LEVEL arrays); records up to ``ring_pos`` are then skipped.
+
+        ``cut``: whether bids and asks may go on below the last level (``BookSnapshot.cut``). What
+        lies below it is not shown then, and when nothing is left above it the state is GAP: the
+        next snapshot, or another ``Feed.join``, gives a whole book again.
+        """
 
     def fold(self, records: npt.NDArray[Any]) -> int:
         """Apply this instrument's records of a RAW array; returns the book events completed."""
@@ -124,6 +130,7 @@ class BookBuilder:
         ts_event: int = 0,
         ts_recv: int = 0,
         state: BookState | int = ...,
+        cut: tuple[bool, bool] = ...,
     ) -> FoldedBook:
         """Start one instrument's book from a known state, for instance of ``Feed.join``."""
 

@@ -6,7 +6,7 @@ once at its end.
 """
 
 cimport cython
-from libc.math cimport NAN
+from libc.math cimport INFINITY, NAN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free, realloc
 from libc.string cimport memcpy, memmove
@@ -18,9 +18,9 @@ from feedd.records import BookState, NO_SEQUENCE, RECORD_BYTES
 
 from feedd.shm.feedd cimport (
     FEEDD_BOOK, FEEDD_BOOK_CHECKSUM, FEEDD_BOOK_CONTROL, FEEDD_BOOK_GAP, FEEDD_BOOK_INIT,
-    FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_LAST, FEEDD_NO_INSTRUMENT, FEEDD_REASON_CHECKSUM,
-    FEEDD_REASON_CLEAR, FEEDD_REASON_GAP, FEEDD_REASON_SNAPSHOT_BEGIN, FEEDD_REASON_SNAPSHOT_END,
-    FEEDD_SNAPSHOT, FEEDD_STATUS, feedd_level, feedd_record,
+    FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_LAST, FEEDD_MAYBE_BAD_BOOK, FEEDD_NO_INSTRUMENT,
+    FEEDD_REASON_CHECKSUM, FEEDD_REASON_CLEAR, FEEDD_REASON_GAP, FEEDD_REASON_SNAPSHOT_BEGIN,
+    FEEDD_REASON_SNAPSHOT_END, FEEDD_SNAPSHOT, FEEDD_STATUS, feedd_level, feedd_record,
 )
 
 LEVEL = np.dtype([("price", "<f8"), ("size", "<f8")])
@@ -37,6 +37,7 @@ cdef struct Side:
     Py_ssize_t n
     Py_ssize_t room
     double sign  # +1 bids, -1 asks
+    double floor  # in sign * price: what is worse has neighbours that nobody showed us
 
 
 cdef int _reserve(Side* side, Py_ssize_t n) except -1:
@@ -109,9 +110,17 @@ cdef int _append(Side* side, double price, double size) except -1:
     return 0
 
 
+cdef inline Py_ssize_t _certain(const Side* side) noexcept nogil:
+    """How many levels, from the best on, are known to be all that there are."""
+    if side.floor == -INFINITY:
+        return side.n
+    return side.n - _find(side, side.sign * side.floor)
+
+
 cdef object _levels(const Side* side, Py_ssize_t depth):
     """The best ``depth`` levels, best first, as a new array."""
-    cdef Py_ssize_t n = side.n if depth < 0 or depth > side.n else depth
+    cdef Py_ssize_t certain = _certain(side)
+    cdef Py_ssize_t n = certain if depth < 0 or depth > certain else depth
     cdef Py_ssize_t i
     out = np.empty(n, LEVEL)
     cdef unsigned char[::1] view
@@ -198,6 +207,7 @@ cdef class FoldedBook:
             raise ValueError("levels_max must be at least 1")
         self.bid.sign = 1.0
         self.ask.sign = -1.0
+        self.bid.floor = self.ask.floor = -INFINITY
         self.instrument = instrument
         self.reader = reader
         self.levels_max = levels_max
@@ -211,9 +221,11 @@ cdef class FoldedBook:
     # ---- state in ---------------------------------------------------------------------------
 
     def seed(self, bids, asks, *, sequence=None, ring_pos=0, ts_event=0, ts_recv=0,
-             state=BookState.LIVE):
+             state=BookState.LIVE, cut=(False, False)):
         _load(&self.bid, bids, self.levels_max)
         _load(&self.ask, asks, self.levels_max)
+        self.bid.floor = self.bid.level[0].price if cut[0] and self.bid.n else -INFINITY
+        self.ask.floor = -self.ask.level[0].price if cut[1] and self.ask.n else -INFINITY
         self.sequence = NO_SEQUENCE if sequence is None else sequence
         self.ring_pos = ring_pos
         self.ts_event = ts_event
@@ -276,6 +288,7 @@ cdef class FoldedBook:
             return 0
         if self.gathering:
             self._end()
+        self._doubt(record)
         self.updates += 1
         return 1
 
@@ -287,15 +300,19 @@ cdef class FoldedBook:
             self.bracketed = True
         elif reason == FEEDD_REASON_SNAPSHOT_END:
             if not self.bracketed:
-                return 0  # its beginning was never seen: these are not the levels of a whole book
+                if self.gathering:
+                    self._lose()  # its beginning was never seen: the rest makes no book
+                return 0
             self.bracketed = False
             if self.gathering:
                 self._end()
+            self._doubt(record)
             self._stamp(record)
             self.updates += 1
             return 1
         elif reason == FEEDD_REASON_CLEAR:
             self.bid.n = self.ask.n = 0
+            self.bid.floor = self.ask.floor = -INFINITY
             self.gathering = self.bracketed = False
             self.state_code = FEEDD_BOOK_INIT
             self.ring_pos = record.ring_seq
@@ -312,6 +329,14 @@ cdef class FoldedBook:
         elif record.p.status.code == EVENT_LIVE and self.state_code == FEEDD_BOOK_STALE:
             self.state_code = FEEDD_BOOK_LIVE
 
+    cdef void _doubt(self, const feedd_record* record) noexcept:
+        """A book whose checksum rule was given up goes on, but is not good: its records say so."""
+        if record.flags & FEEDD_MAYBE_BAD_BOOK:
+            if self.state_code == FEEDD_BOOK_LIVE:
+                self.state_code = FEEDD_BOOK_CHECKSUM
+        elif self.state_code == FEEDD_BOOK_CHECKSUM:
+            self.state_code = FEEDD_BOOK_LIVE  # what had to be repaired would be a snapshot
+
     cdef void _stamp(self, const feedd_record* record) noexcept:
         self.sequence = record.sequence
         self.ts_event = record.ts_event
@@ -320,8 +345,32 @@ cdef class FoldedBook:
 
     cdef void _begin(self) noexcept:
         self.bid.n = self.ask.n = 0
+        self.bid.floor = self.ask.floor = -INFINITY
         self.gathering = True
         self.truncated = False
+
+    cdef void _lose(self) noexcept:
+        """Records are missing: what was known is not good any more, half a snapshot never was."""
+        if self.state_code != FEEDD_BOOK_INIT:
+            self.state_code = FEEDD_BOOK_GAP
+        if self.gathering:
+            self.bid.n = self.ask.n = 0
+        self.gathering = self.bracketed = False
+
+    cdef bint _comes_from(self, int reader, const feedd_record* record) noexcept:
+        """Whether records of this reader make the book. It moves to another one with the beginning
+        of a newer snapshot: positions in that ring say nothing about those in this one."""
+        if self.reader >= 0:
+            if record.ts_recv < self.ts_recv or not (
+                record.kind == FEEDD_BOOK and record.flags & FEEDD_SNAPSHOT
+                or record.kind == FEEDD_BOOK_CONTROL
+                and record.p.control.reason == FEEDD_REASON_SNAPSHOT_BEGIN
+            ):
+                return False
+            self._lose()
+            self.ring_pos = 0
+        self.reader = reader
+        return True
 
     cdef int _end(self) except -1:
         self.gathering = False
@@ -335,6 +384,11 @@ cdef class FoldedBook:
 
     @property
     def state(self):
+        if self.state_code == FEEDD_BOOK_LIVE and (
+            self.bid.floor > -INFINITY and not _certain(&self.bid)
+            or self.ask.floor > -INFINITY and not _certain(&self.ask)
+        ):
+            return BookState.GAP  # all that it began with is gone
         return BookState(self.state_code)
 
     @property
@@ -352,11 +406,11 @@ cdef class FoldedBook:
 
     @property
     def n_bids(self):
-        return 0 if self.gathering else self.bid.n
+        return 0 if self.gathering else _certain(&self.bid)
 
     @property
     def n_asks(self):
-        return 0 if self.gathering else self.ask.n
+        return 0 if self.gathering else _certain(&self.ask)
 
     @property
     def best(self):
@@ -364,9 +418,9 @@ cdef class FoldedBook:
         cdef feedd_level ask
         bid.price = bid.size = ask.price = ask.size = NAN
         if not self.gathering:
-            if self.bid.n:
+            if _certain(&self.bid):
                 bid = self.bid.level[self.bid.n - 1]
-            if self.ask.n:
+            if _certain(&self.ask):
                 ask = self.ask.level[self.ask.n - 1]
         return bid.price, bid.size, ask.price, ask.size
 
@@ -432,6 +486,8 @@ cdef class BookBuilder:
             if record[i].instrument == FEEDD_NO_INSTRUMENT:
                 continue
             book = self._book(record[i].instrument, reader)
+            if reader >= 0 and reader != book.reader and not book._comes_from(reader, &record[i]):
+                continue
             if record[i].ring_seq > book.ring_pos:
                 events += book._apply(&record[i])
         self.events += events
@@ -447,11 +503,7 @@ cdef class BookBuilder:
         cdef FoldedBook book
         for book in self:
             if reader < 0 or book.reader < 0 or book.reader == reader:
-                if book.state_code != FEEDD_BOOK_INIT:
-                    book.state_code = FEEDD_BOOK_GAP
-                if book.gathering:
-                    book.bid.n = book.ask.n = 0
-                book.gathering = book.bracketed = False
+                book._lose()
 
     def restart(self, int reader=-1):
         cdef FoldedBook book

@@ -28,6 +28,6 @@ def writes(ring: RingReader) -> bool:
     age = clock.monotonic_ns() - beat
     if age < _FRESH_NS:
         return True
-    if beat and age > SILENT_NS:
-        return False
+    if not beat or age > SILENT_NS:
+        return False  # 0: the next process has the lock, but the rows still are its predecessor's
     return bool(ring.alive())

@@ -91,7 +91,9 @@ class Stream(StreamFlow):
         numbers = reader_numbers(self._directory)
         return numbers if self._only is None else [n for n in numbers if n in self._only]
 
-    def _cursor(self, number: int, start: Start) -> Cursor:
+    def _cursor(self, number: int, start: Start | int) -> Cursor:
+        if isinstance(start, int):
+            return Cursor(self._directory, number, start, self._filter, self._batch_max)
         if isinstance(start, str):
             if start not in ("newest", "oldest"):
                 raise ValueError(
@@ -103,10 +105,10 @@ class Stream(StreamFlow):
         cursor = Cursor(self._directory, number, "oldest", self._filter, self._batch_max)
         ring, sequence = (None, saved) if isinstance(saved, int) else (saved or (None, None))
         if sequence is not None and ring in (None, cursor.ring_id):
-            cursor.reader.seek(sequence)
+            cursor.seek(sequence)
         elif saved is not None:
             # The ring was created anew since: what lies between cannot be counted.
-            self._news.append(self._notice(cursor, restarted=True))
+            cursor.new_file = True
         return cursor
 
     def _wanted(self, length: int) -> bytes:
@@ -121,7 +123,11 @@ class Stream(StreamFlow):
     @property
     def positions(self) -> Positions:
         """Where each ring stands: what was handed out lies before."""
-        return {str(c.number): [c.ring_id, c.position] for c in self._cursors}
+        places = {str(c.number): [c.ring_id, c.position] for c in self._cursors}
+        for batch in reversed(self._news):  # LappedError was raised in its place
+            if len(batch):
+                places[str(batch.reader)][1] = batch.records["ring_seq"][0].item()
+        return places
 
     def _look(self) -> None:
         """Idle work: new files, new readers, writers that died or came back."""
@@ -133,7 +139,7 @@ class Stream(StreamFlow):
         for number in self._numbers():
             if number not in known:
                 try:
-                    self._cursors.append(self._cursor(number, "oldest"))
+                    self._cursors.append(self._cursor(number, 0))
                 except ShmError:
                     continue  # it is being made: the next look will find it
 
@@ -156,10 +162,10 @@ class Stream(StreamFlow):
 
             self._waiter = AsyncWaiter(lambda seconds: wait_any(self._readers(), seconds))
         deadline = self._deadline()
+        await _step()  # not between taking a batch and handing it out: a cancellation would lose it
         while not self._closed:
             batch = self.poll()
             if batch is not None:
-                await _step()
                 return batch
             left_ns = deadline - clock.monotonic_ns()
             if left_ns <= 0:

@@ -119,9 +119,7 @@ cdef class Books(Checks):
         x.book_channel = u.channel
         x.book_topic = u.topic
         x.rank = p.rank
-        x.up = 0
-        x.has_chain = 0
-        x.wanted = 0
+        x.up = x.has_chain = x.wanted = 0
         x.last_ts_event = 0
         x.line = -1
         x.hold_since = 0
@@ -130,6 +128,7 @@ cdef class Books(Checks):
         pending_clear(x)
         if x.state != FEEDD_BOOK_INIT:
             self.out.set_state(x, &u.stamp, FEEDD_BOOK_SYNCING)
+            self.out.control(x, &u.stamp, FEEDD_REASON_CLEAR, 0, 0)      # for those who fold
         return True
 
     cdef bint _prepare(self, instrument_t* x, const program_t* p) noexcept nogil:

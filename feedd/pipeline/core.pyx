@@ -35,7 +35,7 @@ from feedd.shm.books cimport BooksWriter
 from feedd.shm.counters cimport CountersWriter
 from feedd.shm.feedd cimport (
     FEEDD_BOOK_INIT, FEEDD_BOOK_LIVE, FEEDD_BOOK_STALE, FEEDD_CONNECTIONS, FEEDD_NO_INSTRUMENT,
-    feedd_board_reset, feedd_book, feedd_book_reset,
+    FEEDD_NO_SEQUENCE, FEEDD_REASON_CLEAR, feedd_board_reset, feedd_book, feedd_book_reset,
 )
 from feedd.shm.ring cimport RingWriter
 
@@ -171,7 +171,9 @@ cdef class Pipeline(Messages):
         if x.book_channel >= 0:
             memset(&s, 0, sizeof(s))
             s.ts_recv = ts_recv
+            s.sequence = FEEDD_NO_SEQUENCE
             self.out.set_state(x, &s, FEEDD_BOOK_INIT)
+            self.out.control(x, &s, FEEDD_REASON_CLEAR, 0, 0)      # for those who fold
             x.book_channel = -1
             x.up = x.has_chain = x.wanted = 0
             x.hold_since = x.quarantined_until = 0

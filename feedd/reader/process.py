@@ -62,7 +62,7 @@ class ReaderProcess:
     def __init__(self, plan: ReaderPlan, pipe: Pipe) -> None:
         self.plan = plan
         self.pipe = pipe
-        to = Segments.private(plan) if plan.standby else Segments.shared(plan)
+        to = Segments.private(plan) if plan.standby else Segments.shared(plan, fresh=True)
         self._ring = to.ring
         self.counts = ReaderCounts(to.counters, plan.reader)
         self.tap = Tap(plan.directory, plan.reader) if plan.capture else None

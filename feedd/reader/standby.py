@@ -47,12 +47,15 @@ class Segments:
     counters: CountersWriter
 
     @classmethod
-    def shared(cls, plan: ReaderPlan, *, carry_on: bool = False) -> Segments:
-        """Those that everybody reads. Raises ``LockedError`` while another process writes them."""
+    def shared(cls, plan: ReaderPlan, *, carry_on: bool = False, fresh: bool = False) -> Segments:
+        """Those that everybody reads. Raises ``LockedError`` while another process writes them.
+
+        ``fresh``: what a predecessor left in rows and books is forgotten.
+        """
         return cls(
             RingWriter.takeover(plan.directory, plan.reader, carry_on),
-            BoardWriter.open(plan.directory, plan.reader),
-            BooksWriter.open(plan.directory, plan.reader),
+            BoardWriter.open(plan.directory, plan.reader, fresh=fresh),
+            BooksWriter.open(plan.directory, plan.reader, fresh=fresh),
             CountersWriter.open(plan.directory),
         )
 

@@ -62,15 +62,19 @@ cdef class BoardWriter:
         return self
 
     @classmethod
-    def open(cls, directory, int reader_n):
+    def open(cls, directory, int reader_n, bint fresh=False):
         """Take the rows over; the caller holds the ring's lock.
 
-        A row that a dead writer left half-written starts fresh, in state INIT.
+        A row that a dead writer left half-written starts fresh, in state INIT; with ``fresh`` all
+        do, and belong to no instrument.
         """
         cdef BoardWriter self = BoardWriter.__new__(BoardWriter)
         self._attach(open_segment(
             segment_path(directory, "board", reader_n), SegmentKind.BOARD, writable=True))
-        self._repair()
+        if fresh:
+            self._reset_all()
+        else:
+            self._repair()
         self.segment.new_epoch()
         return self
 
@@ -141,8 +145,8 @@ cdef class BoardReader:
     def snapshot(self, rows=None):
         """Rows as a new array of dtype ``BOARD``, each one consistent in itself.
 
-        ``rows``: row numbers; None: all. A writer that is inside a row is waited for, at most 100
-        ms in all. A row whose writer died there, or does not come back, is fresh (state INIT,
+        ``rows``: row numbers; None: all. A writer that is inside a row is waited for, at most
+        100 ms in all. A row whose writer died there, or does not come back, is fresh (state INIT,
         floats NaN), with its instrument.
         """
         cdef uint32_t[::1] index

@@ -94,15 +94,16 @@ cdef class BooksWriter:
         return self
 
     @classmethod
-    def open(cls, directory, int reader_n):
+    def open(cls, directory, int reader_n, bint fresh=False):
         """Take the blocks over; the caller holds the ring's lock.
 
-        A tier that a dead writer left half-written makes its book empty, in state INIT.
+        A tier that a dead writer left half-written makes its book empty, in state INIT; with
+        ``fresh`` all are, and belong to no instrument.
         """
         cdef BooksWriter self = BooksWriter.__new__(BooksWriter)
         self._attach(open_segment(
             segment_path(directory, "books", reader_n), SegmentKind.BOOKS, writable=True))
-        self._repair()
+        self._repair(fresh)
         self.segment.new_epoch()
         return self
 
@@ -142,13 +143,15 @@ cdef class BooksWriter:
         self.n_rows = segment.header.capacity
         self._base = segment.buf
 
-    def _repair(self):
-        """An empty book in state INIT for every block with an odd lock."""
+    def _repair(self, bint fresh):
+        """An empty book in state INIT for every block with an odd lock, or for all."""
         cdef uint32_t row
         cdef feedd_book* book
         for row in range(self.n_rows):
             book = self.block(row)
-            if (feedd_load(&book.lock) | feedd_load(&book.deep_lock)) & 1:
+            if fresh:
+                feedd_book_reset(book, NO_INSTRUMENT, self.depth(row))
+            elif (feedd_load(&book.lock) | feedd_load(&book.deep_lock)) & 1:
                 feedd_book_reset(book, book.instrument, self.depth(row))
 
     cdef feedd_book* block(self, uint32_t row) noexcept nogil:

@@ -231,6 +231,7 @@ cdef extern from "feedd/feedd.h" nogil:
     void feedd_join_oldest(feedd_reader* r)
     void feedd_join_at(feedd_reader* r, uint64_t seq)
     int feedd_available(const feedd_reader* r)
+    int feedd_copy_slot(const feedd_reader* r, feedd_record* out)
     int feedd_read(feedd_reader* r, feedd_record* out)
     size_t feedd_read_batch(feedd_reader* r, feedd_record* out, size_t n)
     size_t feedd_read_on(feedd_reader* r, feedd_record* out, size_t n)

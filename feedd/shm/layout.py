@@ -89,6 +89,7 @@ class Offset(IntEnum):
     PID_STARTTIME = 0x068
     BOOT_ID = 0x070
     NAME = 0x080
+    FILE_ID = 0x0C0
     HEAD = 0x100
     VERSION = 0x108
     HEARTBEAT_NS = 0x180

@@ -23,7 +23,7 @@ from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from feedd.shm.feedd cimport (
     FEEDD_WAIT_ANY_MAX, FEEDD_WAIT_SLICE_NS, feedd_available, feedd_bell, feedd_commit,
-    feedd_commit_at, feedd_head, feedd_join_at, feedd_join_newest,
+    feedd_commit_at, feedd_copy_slot, feedd_head, feedd_join_at, feedd_join_newest,
     feedd_join_oldest, feedd_load32_acquire, feedd_load_acquire, feedd_put, feedd_read_batch,
     feedd_reader, feedd_reader_init, feedd_record, feedd_store32_release, feedd_takeover,
     feedd_wait_any, feedd_wait_futex, feedd_wait_spin, feedd_writer_heartbeat,
@@ -106,23 +106,33 @@ cdef class RingWriter:
     def create(cls, directory, int reader_n, slots=RING_SLOTS_DEFAULT, name=None, group=None):
         """Make the ring and become its writer, epoch 1."""
         create_ring(directory, reader_n, slots, name, group)
-        return cls.takeover(directory, reader_n)
+        writer = cls.takeover(directory, reader_n)
+        writer.heartbeat(_mono_ns())
+        return writer
 
     @classmethod
     def takeover(cls, directory, int reader_n, bint carry_on=False):
         """Become the writer of an existing ring: epoch + 1, sequences go on without a hole.
 
         ``carry_on``: the previous writer ended at the end of an event and has told us all that
-        it knew, so that what we write continues the same epoch. Raises ``LockedError`` while the
-        previous writer lives.
+        it knew, so that what we write continues the same epoch. Otherwise there is no heartbeat
+        before the first call of ``heartbeat``: the rows still are the predecessor's, and nobody
+        shall take them for live. Raises ``LockedError`` while the previous writer lives.
         """
         cdef RingWriter self = RingWriter.__new__(RingWriter)
-        lock = Lock(lock_path(directory, reader_n))
+        segment = open_segment(
+            segment_path(directory, "ring", reader_n), SegmentKind.RING, writable=True)
         try:
-            segment = open_segment(
-                segment_path(directory, "ring", reader_n), SegmentKind.RING, writable=True)
+            lock = Lock(lock_path(directory, reader_n))
+        except BaseException:
+            segment.close()
+            raise
+        if not carry_on:
+            segment.beat(0)
+        try:
             wake = wakefile.map_for_writer(directory, reader_n)
         except BaseException:
+            segment.close()
             lock.close()
             raise
         self._lock = lock
@@ -167,7 +177,6 @@ cdef class RingWriter:
         else:
             segment.new_epoch()
         feedd_writer_init(&self.w, base, need_wake, next_seq)
-        feedd_writer_heartbeat(&self.w, _mono_ns())
         self._closed = False
         feedd_bell(self.w.header)
 
@@ -311,7 +320,7 @@ cdef class RingReader:
         """Move to "newest", "oldest" or a position; see the class."""
         self._check()
         if isinstance(start, int):
-            if start < 0 or start > feedd_head(self.r.header):
+            if start < 0 or start > feedd_head(self.r.header) and not _has(&self.r, start - 1):
                 raise ValueError(
                     f"position {start} is not in this ring (its next record is "
                     f"{feedd_head(self.r.header)}): it belongs to an earlier ring; start at "
@@ -505,6 +514,14 @@ def wait_any(readers, timeout=None):
         if deadline >= 0 and left <= 0:
             return None
         PyErr_CheckSignals()
+
+
+cdef bint _has(const feedd_reader* r, uint64_t seq) noexcept nogil:
+    """Whether this record is there: a writer may be between the stamps and the head."""
+    cdef feedd_reader there = r[0]
+    cdef feedd_record record
+    there.next = seq
+    return feedd_copy_slot(&there, &record) > 0
 
 
 cdef int _wait_slice(RingReader reader, int how, int64_t left) noexcept nogil:

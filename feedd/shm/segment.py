@@ -73,6 +73,11 @@ class Segment:
         return self._u64[offset // 8]
 
     @property
+    def file_id(self) -> int:
+        """Of this file and no other: an inode number may come again."""
+        return self.u64(Offset.FILE_ID)
+
+    @property
     def epoch(self) -> int:
         return self.u64(Offset.EPOCH)
 
@@ -185,6 +190,7 @@ def _header_page(header: Header) -> bytes:
         (Offset.SCHEMA_HASH, "<Q", header.schema_hash),
         (Offset.SCHEMA_VERSION, "<I", 1),
         (Offset.NAME, f"{layout.NAME_BYTES}s", name),
+        (Offset.FILE_ID, "8s", os.urandom(8)),
         (Offset.HEAD, "<Q", header.first_seq),
         (Offset.KIND, "<I", header.kind),
         (Offset.DTYPE_BYTES, "<I", len(dtype)),

@@ -48,14 +48,17 @@ class AsyncWaiter:
     def _run(self) -> None:
         while (request := self._requests.get()) is not None:
             loop, future, deadline = request
-            found = False
+            found: bool | Exception = False
             while not (found or future.cancelled() or self._closed):
                 left = _SLICE_S
                 if deadline >= 0:
                     left = min(left, (deadline - clock.monotonic_ns()) / clock.SECOND_NS)
                     if left <= 0:
                         break
-                found = bool(self._block(left))
+                try:
+                    found = bool(self._block(left))
+                except Exception as exc:  # whoever awaits gets it
+                    found = exc
             with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
                 loop.call_soon_threadsafe(_resolve, future, found)
 
@@ -67,6 +70,10 @@ class AsyncWaiter:
             self._thread.join()
 
 
-def _resolve(future: asyncio.Future[bool], found: bool) -> None:
-    if not future.done():
+def _resolve(future: asyncio.Future[bool], found: bool | Exception) -> None:
+    if future.done():
+        return
+    if isinstance(found, Exception):
+        future.set_exception(found)
+    else:
         future.set_result(found)

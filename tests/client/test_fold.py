@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from feedd.client.batch import Batch
 from feedd.client.fold import LEVEL, BookBuilder, FoldedBook
-from feedd.records import BookReason, BookState, Kind
+from feedd.records import BookReason, BookState, Flag, Kind
 from feedd.shm.ring import RingReader, RingWriter
 from tests.client.segments import book_records, control, record
 
@@ -181,3 +181,66 @@ def test_through_a_real_ring() -> None:
     assert "LIVE" in repr(builder[0])
     reader.close()
     writer.close()
+
+
+def test_the_tail_of_a_snapshot_is_no_book() -> None:
+    """A stream that begins inside a long snapshot, and goes on with changes."""
+    levels = [(float(p), 1.0) for p in range(100, 50, -1)]
+    tail = stamped(book_records(3, levels, [], snapshot=True, bracket=True), 100)[4:]
+    change = stamped(book_records(3, [(99.0, 2.0)], [(101.0, 1.0)], sequence=2), 200)
+    builder = BookBuilder()
+    builder.apply(tail)
+    builder.apply(change)
+    assert builder[3].state is BookState.INIT
+    assert 98.0 not in builder[3].bids["price"]
+
+
+def test_a_book_that_moves_to_another_reader_goes_on_there() -> None:
+    """Rings count by themselves: the new one may be far behind the old one."""
+    builder = BookBuilder()
+    first = book_records(3, [(10.0, 1.0)], [(11.0, 1.0)], snapshot=True)
+    builder.apply(Batch(stamped(first, 5_000_000), reader=0))
+    moved = book_records(3, [(20.0, 1.0)], [(21.0, 1.0)], snapshot=True)
+    builder.apply(Batch(stamped(moved, 20_000), reader=1))
+    assert builder[3].best == (20.0, 1.0, 21.0, 1.0)
+    late = book_records(3, [(10.0, 2.0)], [])
+    builder.apply(Batch(stamped(late, 5_000_001), reader=0))
+    builder.apply(Batch(stamped(book_records(3, [(20.0, 2.0)], []), 20_001), reader=1))
+    assert builder[3].bids.tolist() == [(20.0, 2.0)]
+    builder.mark_lost(0)
+    assert builder[3].state is BookState.LIVE
+    builder.mark_lost(1)
+    assert builder[3].state is BookState.GAP
+
+
+def test_records_of_a_book_that_its_checksum_denies_are_not_live() -> None:
+    """The daemon goes on with it, flagged, when the rule failed everywhere."""
+    builder = BookBuilder()
+    rows = book_records(3, [(10.0, 1.0)], [(11.0, 1.0)], snapshot=True)
+    builder.apply(stamped(rows, 1))
+    assert builder[3].state is BookState.LIVE
+    for at, bracket in ((100, False), (200, True)):
+        rows = book_records(3, [(10.0, 2.0)], [], bracket=bracket)
+        rows["flags"] |= int(Flag.MAYBE_BAD_BOOK)
+        builder.apply(stamped(rows, at))
+        assert builder[3].state is BookState.CHECKSUM
+        builder.apply(stamped(book_records(3, [(10.0, 3.0)], []), at + 50))
+        assert builder[3].state is BookState.LIVE
+
+
+def test_what_lies_below_a_cut_side_is_not_known() -> None:
+    bids = np.array([(10.0, 1.0), (9.0, 1.0)], dtype=LEVEL)
+    asks = np.array([(11.0, 1.0), (12.0, 1.0)], dtype=LEVEL)
+    builder = BookBuilder()
+    book = builder.seed(1, bids, asks, ring_pos=1, cut=(True, False))
+    builder.apply(stamped(book_records(1, [(5.0, 1.0)], [(20.0, 1.0)]), 2))
+    assert shown(book, 1) == [(10.0, 1.0), (9.0, 1.0)], "there may be bids at 8, 7, 6"
+    assert shown(book, -1) == [(11.0, 1.0), (12.0, 1.0), (20.0, 1.0)]
+    assert (book.n_bids, book.n_asks, book.state) == (2, 3, BookState.LIVE)
+    builder.apply(stamped(book_records(1, [(10.0, 0.0), (9.0, 0.0)], []), 3))
+    assert (book.n_bids, book.state) == (0, BookState.GAP)
+    assert np.isnan(book.best[0])
+    builder.apply(stamped(book_records(1, [(9.5, 2.0)], []), 4))
+    assert (shown(book, 1), book.state) == ([(9.5, 2.0)], BookState.LIVE)
+    builder.apply(stamped(book_records(1, [(5.0, 1.0)], [(6.0, 1.0)], snapshot=True), 5))
+    assert (book.best, book.state) == ((5.0, 1.0, 6.0, 1.0), BookState.LIVE)

@@ -66,7 +66,8 @@ typedef struct feedd_header {
     uint64_t pid_starttime;
     uint8_t boot_id[16]; /* 0x070 */
     char name[64];       /* 0x080 */
-    uint8_t reserved1[64];
+    uint64_t file_id;    /* 0x0c0, random: an inode number may come again */
+    uint8_t reserved1[56];
     uint64_t head;    /* 0x100, ring: next sequence to be published; instruments: rows valid */
     uint64_t version; /* 0x108, instruments: grows with every change */
     uint8_t reserved2[112];
@@ -84,6 +85,7 @@ FEEDD_ASSERT(sizeof(feedd_header) == FEEDD_HEADER_BYTES, "header page");
 FEEDD_ASSERT(offsetof(feedd_header, first_seq) == 0x028, "first_seq");
 FEEDD_ASSERT(offsetof(feedd_header, pid) == 0x060, "pid");
 FEEDD_ASSERT(offsetof(feedd_header, name) == 0x080, "name");
+FEEDD_ASSERT(offsetof(feedd_header, file_id) == 0x0c0, "file_id");
 FEEDD_ASSERT(offsetof(feedd_header, head) == 0x100, "head");
 FEEDD_ASSERT(offsetof(feedd_header, heartbeat_ns) == 0x180, "heartbeat");
 FEEDD_ASSERT(offsetof(feedd_header, next_epoch) == 0x190, "next_epoch");
