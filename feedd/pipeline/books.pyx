@@ -499,9 +499,8 @@ cdef class Books(Checks):
             return False
         if x.state != FEEDD_BOOK_LIVE and x.up:
             self._revive(x, &u.stamp)
-        if snapshot or m.n_bid or m.n_ask:
-            self.out.book_event(
-                x, &u.stamp, m.bids, m.n_bid, m.asks, m.n_ask, snapshot, inexact)
+        self.out.book_event(
+            x, &u.stamp, m.bids, m.n_bid, m.asks, m.n_ask, snapshot, inexact)
         self.out.book_shared(x, &u.stamp)
         if snapshot:
             self.out.deep(x)

@@ -159,14 +159,17 @@ cdef class Output:
         const fd_level* asks, uint32_t n_ask, bint snapshot, bint inexact
     ) noexcept nogil:
         """The slots of one book event; the last carries LAST. An event that fits a commit is
-        published in one; a longer one is bracketed by BOOK_CONTROL records."""
+        published in one; a longer one is bracketed by BOOK_CONTROL records. A change without levels
+        has none."""
         cdef uint8_t flags = s.flags | doubt_of(x)
         cdef uint32_t total = n_bid + n_ask
         cdef uint32_t slots = (total + FEEDD_BOOK_LEVELS_PER_SLOT - 1) // FEEDD_BOOK_LEVELS_PER_SLOT
         cdef bint bracketed
-        if slots == 0:
-            slots = 1
         self.event_at = self.w.next
+        if slots == 0:
+            if not snapshot:
+                return
+            slots = 1
         bracketed = slots > self.w.batch_max
         if self.w.next - self.w.committed + slots > self.w.batch_max:
             feedd_commit(self.w)
@@ -252,13 +255,14 @@ cdef class Output:
             feedd_seq_end(&row.lock, odd)
 
     cdef void _deep_behind(self, instrument_t* x, feedd_book* book) noexcept nogil:
-        """An event has changed what the deep tier shows. That was exact up to the record before it,
-        and is said to be: after a quiet hour the ring does not reach back to what it said before.
-        """
+        """An event has changed what the deep tier shows. After a quiet hour the ring does not reach
+        back to where that was written; but it was exact up to the record before the event, and is
+        said to be."""
         cdef uint64_t odd
         x.deep_dirty = 1
-        if x.deep_pos < self.event_at - 1:
-            x.deep_pos = self.event_at - 1
+        if self.event_at - 1 <= x.deep_pos + (self.w.mask >> 2):
+            return
+        x.deep_pos = self.event_at - 1
         if book != NULL:
             odd = feedd_seq_begin(&book.deep_lock)
             feedd_store_u64(&book.deep_ring_pos, x.deep_pos)
