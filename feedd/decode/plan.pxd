@@ -57,6 +57,7 @@ cdef enum:
 cdef enum:
     TEXTS_MAX = 8
     SIDE_TEXTS = 8
+    FLAGS_MAX = 6
     DERIV_NUMBERS = 7
     GREEKS_NUMBERS = 10
     STATE_RULES = 12
@@ -132,7 +133,7 @@ ctypedef struct program_t:
     field_t size
     int16_t id
     int16_t trade_sequence
-    filter_t flags[3]         # liquidation, block, combo
+    filter_t flags[FLAGS_MAX]  # liquidation, block, combo, and the second place of each
     uint8_t block
     uint8_t replay            # REPLAY_*
     filter_t replay_when

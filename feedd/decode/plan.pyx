@@ -339,7 +339,7 @@ cdef class Plan:
         p.price.slot = p.size.slot = -1
         p.checksum.slot = p.checksum_slot = -1
         p.level_price = p.level_size = p.level_count = p.level_id = p.level_side.slot = -1
-        for i in range(3):
+        for i in range(FLAGS_MAX):
             p.flags[i].slot = -1
         for i in range(4):
             p.quote[i].slot = -1
@@ -434,11 +434,9 @@ cdef class Plan:
         p.id = slots.get(trade.id, -1)
         p.trade_sequence = slots.get(trade.sequence, -1)
         p.block = trade.block
-        flags = (trade.flags.liquidation, trade.flags.block, trade.flags.combo)
-        cdef int i
-        for i in range(3):
-            if flags[i] is not None:
-                _filter(&p.flags[i], flags[i], slots)
+        for i, rules in enumerate(trade.flags.rules()):
+            for j, rule in enumerate(rules):
+                _filter(&p.flags[i + 3 * j], rule, slots)
         if trade.side is not None:
             _side_rule(&p.side, trade.side.path, trade.side.buy, trade.side.sell,
                        -1 if trade.side.inverted else trade.side.sign, slots)

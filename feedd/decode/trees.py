@@ -16,7 +16,6 @@ from feedd.venues.schema import (
     Book,
     Channel,
     Field,
-    FlagRule,
     RowFilter,
     SideRule,
     State,
@@ -114,9 +113,8 @@ class ChannelTree:
 def _trade_paths(trade: Trade) -> Iterator[str | None]:
     for value in (trade.price, trade.size, trade.id, trade.sequence, trade.side):
         yield path_of(value)
-    flags: FlagRule = trade.flags
-    for flag in (flags.liquidation, flags.block, flags.combo):
-        yield path_of(flag)
+    for rules in trade.flags.rules():
+        yield from map(path_of, rules)
     if isinstance(trade.replay, RowFilter):
         yield trade.replay.path
 

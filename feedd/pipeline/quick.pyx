@@ -14,7 +14,9 @@ from feedd.decode.engine cimport (
     FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, FD_STR, fd_layout, fd_msg, fd_pow10, fd_quick,
     fd_quick_is_fixed, fd_quick_number, fd_quick_texts, fd_route_learn, fd_val,
 )
-from feedd.decode.plan cimport REPLAY_FILTER, YIELDS_QUOTE, YIELDS_TRADE, field_t, program_t
+from feedd.decode.plan cimport (
+    FLAGS_MAX, REPLAY_FILTER, YIELDS_QUOTE, YIELDS_TRADE, field_t, program_t,
+)
 from feedd.pipeline.convert cimport is_text, side_of
 from feedd.pipeline.copies cimport drop_copies
 from feedd.pipeline.instrument cimport ids_seen, instrument_t
@@ -100,7 +102,7 @@ cdef bint _learn_trade(const fd_msg* m, fd_layout* l, const program_t* p) noexce
     for i in range(2, 4):
         fd_quick_number(l, &l.value[p.price.slot], i)      # numbers are read in fours
         q.scale[i] = 1
-    for i in range(3):
+    for i in range(FLAGS_MAX):
         if not is_fixed(l, l.value, &p.flags[i]):
             return False
     q.flags = trade_flags_of(m, m.slots, p)

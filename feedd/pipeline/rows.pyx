@@ -127,11 +127,11 @@ cdef uint8_t trade_flags_of(
     const fd_msg* m, const fd_val* row, const program_t* p
 ) noexcept nogil:
     cdef uint8_t flags = FEEDD_TRADE_BLOCK if p.block else 0
-    if is_set(m, row, &p.flags[0]):
+    if is_set(m, row, &p.flags[0]) or is_set(m, row, &p.flags[3]):
         flags |= FEEDD_TRADE_LIQUIDATION
-    if is_set(m, row, &p.flags[1]):
+    if is_set(m, row, &p.flags[1]) or is_set(m, row, &p.flags[4]):
         flags |= FEEDD_TRADE_BLOCK
-    if is_set(m, row, &p.flags[2]):
+    if is_set(m, row, &p.flags[2]) or is_set(m, row, &p.flags[5]):
         flags |= FEEDD_TRADE_COMBO
     return flags
 

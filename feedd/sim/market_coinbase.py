@@ -142,12 +142,12 @@ class AdvancedMarket(CoinbaseMarket):
 
     def on_trades(self, buy: bool, fills: list[Fill]) -> None:
         moment, extra = self.moment()
-        side = "BUY" if buy else "SELL"
+        maker = "SELL" if buy else "BUY"
         for tick, lots in fills:
             price, size = self.note_fill(tick, lots)
             row = (
                 f'{{"trade_id":"{self.trade_id}","product_id":"{self.spec.symbol}",'
-                f'"price":"{price}","size":"{size}","side":"{side}","time":"{moment}"}}'
+                f'"price":"{price}","size":"{size}","side":"{maker}","time":"{moment}"}}'
             )
             event = events.trade(
                 self.spec.name, price, size, buy, str(self.trade_id), NUMBERED, self.time.now_ms,

@@ -36,6 +36,9 @@ def _uses(where: KeyPath, names: tuple[str, ...], table: Any) -> Iterator[Use]:
             yield (*where, name), value.path, False
         elif isinstance(value, FlagRule):
             yield from _uses((*where, name), value.__struct_fields__, value)
+        elif isinstance(value, tuple):
+            for index, path in enumerate(value):
+                yield (*where, name, index), path, False
         elif isinstance(value, str):
             yield (*where, name), value, name in _LISTS
 

@@ -101,13 +101,24 @@ class SideRule(_Base, frozen=True, kw_only=True):
     inverted: bool = False
 
 
+Either = Annotated[tuple[Path, ...], msgspec.Meta(min_length=2, max_length=2)]
+
+
 class FlagRule(_Base, frozen=True, kw_only=True):
     """Trade flags. A path: set when the value there is there and not false, "" or null. A filter:
-    set when the value there is one of its values."""
+    set when the value there is one of its values. Two paths: set when either is."""
 
-    liquidation: Path | RowFilter | None = None
-    block: Path | RowFilter | None = None
-    combo: Path | RowFilter | None = None
+    liquidation: Path | RowFilter | Either | None = None
+    block: Path | RowFilter | Either | None = None
+    combo: Path | RowFilter | Either | None = None
+
+    def rules(self) -> list[tuple[Path | RowFilter, ...]]:
+        """What sets each flag, in the order of the fields."""
+        values = (getattr(self, name) for name in self.__struct_fields__)
+        return [
+            value if isinstance(value, tuple) else () if value is None else (value,)
+            for value in values
+        ]
 
 
 class TimeField(_Base, frozen=True, kw_only=True):

@@ -90,7 +90,7 @@ class TestCoinbase:
             self.frame(2, "market_trades", type="update", trades=[trade, other]),
         )
         flags = [(line["trade_id"], line["flags"], line["side"]) for line in result.of("trade")]
-        assert flags == [("7", {"replay"}, "buy"), ("8", set(), "buy")]
+        assert flags == [("7", {"replay"}, "sell"), ("8", set(), "sell")]
 
     def test_a_ticker_without_best_prices_says_nothing(self) -> None:
         bare = {"product_id": "A-USD", "price": "5"}

@@ -42,7 +42,6 @@ class Binance(Venue):
         self.is_spot = name == "binance_spot"
         self.rule = SPOT if self.is_spot else USDM
         self.quote_ids: dict[str, int] = {}
-        self.snapshots: dict[str, list[Update]] = {}
 
     def load_rest(self, rows: list[Row]) -> None:
         """Keep every depth body of the session, by instrument, in order."""

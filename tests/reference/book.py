@@ -208,6 +208,15 @@ def on_ranged(book: Book, update: Update, rule: RestRule, snapshots: list[Update
     return out + _join(book, rule, snapshots)
 
 
+def at_the_end(book: Book, snapshots: list[Update]) -> Output:
+    """Nothing follows any more: the first REST row that is newer than all that waits will do."""
+    if book.state != "live" and book.buffer:
+        for snapshot in snapshots:
+            if snapshot.last > book.buffer[-1].last:
+                return book.replace(snapshot)
+    return []
+
+
 def _join(book: Book, rule: RestRule, snapshots: list[Update]) -> Output:
     for snapshot in snapshots:
         fresh = [delta for delta in book.buffer if not rule.is_old(snapshot.last, delta)]

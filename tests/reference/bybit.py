@@ -80,7 +80,7 @@ class Bybit(Venue):
             try:
                 result = loads(frame_bytes(row))["result"]
                 name, update = self._read({}, result, row.get("t"))
-            except (BadJson, BadMessage, KeyError, TypeError):
+            except (AttributeError, BadJson, BadMessage, KeyError, TypeError):
                 continue
             self.answers.setdefault(name, []).append(update)
 

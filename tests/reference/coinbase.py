@@ -9,8 +9,8 @@ Advanced Trade, where the documents leave room:
   the live books of an earlier life are in gap (one gap, when there are any).
 * ``sequence`` of book and quote lines is the frame's ``sequence_num``; their time is the frame's
   ``timestamp``, that of a trade its ``time``.
-* ``market_trades``: BUY means that the buyer was the aggressor; trades of a "snapshot" event are
-  past ones and carry ``replay``.
+* ``market_trades`` names the maker's side ("BUY" trades are at the best bid), so it is inverted;
+  trades of a "snapshot" event are past ones and carry ``replay``.
 * ``ticker`` yields quotes (there is no best-bid/offer channel); one that lacks a field of the four,
   as those of ``ticker_batch`` do, yields none.
 
@@ -49,7 +49,6 @@ from .fields import levels as read_levels
 from .venue import Venue
 
 Row = dict[str, Any]
-SIDES = {"BUY": "buy", "SELL": "sell"}
 INVERTED = {"buy": "sell", "sell": "buy"}
 Action = Callable[[], list[Record]]
 
@@ -180,7 +179,7 @@ class Coinbase(Venue):
             channel="market_trades",
             price=needed(row.get("price")),
             size=needed(row.get("size")),
-            side=SIDES.get(str(row.get("side")), "unknown"),
+            side=INVERTED.get(str(row.get("side")).lower(), "unknown"),
             trade_id=str(row.get("trade_id") or ""),
         )
 

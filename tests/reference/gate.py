@@ -63,7 +63,6 @@ class Gate(Venue):
         self.prefix = "spot." if name == "gate" else "futures."
         self.symbol_key = "currency_pair" if name == "gate" else "contract"
         self.quote_ids: dict[str, int] = {}
-        self.snapshots: dict[str, list[Update]] = {}
 
     def load_rest(self, rows: list[Row]) -> None:
         """Keep every depth body of the session, by instrument, in order."""

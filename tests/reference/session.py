@@ -62,6 +62,7 @@ def decode_rows(venue_name: str, rows: Iterable[Row]) -> Result:
                     continue
                 seen.add(key)
             result.records.append(line)
+    result.records.extend(venue.finish())
     return result
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .book import Book
-from .fields import Record
+from .book import Book, Update, at_the_end
+from .fields import Record, book_records
 from .rows import Row
 from .states import States
 
@@ -22,6 +22,7 @@ class Venue:
     def __init__(self, name: str) -> None:
         self.name = name
         self.books: dict[str, Book] = {}
+        self.snapshots: dict[str, list[Update]] = {}  # REST answers, where books start from them
         self.states = States(name)
         self.conn = ""  # connection of the row that is being read
 
@@ -30,6 +31,13 @@ class Venue:
 
     def request(self, value: Any) -> None:
         """A message that the client sent (an ``out`` row), where it matters what was asked for."""
+
+    def finish(self) -> list[Record]:
+        """The records that the end of the session brings."""
+        out: list[Record] = []
+        for name, book in self.books.items():
+            out += book_records(name, at_the_end(book, self.snapshots.get(name, [])), None, None)
+        return out
 
     def message(self, value: Any, ts_recv: int | None) -> list[Record]:
         """The records of one frame. A record may carry ``channel``: the scope of its trade id."""

@@ -116,6 +116,10 @@ def test_built_in_files_are_good(name: str) -> None:
 MISTAKES: list[tuple[str, str, str, str]] = [
     # (what to replace, by what, key told, part of the message)
     ('rest_url = "https://', 'rest_url = "ftp://', "rest_url", "must start with"),
+    ('size = "q"', 'size = "q"\nflags = { combo = ["c"] }', "channels.trade.trade.flags.combo",
+     "at least 2 elements"),
+    ('size = "q"', 'size = "q"\nflags = { combo = ["c", "p.x"] }', "channels.trade.trade.price",
+     '"p.x" is inside it'),
     ('delimiters = "@"', 'delimiters = ""', "decode.delimiters", "at least one character"),
     ('{ topic = "stream", payload = "data" }', '{ topic = "stream", channel = "trade" }',
      "decode.envelopes[0]", "exactly one of"),
