@@ -46,6 +46,7 @@ cdef enum:
     REPLAY_ALWAYS = 1
     REPLAY_ROWS = 2
     REPLAY_FILTER = 3
+    REPLAY_FIRST = 4          # what is old in the first message of a connection
 
 cdef enum:
     CHECKSUM_ASKS_THEN_BIDS = 0

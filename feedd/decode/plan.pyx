@@ -445,6 +445,8 @@ cdef class Plan:
             _filter(&p.replay_when, trade.replay, slots)
         elif trade.replay == "rows":
             p.replay = REPLAY_ROWS
+        elif trade.replay == "first":
+            p.replay = REPLAY_FIRST
         elif trade.replay:
             p.replay = REPLAY_ALWAYS
 

@@ -19,6 +19,9 @@ ctypedef struct ids_t:
     uint64_t highest
     uint64_t* seen
     ids_t* next
+    uint64_t lines            # bits of connections that have brought trades
+    int64_t first_recv        # the last of their first messages
+    int32_t first_line
 
 # What a keyed row says of a level beside price and size (POLICY_KEYED_ROWS).
 ctypedef struct rowkey_t:
@@ -129,6 +132,13 @@ cdef instrument_t* instrument_new(const uint8_t* symbol, size_t n, int32_t venue
 cdef void instrument_free(instrument_t* x) noexcept nogil
 cdef bint ids_seen(
     instrument_t* x, int32_t channel, uint64_t trade_id, bint numeric) noexcept nogil
+# Has this connection brought trades of the channel already?
+cdef bint trades_heard(instrument_t* x, int32_t channel, int32_t line) noexcept nogil
+# Is this trade, of the first message that a connection brought, one of the past?
+cdef bint trade_is_past(
+    instrument_t* x, int32_t channel, int32_t line, int64_t ts_event, int64_t ts_recv
+) noexcept nogil
+cdef void trades_line_gone(instrument_t* x, int32_t line) noexcept nogil
 # Append to what waits, or put it where its number belongs (sorted). False: a bound was hit and
 # everything before is forgotten.
 cdef bint pending_add(

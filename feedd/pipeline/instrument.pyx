@@ -14,6 +14,7 @@ from feedd.shm.feedd cimport FEEDD_NO_INSTRUMENT
 from feedd import limits
 
 cdef uint32_t IDS_FIRST = 64
+cdef int64_t PAST_NS = 1_000_000_000   # no venue takes so long to tell of a trade
 cdef uint32_t COMPACT_MIN = 4096
 cdef uint32_t IDS_MAX = limits.TRADE_IDS_KEPT
 cdef uint32_t BUFFER_LEVELS_MAX = limits.BOOK_BUFFER_LEVELS_MAX
@@ -78,6 +79,33 @@ cdef ids_t* _ids_of(instrument_t* x, int32_t channel) noexcept nogil:
     ids.next = x.ids
     x.ids = ids
     return ids
+
+
+cdef bint trades_heard(instrument_t* x, int32_t channel, int32_t line) noexcept nogil:
+    cdef ids_t* ids = _ids_of(x, channel)
+    return ids != NULL and ids.lines >> (line & 63) & 1
+
+
+cdef bint trade_is_past(
+    instrument_t* x, int32_t channel, int32_t line, int64_t ts_event, int64_t ts_recv
+) noexcept nogil:
+    cdef ids_t* ids = _ids_of(x, channel)
+    if ids == NULL:
+        return False
+    if not ids.lines >> (line & 63) & 1:
+        ids.lines |= <uint64_t>1 << (line & 63)
+        ids.first_line = line
+        ids.first_recv = ts_recv
+    elif ids.first_line != line or ids.first_recv != ts_recv:
+        return False
+    return ts_recv != 0 and ts_event != 0 and ts_recv - ts_event > PAST_NS
+
+
+cdef void trades_line_gone(instrument_t* x, int32_t line) noexcept nogil:
+    cdef ids_t* ids = x.ids
+    while ids != NULL:
+        ids.lines &= ~(<uint64_t>1 << (line & 63))
+        ids = ids.next
 
 
 cdef bint ids_seen(

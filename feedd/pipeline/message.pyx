@@ -24,6 +24,7 @@ from feedd.pipeline.drift cimport drift_due, drift_free, drift_new
 from feedd.pipeline.gather cimport gather, gather_free
 from feedd.pipeline.instrument cimport (
     SEEN_CHANNELS, instrument_t, table_add, table_find, table_free, table_new, table_t,
+    trades_line_gone,
 )
 from feedd.pipeline.lines cimport Lines
 from feedd.pipeline.output cimport Output, stamp_t
@@ -449,12 +450,18 @@ cdef class Messages(Alarms):
         for i in range(table.n):
             x = table.items[i]
             recent_line_gone(x.recent, line)
+            trades_line_gone(x, line)
             if x.book_channel >= 0 and not self.books.line_gone(x, line, &s, why):
                 n += 1
         return n
 
     def line_forget(self, int line):
+        cdef uint32_t i
+        cdef int v
         self.connections.forget(line)
+        for v in range(self.n_venues):
+            for i in range(self.venues[v].table.n):
+                trades_line_gone(self.venues[v].table.items[i], line)
 
     cdef bint _room(self, uint32_t rows) noexcept nogil:
         cdef uint32_t cap = self.cap_rows

@@ -15,11 +15,11 @@ from feedd.decode.engine cimport (
     fd_quick_is_fixed, fd_quick_number, fd_quick_texts, fd_route_learn, fd_val,
 )
 from feedd.decode.plan cimport (
-    FLAGS_MAX, REPLAY_FILTER, YIELDS_QUOTE, YIELDS_TRADE, field_t, program_t,
+    FLAGS_MAX, REPLAY_FILTER, REPLAY_FIRST, YIELDS_QUOTE, YIELDS_TRADE, field_t, program_t,
 )
 from feedd.pipeline.convert cimport is_text, side_of
 from feedd.pipeline.copies cimport drop_copies
-from feedd.pipeline.instrument cimport ids_seen, instrument_t
+from feedd.pipeline.instrument cimport ids_seen, instrument_t, trades_heard
 from feedd.pipeline.numbered cimport Numbered
 from feedd.pipeline.output cimport Output, doubt_of
 from feedd.pipeline.quickfields cimport (
@@ -164,6 +164,8 @@ cdef bint quick_publish(
         note_data(x, m.channel, ts_recv)
         _put_quote(out, m, x, ts_event, ts_recv, line)
         return True
+    if p.replay == REPLAY_FIRST and not trades_heard(x, p.stream, line):
+        return False
     if p.yields == YIELDS_TRADE and q.id != NO_NUMBER and not bad_ts:
         if not _side_of(m, p, q, &side):
             return False

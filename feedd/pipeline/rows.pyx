@@ -12,7 +12,8 @@ from feedd.decode.engine cimport (
     FD_ABSENT, FD_NULL, FD_NUM, FD_STR, fd_msg, fd_text_u64, fd_val,
 )
 from feedd.decode.plan cimport (
-    DERIV_NUMBERS, GREEKS_NUMBERS, REPLAY_ALWAYS, REPLAY_FILTER, REPLAY_ROWS, YIELDS_BOOK,
+    DERIV_NUMBERS, GREEKS_NUMBERS, REPLAY_ALWAYS, REPLAY_FILTER, REPLAY_FIRST, REPLAY_ROWS,
+    YIELDS_BOOK,
     YIELDS_CHECKSUM, YIELDS_DERIV, YIELDS_GREEKS, YIELDS_LIQUIDATION, YIELDS_QUOTE, YIELDS_STATE,
     YIELDS_TRADE, program_t,
 )
@@ -20,7 +21,7 @@ from feedd.pipeline.bookrow cimport book_convert
 from feedd.pipeline.convert cimport (
     integer_of, is_foreign, is_set, number_of, sequence_of, side_of, text_of, time_of,
 )
-from feedd.pipeline.instrument cimport ids_seen, instrument_t
+from feedd.pipeline.instrument cimport ids_seen, instrument_t, trade_is_past
 from feedd.pipeline.output cimport Output, row_of, stamp_t
 from feedd.pipeline.states cimport state_convert
 from feedd.shm.feedd cimport (
@@ -261,6 +262,9 @@ cdef void row_publish(
     if r.bad_ts:
         out.c[FEEDD_C_bad_timestamps] += 1
     if r.yields & YIELDS_TRADE:
+        if p.replay == REPLAY_FIRST and trade_is_past(
+                r.x, p.stream, line, 0 if r.bad_ts else r.ts_event, ts_recv):
+            r.replay = 1
         if r.has_id and ids_seen(r.x, p.stream, r.trade_id, r.id_numeric):
             out.c[FEEDD_C_duplicates] += 1
         else:

@@ -137,9 +137,10 @@ class Trade(_Base, frozen=True, kw_only=True):
     flags: FlagRule = FlagRule()
     block: bool = False
     """Every trade of the channel is a block trade."""
-    replay: bool | RowFilter | Literal["rows"] = False
-    """Trades of the past, sent on subscription: all of the channel, those that a filter names, or
-    those of a message that is a list of rows (one trade alone is news)."""
+    replay: bool | RowFilter | Literal["rows", "first"] = False
+    """Trades of the past, sent on subscription: all of the channel, those that a filter names,
+    those of a message that is a list of rows (one trade alone is news), or, where nothing marks
+    them, those of the first message of a stream on a connection that are older than a second."""
 
 
 class Liquidation(Trade, frozen=True, kw_only=True):

@@ -27,7 +27,7 @@ SIDED = {  # recordings whose trades come with what they took still known, and h
     "bitfinex/cf_20210405": (7, 0),
     "bitmex/cf_20210722": (17, 0),
     "coinbase_exchange/cf_20210417_exchange": (90, 3),
-    "hyperliquid/hft_20250126_btc": (64, 0),
+    "hyperliquid/hft_20250126_btc": (34, 0),
     "kraken_futures/cf_20210417": (3, 0),
     "okx/cf_20220513_books": (71, 0),
 }

@@ -5,7 +5,8 @@ Where the documents are silent:
 * Every ``l2Book`` is the whole book. The venue numbers nothing, so a line's ``sequence`` is null;
   the block time never goes back: a book that is older than the last one, or the same once more
   (levels and time), is silent.
-* The first ``trades`` frame repeats recent trades without a mark: they carry no ``replay``.
+* The first ``trades`` frame repeats recent trades without a mark: those older than a second carry
+  ``replay``.
 * ``activeAssetCtx`` has no time. ``midPx`` is no field of ours.
 """
 
@@ -42,7 +43,7 @@ class Hyperliquid(Venue):
             return []
         channel, data = value.get("channel"), value.get("data")
         if channel == "trades":
-            return [self._trade(row, ts_recv) for row in rows_of(data)]
+            return self.with_past(channel, [self._trade(row, ts_recv) for row in rows_of(data)])
         if channel not in ("l2Book", "bbo", "activeAssetCtx", "activeSpotAssetCtx"):
             return []
         name = f"{self.name}:{symbol_of(data, 'coin')}"

@@ -17,6 +17,8 @@ Decisions where the documents leave room:
 * ``tickers`` give ``last`` only: best bid and offer have a channel, ``bbo-tbt``.
 * Greeks are the Black-Scholes set (``deltaBS`` and so on); volatilities 0 and "" are absent.
 * ``liquidation-orders``: price is the bankruptcy price, ``side`` that of the liquidation order.
+* ``trades`` begins with the last trade, which nothing marks: older than a second it carries
+  ``replay``.
 * ``trades``, ``trades-all`` and ``option-trades`` have ids of their own: a subscriber to two gets
   both.
 """
@@ -73,7 +75,8 @@ class Okx(Venue):
             ]
             return [line for apply in updates for line in apply()]
         if channel in TRADES:
-            return [self._trade(channel, row, arg, ts_recv) for row in rows_of(value["data"])]
+            trades = [self._trade(channel, row, arg, ts_recv) for row in rows_of(value["data"])]
+            return self.with_past(channel, trades) if channel == "trades" else trades
         if channel == "bbo-tbt":
             quotes = [self._quote(row, arg, ts_recv) for row in rows_of(value["data"])]
             return [quote for quote in quotes if self._is_new(quote)]

@@ -10,6 +10,9 @@ from .rows import Row
 from .states import States
 
 
+PAST_NS = 1_000_000_000
+
+
 class Venue:
     """The defaults suit a venue whose snapshots come in the stream and whose frames are JSON.
 
@@ -25,12 +28,27 @@ class Venue:
         self.snapshots: dict[str, list[Update]] = {}  # REST answers, where books start from them
         self.states = States(name)
         self.conn = ""  # connection of the row that is being read
+        self.heard: set[tuple[str, str, str]] = set()
 
     def load_rest(self, rows: list[Row]) -> None:
         """Look through all rows of the session before the first one is decoded."""
 
     def request(self, value: Any) -> None:
         """A message that the client sent (an ``out`` row), where it matters what was asked for."""
+
+    def with_past(self, channel: str, trades: list[Record]) -> list[Record]:
+        """The trades of one frame; those that the first frame of a stream on its connection repeats
+        from the past, which nothing marks, carry ``replay``: they are older than a second."""
+        for name in {trade["instrument"] for trade in trades}:
+            key = (self.conn, channel, name)
+            if key in self.heard:
+                continue
+            self.heard.add(key)
+            for trade in trades:
+                times = trade["ts_recv"], trade["ts_event"]
+                if trade["instrument"] == name and all(times) and times[0] - times[1] > PAST_NS:
+                    trade["flags"].add("replay")
+        return trades
 
     def finish(self) -> list[Record]:
         """The records that the end of the session brings."""
