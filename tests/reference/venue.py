@@ -9,7 +9,6 @@ from .fields import Record, book_records
 from .rows import Row
 from .states import States
 
-
 PAST_NS = 1_000_000_000
 
 
