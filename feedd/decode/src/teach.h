@@ -259,8 +259,11 @@ static int fd_form_make(fd_form *f, const fd_path *w) {
 /* What decoding has left in m, to compare. */
 typedef struct {
     int envelope, channel;
+    fd_val topic, tag;
     uint64_t topic_hash;
     uint16_t sym_off, sym_len;
+    const uint8_t *topic_at;
+    uint8_t topic_text[FD_TOPIC_MAX];
     uint8_t listed;
     uint32_t rows, n_levels;
     fd_val env[FD_ENV_MAX];
@@ -274,9 +277,13 @@ static int fd_outcome_of(fd_outcome *o, const fd_msg *m) {
     memset(o, 0, sizeof *o);
     o->envelope = m->envelope;
     o->channel = m->channel;
+    o->topic = m->topic;
+    o->tag = m->tag;
     o->topic_hash = m->topic_hash;
     o->sym_off = m->sym_off;
     o->sym_len = m->sym_len;
+    o->topic_at = m->topic_at;
+    memcpy(o->topic_text, m->topic_text, sizeof o->topic_text);
     o->listed = m->listed;
     o->rows = m->rows;
     o->n_levels = m->n_levels;
@@ -346,9 +353,13 @@ static int fd_plain_holds(const fd_msg *m) {
 static void fd_outcome_restore(const fd_outcome *o, fd_msg *m) {
     m->envelope = o->envelope;
     m->channel = o->channel;
+    m->topic = o->topic;
+    m->tag = o->tag;
     m->topic_hash = o->topic_hash;
     m->sym_off = o->sym_off;
     m->sym_len = o->sym_len;
+    m->topic_at = o->topic_at;
+    memcpy(m->topic_text, o->topic_text, sizeof o->topic_text);
     m->listed = o->listed;
     m->rows = o->rows;
     m->n_levels = o->n_levels;
