@@ -134,6 +134,7 @@ class BitMEX(Venue):
             asks=sides["asks"],
             source=source,
             time=None if is_partial else source[0],
+            stamp=source[0] if is_partial else None,
         )
         out = on_trusted(book, update, is_partial)
         if book.applied is update:

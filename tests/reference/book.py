@@ -27,6 +27,7 @@ class Update:
     prev: int | None = None
     source: Any = None  # whatever the caller wants back: the times of the message
     time: int | None = None  # the venue's clock, where a rule needs it
+    stamp: Any = None  # times that order nothing, but tell a repetition from news
 
 
 @dataclass
@@ -133,8 +134,9 @@ def _is_seen(book: Book, update: Update) -> bool:
         book.state == "live"
         and last is not None
         # without a time the same levels after changes are news
-        and (book.applied is last or update.time is not None)
+        and (book.applied is last or update.time is not None or update.stamp is not None)
         and (last.bids, last.asks, last.time) == (update.bids, update.asks, update.time)
+        and last.stamp == update.stamp
     )
 
 

@@ -80,6 +80,11 @@ class Coinbase(Venue):
             lines += action()
         return lines
 
+    def count_unread(self, value: Any, ts_recv: int | None) -> list[Record] | None:
+        if not isinstance(value, dict) or not isinstance(value.get("channel"), str):
+            return []
+        return self._count(integer(value.get("sequence_num")), ts_recv)
+
     def _products(self, value: Row, ts_recv: int | None) -> list[Action]:
         """What there is to say of products, once the frame is known to be new."""
         time = ns_of_rfc3339(value.get("timestamp"))

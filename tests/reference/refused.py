@@ -24,17 +24,23 @@ TOPICS = {
 }
 
 
-def losses(venue: Venue, raw: bytes, ts_recv: int | None) -> list[Record]:
-    """The gaps that a frame declares; the books leave ``live``."""
-    if venue.name not in TOPICS:
+COUNTED = {"coinbase": (rb"channel", {b"l2_data"})}
+"""Venues whose connections are numbered."""
+
+
+def losses(venue: Venue, raw: bytes, ts_recv: int | None, counted: bool = False) -> list[Record]:
+    """The gaps that a frame declares; the books leave ``live``. ``counted``: its number was read, so
+    the next one will not show it."""
+    counted = counted and venue.name in COUNTED
+    if not counted and venue.name not in TOPICS:
         return []
-    key, books = TOPICS[venue.name]
+    key, books = (COUNTED if counted else TOPICS)[venue.name]
     # a text with an odd byte, or that does not end its member, is none to rely on
     found = re.findall(rb'"(?:' + key + rb')"\s*:\s*"([^"\\\x00-\x1f\x7f-\xff]*)"\s*[,}\]]', raw)
     about = bool(books & set(found)) if found else None
     if about is False:
         return []
-    mine = [(name, book) for name, book in venue.books.items() if _would_miss(book)]
+    mine = [(name, book) for name, book in venue.books.items() if _would_miss(book, counted)]
     named = {name for name in venue.books if _is_named(name, raw)}
     if named:
         lost = [(name, book) for name, book in mine if name in named]
@@ -47,8 +53,8 @@ def losses(venue: Venue, raw: bytes, ts_recv: int | None) -> list[Record]:
     return [record("status", name, None, ts_recv, **gap) for name in names]
 
 
-def _would_miss(book: Book) -> bool:
-    return book.state == "live" and book.sequence is None and not book.is_window
+def _would_miss(book: Book, counted: bool) -> bool:
+    return book.state == "live" and (counted or book.sequence is None) and not book.is_window
 
 
 def _is_named(name: str, raw: bytes) -> bool:

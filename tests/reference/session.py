@@ -77,11 +77,19 @@ def _lines(venue: Venue, row: Row) -> list[Record]:
     message = frame_bytes(row)
     if message in venue.texts:
         return []
+    bad = record("status", None, None, row.get("t"), event="bad_frame")
     try:
-        return venue.message(loads(message), row.get("t"))
-    except (BadJson, BadMessage):
-        bad = record("status", None, None, row.get("t"), event="bad_frame")
+        value = loads(message)
+    except BadJson:
         return [bad, *refused.losses(venue, message, row.get("t"))]
+    try:
+        return venue.message(value, row.get("t"))
+    except BadMessage:
+        shown = venue.count_unread(value, row.get("t"))
+        if shown is None:
+            return []
+        lost = refused.losses(venue, message, row.get("t"), counted=True)
+        return [*shown, bad, *lost]
 
 
 def decode(venue_name: str, paths: Iterable[Path]) -> Result:

@@ -49,6 +49,10 @@ class Venue:
                     trade["flags"].add("replay")
         return trades
 
+    def count_unread(self, value: Any, ts_recv: int | None) -> list[Record] | None:
+        """What the number of a frame shows that is JSON and cannot be read; None: it came before."""
+        return []
+
     def finish(self) -> list[Record]:
         """The records that the end of the session brings."""
         out: list[Record] = []
