@@ -210,8 +210,8 @@ def test_symbols_of_several_lengths_behind_what_all_messages_begin_with(
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_what_is_behind_a_whole_message_counts(isa: str) -> None:
-    """Changes of books begin like the trades of that venue, and what stands before their levels is as
-    long as a trade: the bytes behind one are looked at, too."""
+    """Changes of books begin like the trades of that venue, and what stands before their levels is
+    as long as a trade: the bytes behind one are looked at, too."""
     trades: dict[str, Any] = {
         "topics": ["tick.{symbol}"],
         "subscribe": "tick.{symbol}",
