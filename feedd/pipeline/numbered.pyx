@@ -128,7 +128,7 @@ cdef class Numbered(Books):
         if x.lanes == NULL:
             return False
         x.lanes.lane[0].state = LANE_SYNCED if x.up else LANE_BEHIND
-        x.lanes.lane[0].last = x.last if x.up else 0
+        x.lanes.lane[0].last = x.last if x.up else x.chain if x.has_chain else 0
         x.lanes.snapshot_at = 0 if x.up and x.fresh else -1
         x.lanes.founder = x.line
         x.lanes.alone_until = x.last_ts_event if x.up else 0
@@ -220,6 +220,8 @@ cdef class Numbered(Books):
             return
         if u.snapshot and not needs_rest(p) and not self._numbered_snapshot(x, p, u):
             return
+        if u.snapshot and not x.up and u.current >= lane.last:
+            x.has_chain = 0     # what other lines brought since is still to come over this one
         if u.current > lane.last or u.snapshot:
             lane.last = u.current
         backwards = x.up and u.current < last

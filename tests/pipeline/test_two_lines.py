@@ -73,6 +73,39 @@ def test_copies_are_silent_whichever_line_is_ahead(policy: str) -> None:
     assert pair.is_true()
 
 
+@pytest.mark.parametrize("policy", ["plus_one", "prev_link", "range_plus_one"])
+def test_a_snapshot_over_a_line_that_is_behind_heals_too(policy: str) -> None:
+    """What the other line brought since comes over this one behind the snapshot."""
+    pair = Pair(policy)
+    pair.change(1, 2)  # lost by both
+    broken = pair.change(2, 2)
+    assert pair.send(broken, 1) == []
+    assert pair.send(broken, 0) == ["status:gap", "status:resync"]
+    snapshot = replace(pair.server.snapshot(), ms=broken.ms)
+    later = [pair.change(3, n) for n in (5, 6, 7)]
+    for m in later[:2]:
+        assert pair.send(m, 1) == []
+    assert pair.send(snapshot, 0) == ["book:snapshot", "status:live"]
+    assert pair.send(later[2], 1) == []
+    assert pair.send(later[0], 0) == ["book:delta"]
+    assert pair.send(later[1], 0) == ["book:delta"] * 2
+    assert pair.is_true()
+
+
+@pytest.mark.parametrize("policy", ["plus_one", "prev_link", "range_plus_one"])
+def test_a_snapshot_that_its_own_line_has_passed_heals_nothing(policy: str) -> None:
+    pair = Pair(policy)
+    pair.change(1, 2)
+    broken = pair.change(2, 2)
+    snapshot = replace(pair.server.snapshot(), ms=broken.ms)
+    later = [pair.change(3, n) for n in (5, 6)]
+    assert pair.send(broken, 1) == []
+    assert pair.send(broken, 0) == ["status:gap", "status:resync"]
+    for m in later:
+        assert pair.send(m, 0) == []
+    assert pair.send(snapshot, 0) == []
+
+
 @pytest.mark.parametrize("policy", NUMBERED + UNNUMBERED)
 def test_what_one_line_lost_the_other_brings(policy: str) -> None:
     pair = Pair(policy)
