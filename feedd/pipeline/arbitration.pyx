@@ -87,7 +87,8 @@ cdef class Arbiter(Numbered):
             self._unnumbered_snapshot(x, p, u, content)
         elif not x.up:
             self._accept(x, p, u)
-        elif 0 < u.stamp.ts_event <= lanes.alone_until and u.stamp.line != lanes.founder:
+        elif u.stamp.line != lanes.founder and lane.state != LANE_SYNCED and (
+                0 < u.stamp.ts_event <= lanes.alone_until - (lane.state == LANE_ALIGNING)):
             self.c[FEEDD_C_duplicates] += 1     # the first line brought it while it was alone
             self._line_counts(lane, False, -1)
         elif lane.state == LANE_SYNCED:
@@ -334,6 +335,9 @@ cdef class Arbiter(Numbered):
             found = log_find(x.lanes, lane, log_start(x.lanes), x.pending[i].content)
             if found >= 0:
                 log_see(x.lanes, lane, <uint64_t>found)
+                continue
+            if 0 < x.pending[i].ts_event <= x.lanes.alone_until and (
+                    lane.line != x.lanes.founder):
                 continue
             self._recall(x, &x.pending[i], &u)
             place = log_start(x.lanes) if u.stamp.ts_event else at - UNTIMED_RUN

@@ -106,6 +106,34 @@ def test_a_snapshot_that_its_own_line_has_passed_heals_nothing(policy: str) -> N
     assert pair.send(snapshot, 0) == []
 
 
+def _timed(rig: Rig, line: int, ms: int, snapshot: bool = False, **levels: Any) -> list[str]:
+    return kinds(rig.send(message(**levels, ms=ms, snapshot=snapshot), line))
+
+
+def test_news_of_the_time_that_the_second_line_came_at_is_news() -> None:
+    rig = rig_of("trust_tcp")
+    first: dict[str, Any] = {"bids": [(1, 1)], "asks": [(11, 1)], "snapshot": True}
+    assert _timed(rig, 0, 5, **first) == ["book:snapshot", "status:live"]
+    assert _timed(rig, 1, 5, **first) == []
+    assert _timed(rig, 1, 5, bids=[(1, 2)]) == ["book:delta"]
+    assert _timed(rig, 1, 6, bids=[(1, 3)]) == ["book:delta"]
+    assert _timed(rig, 0, 5, bids=[(1, 2)]) == []
+    assert rig.levels("X") == ([(1, 3)], [(11, 1)])
+
+
+def test_a_line_that_goes_on_alone_has_all_that_came_behind_its_snapshot() -> None:
+    """Also what has the time of the last message that the first line brought alone."""
+    rig = rig_of("trust_tcp")
+    _timed(rig, 0, 5, bids=[(1, 1)], asks=[(11, 1)], snapshot=True)
+    _timed(rig, 0, 6, bids=[(1, 2)])
+    assert _timed(rig, 1, 6, bids=[(1, 2)], asks=[(11, 1)], snapshot=True) == []
+    assert _timed(rig, 1, 6, bids=[(2, 4)]) == []
+    assert _timed(rig, 1, 7, asks=[(12, 1)]) == []
+    rig.pipeline.line_down(rig.handle, 0, rig.t)
+    assert rig.state("X")[0] == BookState.LIVE
+    assert rig.levels("X") == ([(2, 4), (1, 2)], [(11, 1), (12, 1)])
+
+
 @pytest.mark.parametrize("policy", NUMBERED + UNNUMBERED)
 def test_what_one_line_lost_the_other_brings(policy: str) -> None:
     pair = Pair(policy)
