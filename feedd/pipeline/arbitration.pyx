@@ -105,7 +105,8 @@ cdef class Arbiter(Numbered):
                     self._missed(lane)
                 self._lead(x, p, u, content)
             else:
-                self._insert(x, p, u, content, lane.at)
+                if not _comes_behind(self, x, p, u, content):
+                    self._insert(x, p, u, content, lane.at)
                 if x.up:
                     self._align(x, p)
         elif self._recognise(x, u, content):
@@ -550,3 +551,25 @@ cdef class Arbiter(Numbered):
             if x.lanes.lane[i].state != LANE_FREE:
                 x.lanes.lane[i].state = LANE_BEHIND
                 x.lanes.lane[i].run = 0
+
+
+cdef bint _comes_behind(
+    Arbiter books, instrument_t* x, const program_t* p, const update_t* u, uint64_t content
+) noexcept nogil:
+    """A message that the line ahead never had, of one time with the last one in the log: does its
+    checksum say that it comes behind that one? Then it is applied."""
+    cdef lane_t* lane = books.lane
+    if (not u.has_checksum or u.stamp.ts_event != log_at(x.lanes, x.lanes.head - 1).ts_event
+            or x.rule == NULL or x.rule.given_up or not x.texts_valid
+            or lanes_count(x.lanes, lane, LANE_ALIGNING) == 0):
+        return False
+    books._accept(x, p, u)
+    if books.rejected:
+        books.rejected = False
+        return False
+    if x.up:
+        books._missed(lane)
+        x.line = u.stamp.line
+        books._log(x, u, content)
+        books._line_counts(lane, True, 0)
+    return True

@@ -134,6 +134,19 @@ def test_a_line_that_goes_on_alone_has_all_that_came_behind_its_snapshot() -> No
     assert rig.levels("X") == ([(2, 4), (1, 2)], [(11, 1), (12, 1)])
 
 
+def test_a_checksum_tells_the_order_of_messages_of_one_time() -> None:
+    """Each line lacks what the other one has; both changed the same level."""
+    pair = Pair("checksum_only")
+    changes = [pair.change(1, n) for n in (2, 3)]
+    ms = changes[0].ms
+    assert pair.send(changes[0], 1) == ["book:delta"]
+    assert pair.send(replace(changes[1], ms=ms), 0) == ["book:delta"]
+    assert pair.is_true()
+    after = pair.change(2, 2)
+    assert [pair.send(after, line) for line in (1, 0)] == [["book:delta"], []]
+    assert pair.is_true()
+
+
 @pytest.mark.parametrize("policy", NUMBERED + UNNUMBERED)
 def test_what_one_line_lost_the_other_brings(policy: str) -> None:
     pair = Pair(policy)
