@@ -134,6 +134,21 @@ def test_a_line_that_goes_on_alone_has_all_that_came_behind_its_snapshot() -> No
     assert rig.levels("X") == ([(2, 4), (1, 2)], [(11, 1), (12, 1)])
 
 
+def test_partial_books_of_one_time_come_once_each() -> None:
+    rig = rig_of("none_full")
+    for line in (0, 1):
+        _timed(rig, line, 4, bids=[(1, 1)], asks=[(11, 1)])
+    books: list[dict[str, Any]] = [{"bids": [(1, n)], "asks": [(11, 1)]} for n in (2, 3, 4)]
+    for levels in books[:2]:
+        assert _timed(rig, 0, 5, **levels) == ["book:snapshot"]
+    for levels in books[:2]:
+        assert _timed(rig, 1, 5, **levels) == []
+    assert _timed(rig, 1, 5, **books[2]) == ["book:snapshot"]
+    assert _timed(rig, 0, 5, **books[2]) == []
+    assert _timed(rig, 0, 5, **books[0]) == ["book:snapshot"], "it went back"
+    assert rig.levels("X") == ([(1, 2)], [(11, 1)])
+
+
 def test_a_checksum_tells_the_order_of_messages_of_one_time() -> None:
     """Each line lacks what the other one has; both changed the same level."""
     pair = Pair("checksum_only")
