@@ -87,7 +87,8 @@ cdef class Arbiter(Numbered):
             self._unnumbered_snapshot(x, p, u, content)
         elif not x.up:
             self._accept(x, p, u)
-        elif 0 < u.stamp.ts_event <= lanes.alone_until and u.stamp.line != lanes.founder:
+        elif u.stamp.line != lanes.founder and lane.state != LANE_SYNCED and (
+                0 < u.stamp.ts_event <= lanes.alone_until - (lane.state == LANE_ALIGNING)):
             self.c[FEEDD_C_duplicates] += 1     # the first line brought it while it was alone
             self._line_counts(lane, False, -1)
         elif lane.state == LANE_SYNCED:
@@ -104,7 +105,8 @@ cdef class Arbiter(Numbered):
                     self._missed(lane)
                 self._lead(x, p, u, content)
             else:
-                self._insert(x, p, u, content, lane.at)
+                if not _comes_behind(self, x, p, u, content):
+                    self._insert(x, p, u, content, lane.at)
                 if x.up:
                     self._align(x, p)
         elif self._recognise(x, u, content):
@@ -335,6 +337,9 @@ cdef class Arbiter(Numbered):
             if found >= 0:
                 log_see(x.lanes, lane, <uint64_t>found)
                 continue
+            if 0 < x.pending[i].ts_event <= x.lanes.alone_until and (
+                    lane.line != x.lanes.founder):
+                continue
             self._recall(x, &x.pending[i], &u)
             place = log_start(x.lanes) if u.stamp.ts_event else at - UNTIMED_RUN
             while u.stamp.ts_event and place < x.lanes.head and (
@@ -546,3 +551,25 @@ cdef class Arbiter(Numbered):
             if x.lanes.lane[i].state != LANE_FREE:
                 x.lanes.lane[i].state = LANE_BEHIND
                 x.lanes.lane[i].run = 0
+
+
+cdef bint _comes_behind(
+    Arbiter books, instrument_t* x, const program_t* p, const update_t* u, uint64_t content
+) noexcept nogil:
+    """A message that the line ahead never had, of one time with the last one in the log: does its
+    checksum say that it comes behind that one? Then it is applied."""
+    cdef lane_t* lane = books.lane
+    if (not u.has_checksum or u.stamp.ts_event != log_at(x.lanes, x.lanes.head - 1).ts_event
+            or x.rule == NULL or x.rule.given_up or not x.texts_valid
+            or lanes_count(x.lanes, lane, LANE_ALIGNING) == 0):
+        return False
+    books._accept(x, p, u)
+    if books.rejected:
+        books.rejected = False
+        return False
+    if x.up:
+        books._missed(lane)
+        x.line = u.stamp.line
+        books._log(x, u, content)
+        books._line_counts(lane, True, 0)
+    return True

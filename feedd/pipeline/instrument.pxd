@@ -20,7 +20,7 @@ ctypedef struct ids_t:
     uint64_t* seen
     ids_t* next
     uint64_t lines            # bits of connections that have brought trades
-    int64_t first_recv        # the last of their first messages
+    uint64_t first_message    # the last of their first messages
     int32_t first_line
 
 # What a keyed row says of a level beside price and size (POLICY_KEYED_ROWS).
@@ -136,8 +136,8 @@ cdef bint ids_seen(
 cdef bint trades_heard(instrument_t* x, int32_t channel, int32_t line) noexcept nogil
 # Is this trade, of the first message that a connection brought, one of the past?
 cdef bint trade_is_past(
-    instrument_t* x, int32_t channel, int32_t line, int64_t ts_event, int64_t ts_recv
-) noexcept nogil
+    instrument_t* x, int32_t channel, int32_t line, uint64_t message, int64_t ts_event,
+    int64_t ts_recv) noexcept nogil
 cdef void trades_line_gone(instrument_t* x, int32_t line) noexcept nogil
 # Append to what waits, or put it where its number belongs (sorted). False: a bound was hit and
 # everything before is forgotten.

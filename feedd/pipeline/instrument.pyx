@@ -87,7 +87,8 @@ cdef bint trades_heard(instrument_t* x, int32_t channel, int32_t line) noexcept 
 
 
 cdef bint trade_is_past(
-    instrument_t* x, int32_t channel, int32_t line, int64_t ts_event, int64_t ts_recv
+    instrument_t* x, int32_t channel, int32_t line, uint64_t message, int64_t ts_event,
+    int64_t ts_recv
 ) noexcept nogil:
     cdef ids_t* ids = _ids_of(x, channel)
     if ids == NULL:
@@ -95,8 +96,8 @@ cdef bint trade_is_past(
     if not ids.lines >> (line & 63) & 1:
         ids.lines |= <uint64_t>1 << (line & 63)
         ids.first_line = line
-        ids.first_recv = ts_recv
-    elif ids.first_line != line or ids.first_recv != ts_recv:
+        ids.first_message = message
+    elif ids.first_line != line or ids.first_message != message:
         return False
     return ts_recv != 0 and ts_event != 0 and ts_recv - ts_event > PAST_NS
 

@@ -11,12 +11,13 @@ from libc.string cimport memset
 
 from feedd.decode.plan cimport program_t
 from feedd.pipeline.books cimport Books, pending_of, update_t
+from feedd.pipeline.content cimport content_of
 from feedd.pipeline.instrument cimport (
     instrument_t, pending_add, pending_clear, pending_shift, pending_t,
 )
 from feedd.pipeline.lanes cimport (
     LANE_BEHIND, LANE_FREE, LANE_SYNCED, LANES_MAX, lane_t, lanes_count, lanes_new, lanes_t,
-    log_add, log_time,
+    log_add, log_at, log_find, log_see, log_start, log_time,
 )
 from feedd.pipeline.output cimport stamp_t
 from feedd.pipeline.policies cimport (
@@ -128,7 +129,7 @@ cdef class Numbered(Books):
         if x.lanes == NULL:
             return False
         x.lanes.lane[0].state = LANE_SYNCED if x.up else LANE_BEHIND
-        x.lanes.lane[0].last = x.last if x.up else 0
+        x.lanes.lane[0].last = x.last if x.up else x.chain if x.has_chain else 0
         x.lanes.snapshot_at = 0 if x.up and x.fresh else -1
         x.lanes.founder = x.line
         x.lanes.alone_until = x.last_ts_event if x.up else 0
@@ -195,11 +196,16 @@ cdef class Numbered(Books):
         cdef uint64_t updates = x.updates
         cdef uint64_t key = u.current if u.has_current else <uint64_t>u.stamp.ts_event
         cdef int64_t first
+        if _is_one_of_its_time(x, self.lane, u):
+            self.c[FEEDD_C_duplicates] += 1
+            self._line_counts(self.lane, False, u.stamp.ts_recv - log_time(x.lanes, key))
+            return
         self._accept(x, p, u)
         if x.updates != updates:
             x.line = u.stamp.line
             self.lane.state = LANE_SYNCED
-            log_add(x.lanes, self.lane, 0, key, u.stamp.ts_event, u.stamp.ts_recv)
+            log_add(x.lanes, self.lane, 0 if u.has_current else x.snapshot_hash, key,
+                    u.stamp.ts_event, u.stamp.ts_recv)
             self._line_counts(self.lane, True, 0)
         else:
             first = log_time(x.lanes, key)
@@ -220,6 +226,8 @@ cdef class Numbered(Books):
             return
         if u.snapshot and not needs_rest(p) and not self._numbered_snapshot(x, p, u):
             return
+        if u.snapshot and not x.up and u.current >= lane.last:
+            x.has_chain = 0     # what other lines brought since is still to come over this one
         if u.current > lane.last or u.snapshot:
             lane.last = u.current
         backwards = x.up and u.current < last
@@ -417,3 +425,24 @@ cdef class Numbered(Books):
         pending_of(u, 0, &d)
         self.c[FEEDD_C_buffered_deltas] += 1
         pending_add(x, &d, u.bids, u.asks, u.keys, True)
+
+
+cdef bint _is_one_of_its_time(
+    instrument_t* x, const lane_t* lane, const update_t* u
+) noexcept nogil:
+    """A partial book without a number, of the newest time, that another line brought: not as the
+    last one, which is known anyway."""
+    cdef uint64_t at = x.lanes.head
+    cdef uint64_t content
+    cdef int64_t found
+    if not x.up or u.has_current or not 0 < u.stamp.ts_event == x.last_ts_event or (
+            at < 2 or log_at(x.lanes, at - 2).ts_event != u.stamp.ts_event):
+        return False
+    content = content_of(u)
+    while at > log_start(x.lanes) and log_at(x.lanes, at - 1).ts_event == u.stamp.ts_event:
+        at -= 1
+    found = log_find(x.lanes, lane, at, content)
+    if found < 0:
+        return False
+    log_see(x.lanes, lane, <uint64_t>found)
+    return True

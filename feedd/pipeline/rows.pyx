@@ -33,6 +33,7 @@ from feedd.shm.feedd cimport (
 
 cdef extern from "feedd/counters.h" nogil:
     enum:
+        FEEDD_C_frames
         FEEDD_C_events
         FEEDD_C_trades
         FEEDD_C_liquidations
@@ -263,7 +264,8 @@ cdef void row_publish(
         out.c[FEEDD_C_bad_timestamps] += 1
     if r.yields & YIELDS_TRADE:
         if p.replay == REPLAY_FIRST and trade_is_past(
-                r.x, p.stream, line, 0 if r.bad_ts else r.ts_event, ts_recv):
+                r.x, p.stream, line, out.c[FEEDD_C_frames],
+                0 if r.bad_ts else r.ts_event, ts_recv):
             r.replay = 1
         if r.has_id and ids_seen(r.x, p.stream, r.trade_id, r.id_numeric):
             out.c[FEEDD_C_duplicates] += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 import orjson
 import pytest
@@ -13,6 +14,7 @@ from feedd.decode.plan import compile_plan
 from feedd.pipeline.twice import SETS, Twice
 from tests.decode.test_venue_frames import _frames
 from tests.fixtures.sessions import SESSIONS
+from tests.pipeline.lab import BOOKS, lab_venue
 
 VENUES = sorted(set(SESSIONS) & set(venues.names()))
 OTHER_BYTES = b'09.-"\\,:{}[]e \x00\x1fA~\x80\xff'
@@ -204,3 +206,32 @@ def test_symbols_of_several_lengths_behind_what_all_messages_begin_with(
                 assert not twice.differ(form(symbol, number))
     assert twice.layouts == learned
     assert twice.layout_hits == hits + 32 * len(symbols) * len(forms)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+def test_what_is_behind_a_whole_message_counts(isa: str) -> None:
+    """Changes of books begin like the trades of that venue, and what stands before their levels is
+    as long as a trade: the bytes behind one are looked at, too."""
+    trades: dict[str, Any] = {
+        "topics": ["tick.{symbol}"],
+        "subscribe": "tick.{symbol}",
+        "time": ["ts"],
+        "trade": {"price": "p", "size": "q", "id": "i", "side": {"path": "s", "buy": ["b"]}},
+    }
+    form = lab_venue({"policy": "plus_one", **BOOKS["plus_one"]}, tick=trades)
+    try:
+        twice = Twice(compile_plan(form), isa)
+    except ValueError as error:
+        pytest.skip(str(error))
+    head = b'{"t":"%s.X","d":{"n":"' + b"x" * 105 + b'","k":"d",'
+    change = head % b"book" + b'"u":123456%03d,"ts":1700000000000,"b":[["1.5","2.5"]],"a":[]}}'
+    trade = head % b"tick" + b'"s":"b","i":%03d,"p":"1.5","q":"2.5"}}'
+    assert len(trade % 100) == (change % 100).index(b'[["1.5"')
+    for form_ in (trade, change):
+        for i in range(6):
+            assert not twice.differ(form_ % (100 + i))
+    hits = twice.layout_hits
+    assert not twice.differ(trade % 200)
+    assert twice.layout_hits == hits + 1
+    for more in (b"}", b"x", b"[", b"1", b" "):
+        assert not twice.differ(trade % 201 + more)

@@ -56,6 +56,18 @@ def test_messages_that_are_read_quickly_are_told_apart_too() -> None:
         assert rig.trade(OLD_MS, "ETH-USDT", line=line)
 
 
+@pytest.mark.parametrize("known", [0, 8])
+def test_the_first_message_only_of_those_that_arrive_at_one_time(known: int) -> None:
+    rig = Okx()
+    for _ in range(known):  # from some on they are read quickly
+        rig.trade(NEWS_MS)
+    rig.pipeline.line_forget(0)
+    assert rig.trade(OLD_MS)
+    for _ in range(3):
+        rig.t -= 1_000_000
+        assert not rig.trade(OLD_MS)
+
+
 @pytest.mark.parametrize("anew", ["line_down", "line_forget"])
 def test_a_connection_that_begins_anew_is_told_the_past_again(anew: str) -> None:
     rig = Okx()

@@ -73,6 +73,95 @@ def test_copies_are_silent_whichever_line_is_ahead(policy: str) -> None:
     assert pair.is_true()
 
 
+@pytest.mark.parametrize("policy", ["plus_one", "prev_link", "range_plus_one"])
+def test_a_snapshot_over_a_line_that_is_behind_heals_too(policy: str) -> None:
+    """What the other line brought since comes over this one behind the snapshot."""
+    pair = Pair(policy)
+    pair.change(1, 2)  # lost by both
+    broken = pair.change(2, 2)
+    assert pair.send(broken, 1) == []
+    assert pair.send(broken, 0) == ["status:gap", "status:resync"]
+    snapshot = replace(pair.server.snapshot(), ms=broken.ms)
+    later = [pair.change(3, n) for n in (5, 6, 7)]
+    for m in later[:2]:
+        assert pair.send(m, 1) == []
+    assert pair.send(snapshot, 0) == ["book:snapshot", "status:live"]
+    assert pair.send(later[2], 1) == []
+    assert pair.send(later[0], 0) == ["book:delta"]
+    assert pair.send(later[1], 0) == ["book:delta"] * 2
+    assert pair.is_true()
+
+
+@pytest.mark.parametrize("policy", ["plus_one", "prev_link", "range_plus_one"])
+def test_a_snapshot_that_its_own_line_has_passed_heals_nothing(policy: str) -> None:
+    pair = Pair(policy)
+    pair.change(1, 2)
+    broken = pair.change(2, 2)
+    snapshot = replace(pair.server.snapshot(), ms=broken.ms)
+    later = [pair.change(3, n) for n in (5, 6)]
+    assert pair.send(broken, 1) == []
+    assert pair.send(broken, 0) == ["status:gap", "status:resync"]
+    for m in later:
+        assert pair.send(m, 0) == []
+    assert pair.send(snapshot, 0) == []
+
+
+def _timed(rig: Rig, line: int, ms: int, snapshot: bool = False, **levels: Any) -> list[str]:
+    return kinds(rig.send(message(**levels, ms=ms, snapshot=snapshot), line))
+
+
+def test_news_of_the_time_that_the_second_line_came_at_is_news() -> None:
+    rig = rig_of("trust_tcp")
+    first: dict[str, Any] = {"bids": [(1, 1)], "asks": [(11, 1)], "snapshot": True}
+    assert _timed(rig, 0, 5, **first) == ["book:snapshot", "status:live"]
+    assert _timed(rig, 1, 5, **first) == []
+    assert _timed(rig, 1, 5, bids=[(1, 2)]) == ["book:delta"]
+    assert _timed(rig, 1, 6, bids=[(1, 3)]) == ["book:delta"]
+    assert _timed(rig, 0, 5, bids=[(1, 2)]) == []
+    assert rig.levels("X") == ([(1, 3)], [(11, 1)])
+
+
+def test_a_line_that_goes_on_alone_has_all_that_came_behind_its_snapshot() -> None:
+    """Also what has the time of the last message that the first line brought alone."""
+    rig = rig_of("trust_tcp")
+    _timed(rig, 0, 5, bids=[(1, 1)], asks=[(11, 1)], snapshot=True)
+    _timed(rig, 0, 6, bids=[(1, 2)])
+    assert _timed(rig, 1, 6, bids=[(1, 2)], asks=[(11, 1)], snapshot=True) == []
+    assert _timed(rig, 1, 6, bids=[(2, 4)]) == []
+    assert _timed(rig, 1, 7, asks=[(12, 1)]) == []
+    rig.pipeline.line_down(rig.handle, 0, rig.t)
+    assert rig.state("X")[0] == BookState.LIVE
+    assert rig.levels("X") == ([(2, 4), (1, 2)], [(11, 1), (12, 1)])
+
+
+def test_partial_books_of_one_time_come_once_each() -> None:
+    rig = rig_of("none_full")
+    for line in (0, 1):
+        _timed(rig, line, 4, bids=[(1, 1)], asks=[(11, 1)])
+    books: list[dict[str, Any]] = [{"bids": [(1, n)], "asks": [(11, 1)]} for n in (2, 3, 4)]
+    for levels in books[:2]:
+        assert _timed(rig, 0, 5, **levels) == ["book:snapshot"]
+    for levels in books[:2]:
+        assert _timed(rig, 1, 5, **levels) == []
+    assert _timed(rig, 1, 5, **books[2]) == ["book:snapshot"]
+    assert _timed(rig, 0, 5, **books[2]) == []
+    assert _timed(rig, 0, 5, **books[0]) == ["book:snapshot"], "it went back"
+    assert rig.levels("X") == ([(1, 2)], [(11, 1)])
+
+
+def test_a_checksum_tells_the_order_of_messages_of_one_time() -> None:
+    """Each line lacks what the other one has; both changed the same level."""
+    pair = Pair("checksum_only")
+    changes = [pair.change(1, n) for n in (2, 3)]
+    ms = changes[0].ms
+    assert pair.send(changes[0], 1) == ["book:delta"]
+    assert pair.send(replace(changes[1], ms=ms), 0) == ["book:delta"]
+    assert pair.is_true()
+    after = pair.change(2, 2)
+    assert [pair.send(after, line) for line in (1, 0)] == [["book:delta"], []]
+    assert pair.is_true()
+
+
 @pytest.mark.parametrize("policy", NUMBERED + UNNUMBERED)
 def test_what_one_line_lost_the_other_brings(policy: str) -> None:
     pair = Pair(policy)

@@ -99,6 +99,7 @@ FD_TARGET static inline fd_layout *FD_V(fd_layout_of)(fd_msg *m, size_t n, fd_pl
         const uint32_t slot = (uint32_t)at->hash % FD_LAYOUT_SLOTS ^ i;
         fd_layout *l = &all->slot[slot];
         if (!all->used[slot] || !FD_V(fd_layout_fits)(l, p, at->len)) continue;
+        if (at->len != n && !l->head.before_levels) continue; /* a whole message, and then some more */
         fit++;
         if (FD_V(fd_layout_topic)(m, l)) found = l;
     }

@@ -122,7 +122,8 @@ FD_TARGET static int FD_V(fd_quick_run)(fd_msg *m, size_t n) {
             continue;
         const fd_route *route = FD_V(fd_routed)(m, l);
         if (route == NULL) continue;
-        if (!(l->is_whole ? FD_V(fd_quick_read)(m, l) : FD_V(fd_quick_levels)(m, l))) return 0;
+        if (!(l->is_whole ? len == n && FD_V(fd_quick_read)(m, l) : FD_V(fd_quick_levels)(m, l)))
+            return 0;
         if (family->credit < FD_FAMILY_CREDIT) family->credit++;
         all->hits++;
         all->quick++;
