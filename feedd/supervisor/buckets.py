@@ -6,6 +6,7 @@ limit per window can never spend more than the limit in any window, and never st
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from pathlib import Path
@@ -17,6 +18,8 @@ from feedd.clock import SECOND_NS
 __all__ = ["Bucket", "PermitDesk"]
 
 WAITING_MAX = 10_000
+
+log = logging.getLogger("feedd.supervisor")
 
 
 class Bucket:
@@ -61,6 +64,7 @@ class PermitDesk:
         self._buckets: dict[str, Bucket] = {}
         self._waiting: dict[str, deque[tuple[int, int]]] = {}
         self._old: dict[str, list[float]] = {}
+        self._unsaved = False
         if path is not None:
             try:
                 loaded = orjson.loads(path.read_bytes())
@@ -109,5 +113,17 @@ class PermitDesk:
             return
         state = {name: [wall_ns, bucket.tokens] for name, bucket in self._buckets.items()}
         temporary = self._path.with_name(self._path.name + f".{os.getpid()}.tmp")
-        temporary.write_bytes(orjson.dumps(state))
-        os.replace(temporary, self._path)
+        try:
+            temporary.write_bytes(orjson.dumps(state))
+            os.replace(temporary, self._path)
+        except OSError as exc:  # a full disk must not keep anybody from connecting
+            if not self._unsaved:
+                log.error(
+                    "%s: cannot be written (%s): a restart would not know how many connections "
+                    "were opened lately; make room, or put the permissions right",
+                    self._path,
+                    exc.strerror or exc,
+                )
+            self._unsaved = True
+        else:
+            self._unsaved = False

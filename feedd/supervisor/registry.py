@@ -66,8 +66,9 @@ class Registry:
         known = set(self._names)
         new = [name for name in dict.fromkeys(names) if name not in known]
         if new:
-            self._names += new
-            _write_names(self._file, self._names)
+            names = self._names + new
+            _write_names(self._file, names)
+            self._names = names
         while self._table.count < len(self._names):
             self._append(self._names[self._table.count])
 

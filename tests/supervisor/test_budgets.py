@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -77,6 +78,40 @@ def test_a_damaged_permit_file_starts_anew(tmp_path: Path, text: str) -> None:
     desk.add_venue("v", 4, 60, 0, S)
     desk.ask("v", 0, 0)
     assert desk.grants(0, S)
+
+
+def test_permits_are_given_while_the_disk_is_full(tmp_path: Path, caplog: Any) -> None:
+    state = tmp_path / "state"
+    desk = PermitDesk(state / "permits.json")  # no such directory: every write fails
+    desk.add_venue("v", 40, 60, 0, S)
+    for line in range(3):
+        desk.ask("v", 0, line)
+        assert desk.grants(0, S) == [("v", 0, line)]
+    (message,) = [r.getMessage() for r in caplog.records]
+    assert "permits.json: cannot be written (No such file or directory)" in message
+    state.mkdir()
+    desk.ask("v", 0, 3)
+    assert desk.grants(0, S)
+    assert (state / "permits.json").exists()
+
+
+def test_an_id_that_could_not_be_kept_is_not_given(tmp_path: Path, monkeypatch: Any) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    one = Registry(tmp_path, tmp_path / "state")
+    one.add(["v:A"])
+    with monkeypatch.context() as patch:
+        patch.setattr("feedd.supervisor.registry.os.fsync", full)
+        for _ in range(2):  # a reader asks again
+            with pytest.raises(OSError, match="No space"):
+                one.add(["v:B"])
+        assert len(one) == 1
+    one.close()
+    two = Registry(tmp_path, tmp_path / "state")
+    two.add(["v:C", "v:B"])
+    assert [two.id_of(f"v:{x}") for x in "ACB"] == [0, 1, 2]
+    two.close()
 
 
 def test_restart_budget() -> None:
