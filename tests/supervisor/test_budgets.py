@@ -185,6 +185,40 @@ async def test_fetcher_stays_inside_concurrency_and_honours_retry_after() -> Non
     assert fetcher.failures == 1
 
 
+@pytest.mark.parametrize("status", [418, 429, 503])
+async def test_whoever_waits_for_a_place_hears_that_the_venue_said_no(status: int) -> None:
+    asked = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            return web.json_response({})
+        await asyncio.sleep(0.02)
+        return web.Response(status=status, headers={"Retry-After": "0.4"})
+
+    fetcher = Fetcher("v", RestLimits(weight_max=10_000, concurrency=2))
+    async with server(handler) as base:
+        requests = [asyncio.create_task(fetcher.get(base)) for _ in range(12)]
+        await asyncio.sleep(0.3)
+        assert asked == 2, "ten were let in before the venue said no"
+        assert fetcher.failures == 2
+        statuses = sorted(r.status for r in await asyncio.gather(*requests))
+        assert statuses == [200] * 10 + [status] * 2
+        await fetcher.close()
+
+
+async def test_a_ban_until_a_moment_that_is_past_here_is_a_ban() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=418, headers={"Retry-After": "Thu, 01 Jan 1970 00:01:40 GMT"})
+
+    fetcher = Fetcher("v", RestLimits(weight_max=10_000))
+    async with server(handler) as base:
+        await fetcher.get(base)
+        assert fetcher.blocked_until_ns - monotonic_ns() > 100 * S
+        await fetcher.close()
+
+
 async def test_fetcher_weight_budget_paces_requests() -> None:
     async def handler(request: web.Request) -> web.Response:
         return web.Response(text="{}")
