@@ -89,6 +89,8 @@ class Supervisor:
         self._tokens: dict[str, TokenDesk] = {}
         self._wants_token: set[tuple[str, int, int]] = set()
         """(venue, permit key, line) of permits that go with a token."""
+        self._wants_snapshot: set[tuple[int, str, str]] = set()
+        """(permit key, venue, symbol) of snapshots that are on their way."""
         self.followers: list[Follower] = []
         self.started_ns = now_ns()
         self.service = Service(self.directory, self.readers)
@@ -314,9 +316,11 @@ class Supervisor:
             if message.get("token"):
                 self._wants_token.add((message["venue"], reader.permit_key, message["line"]))
         elif op == "snapshot":
-            self.spawn(
-                self._snapshot(reader, message["venue"], message["symbol"], message["channel"])
-            )
+            wanted = reader.permit_key, message["venue"], message["symbol"]
+            if wanted not in self._wants_snapshot:  # asked again: the first one still waits
+                self._wants_snapshot.add(wanted)
+                work = self._snapshot(reader, *wanted[1:], message["channel"])
+                self.spawn(work).add_done_callback(lambda _: self._wants_snapshot.discard(wanted))
         elif op == "unknown":
             self.keeper.on_unknown(reader, message["venue"], message["symbol"])
         elif op == "warm":

@@ -1,0 +1,74 @@
+"""REST snapshots that readers ask for: the budget may let them wait for longer than a reader does."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+from feedd.clock import now_ns
+from feedd.supervisor.config import load_config
+from feedd.supervisor.fetch import Response
+from feedd.supervisor.run import Supervisor
+
+VENUE = "binance_usdm"
+
+
+class Reader:
+    def __init__(self, key: int) -> None:
+        self.permit_key = key
+        self.answers: list[dict[str, Any]] = []
+
+    def send(self, message: dict[str, Any], body: bytes = b"") -> None:
+        self.answers.append(message)
+
+
+class Slow:
+    """A venue that lets requests wait: for a ban, or for its budget."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self.gate = asyncio.Event()
+
+    async def get(self, url: str, *_: object, **__: object) -> Response:
+        self.urls.append(url)
+        await self.gate.wait()
+        return Response(200, b"{}", now_ns())
+
+
+def supervisor(directory: Path) -> Supervisor:
+    path = directory / "feedd.toml"
+    path.write_text(
+        f"""[instance]
+directory = "{directory}/run"
+state_directory = "{directory}/state"
+[venues.{VENUE}]
+instruments = ["BTCUSDT", "ETHUSDT"]
+channels = ["depth"]
+"""
+    )
+    return Supervisor(load_config(path))
+
+
+async def test_a_snapshot_that_still_waits_is_not_asked_for_once_more(tmp_path: Path) -> None:
+    daemon, slow = supervisor(tmp_path), Slow()
+    daemon.fetchers[VENUE] = slow  # type: ignore[assignment]
+    one, other = Reader(1), Reader(2)
+
+    async def ask(reader: Reader, symbol: str) -> None:
+        wanted = {"op": "snapshot", "venue": VENUE, "symbol": symbol, "channel": "depth"}
+        daemon._on_message(reader, wanted, b"")  # type: ignore[arg-type]
+        await asyncio.sleep(0)
+
+    for _ in range(10):  # as a reader does every minute
+        await ask(one, "BTCUSDT")
+    assert len(slow.urls) == 1
+    await ask(one, "ETHUSDT")
+    await ask(other, "BTCUSDT")
+    assert len(slow.urls) == 3, "another book and another process have one each"
+    slow.gate.set()
+    await asyncio.sleep(0.01)
+    assert [a["symbol"] for a in one.answers] == ["BTCUSDT", "ETHUSDT"]
+    assert [a["symbol"] for a in other.answers] == ["BTCUSDT"]
+    await ask(one, "BTCUSDT")
+    assert len(slow.urls) == 4, "once it is answered it may be asked for again"
