@@ -510,6 +510,12 @@ class Connection:
         if self._task is not None and self._line is None:
             self._task.cancel()
 
+    def lacks(self, old: Connection) -> bool:
+        """The venue refuses a stream here that it sends to ``old``."""
+        mine, theirs = self.session.subscriptions.topics, old.session.subscriptions.topics
+        refused = (name for name, topic in mine.items() if topic.state is TopicState.FAILED)
+        return any(name in theirs and theirs[name].state is TopicState.ACTIVE for name in refused)
+
     def joined(self, old: Connection) -> bool:
         """Every book that ``old`` feeds was heard of here too."""
         pipeline = self.host.pipeline

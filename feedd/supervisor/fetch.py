@@ -3,7 +3,8 @@
 One ``Fetcher`` per venue, in the supervisor's event loop; no reader ever waits for HTTP. Requests
 queue behind one weight budget and a bound on concurrency: the most urgent goes first, and waiting
 makes urgent. A 429 or 418, or any error that says when to come back, stops all of them for the time
-that the venue asks. Redirects are not followed, proxies from the environment are not used, bodies are bounded.
+that the venue asks. Redirects are not followed, proxies from the environment are not used, bodies
+are bounded.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import tomllib
 from pathlib import Path
@@ -222,7 +223,7 @@ def test_a_topic_that_was_given_up_is_asked_for_again_ever_more_seldom() -> None
             if len(asked) > 9:
                 allowed = ["good", "bad"]  # the venue has changed its mind
             rig.say({"id": message["id"], "result": allowed})
-    pauses = [b - a for a, b in zip(asked[2:], asked[3:], strict=False)]
+    pauses = [b - a for a, b in itertools.pairwise(asked[2:])]
     assert [round(p / 60) for p in pauses] == [1, 2, 4, 8, 16, 32, 60]
     assert rig.line.active_topics == 2
     assert rig.line.counts.subscribe_errors == len(pauses), "each time it is said"

@@ -1,4 +1,4 @@
-"""REST snapshots that readers ask for: the budget may let them wait for longer than a reader does."""
+"""REST snapshots that readers ask for: a budget lets them wait for longer than a reader does."""
 
 from __future__ import annotations
 
