@@ -226,7 +226,11 @@ class ProcessHandle:
         if self.early is not None:
             early, self.early = self.early, None
             return early, early.sock
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as exc:  # no file descriptor is left
+            self.last_exit = f"cannot be started: {exc}"
+            return None
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
