@@ -400,6 +400,9 @@ class Supervisor:
         except (VenueError, ConfigError) as exc:
             log.warning("%s", exc)
             permit["refused"] = str(exc)
+        except Exception as exc:  # whoever got no answer at all would wait for ever
+            log.exception("%s: no token", name)
+            permit["refused"] = f"no token: {type(exc).__name__}"
         reader.send(permit)
 
     def _token_desk(self, name: str) -> TokenDesk:

@@ -1,4 +1,4 @@
-"""REST snapshots that readers ask for: a budget lets them wait for longer than a reader does."""
+"""What readers ask their supervisor for: every question is answered, and asked once."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 from feedd.clock import now_ns
 from feedd.supervisor.config import load_config
 from feedd.supervisor.fetch import Response
+from feedd.supervisor.follow import Follower
 from feedd.supervisor.run import Supervisor
 
 VENUE = "binance_usdm"
@@ -72,3 +73,40 @@ async def test_a_snapshot_that_still_waits_is_not_asked_for_once_more(tmp_path: 
     assert [a["symbol"] for a in other.answers] == ["BTCUSDT"]
     await ask(one, "BTCUSDT")
     assert len(slow.urls) == 4, "once it is answered it may be asked for again"
+
+
+async def test_a_token_that_cannot_be_had_is_an_answer_too(tmp_path: Path, caplog: Any) -> None:
+    daemon, reader = supervisor(tmp_path), Reader(1)
+
+    class Desk:
+        async def token(self) -> str:
+            raise IndexError("what the venue answered was never seen before")
+
+    daemon._tokens[VENUE] = Desk()  # type: ignore[assignment]
+    daemon._wants_token.add((VENUE, 1, 7))
+    daemon._permit(reader, VENUE, 7)  # type: ignore[arg-type]
+    await asyncio.sleep(0.01)
+    refused = "no token: IndexError"
+    assert reader.answers == [{"op": "permit", "venue": VENUE, "line": 7, "refused": refused}]
+    assert "never seen before" in caplog.text
+
+
+async def test_a_list_that_cannot_be_used_is_not_the_last_one(tmp_path: Path, caplog: Any) -> None:
+    daemon = supervisor(tmp_path)
+    follower = Follower(daemon.venues[VENUE], "http://x", None, None, [], lambda _: None)  # type: ignore[arg-type]
+    asked: list[int] = []
+
+    async def refresh() -> Any:
+        asked.append(1)
+        raise KeyError("a mistake of ours")
+
+    follower.refresh = refresh  # type: ignore[method-assign]
+    life = asyncio.create_task(follower.run())
+    for turn in range(1, 4):
+        follower._want()
+        async with asyncio.timeout(5):
+            while len(asked) < turn:
+                await asyncio.sleep(0.001)
+    life.cancel()
+    assert caplog.text.count(f"{VENUE}: the list of instruments was not used") == 3
+    assert follower.failures == 3
