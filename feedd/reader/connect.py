@@ -17,7 +17,7 @@ import picows
 
 from feedd.clock import now_ns
 from feedd.reader.line import Line
-from feedd.reader.net import is_loopback, retry_after_s
+from feedd.reader.net import BAN_DEFAULT_S, is_loopback, retry_after_s
 
 __all__ = ["ConnectError", "open_line"]
 
@@ -33,11 +33,14 @@ RECEIVE_BUFFER_BYTES = 1 << 20
 
 
 class ConnectError(Exception):
-    """The attempt failed; ``retry_after_s`` is what the venue asked for, if it did."""
+    """The attempt failed; ``retry_after_s`` is what the venue asked for, if it did. ``banned_s``:
+    for so long no connection from here is welcome, 0 where it concerns this attempt alone."""
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None, status: int = 0) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after
+        default_s = BAN_DEFAULT_S.get(status, 0.0)
+        self.banned_s = (retry_after or default_s) if default_s else 0.0
 
 
 def _tune(sock: socket.socket) -> None:
@@ -126,7 +129,7 @@ def _described(url: str, exc: BaseException) -> ConnectError:
             target = str(response.headers.get("Location"))[:100]
             return ConnectError(f"HTTP {status}: a redirect to {target} is not followed", asked)
         body = (response.body or b"")[:100].decode("utf-8", "backslashreplace")
-        return ConnectError(f"HTTP {status} {body}".strip(), asked)
+        return ConnectError(f"HTTP {status} {body}".strip(), asked, status)
     if isinstance(exc, ssl.SSLCertVerificationError):
         return ConnectError(f"certificate of {host} refused: {exc.verify_message or exc}")
     if isinstance(exc, ssl.SSLError):

@@ -57,6 +57,8 @@ class Host(Protocol):
 
     def ask_permit(self, connection: Connection) -> None: ...
 
+    def stay_away(self, connection: Connection, seconds: float) -> None: ...
+
     def replace(self, connection: Connection, reason: str) -> None: ...
 
 
@@ -342,6 +344,8 @@ class Connection:
                 url, make, self._context, limits.message_bytes_max, headers
             )
         except ConnectError as exc:
+            if exc.banned_s:
+                self.host.stay_away(self, exc.banned_s)
             self._do(self.session.connect_failed(monotonic_ns(), str(exc), exc.retry_after_s))
             return
         self._line = line

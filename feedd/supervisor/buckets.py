@@ -63,6 +63,7 @@ class PermitDesk:
         self._path = path
         self._buckets: dict[str, Bucket] = {}
         self._waiting: dict[str, deque[tuple[int, int]]] = {}
+        self._held: dict[str, int] = {}
         self._old: dict[str, list[float]] = {}
         self._unsaved = False
         if path is not None:
@@ -94,10 +95,18 @@ class PermitDesk:
             kept = [entry for entry in queue if entry[0] != reader]
             self._waiting[venue] = deque(kept, maxlen=WAITING_MAX)
 
+    def hold(self, venue: str, until: int) -> bool:
+        """No permit for this venue before ``until``; False when that was known already."""
+        news = until > self._held.get(venue, 0) + SECOND_NS
+        self._held[venue] = max(until, self._held.get(venue, 0))
+        return news
+
     def grants(self, now: int, wall_ns: int) -> list[tuple[str, int, int]]:
         """(venue, reader, line) of every request that may go ahead now."""
         out = []
         for venue, queue in self._waiting.items():
+            if now < self._held.get(venue, 0):
+                continue
             while queue and self._buckets[venue].take(now):
                 reader, line = queue.popleft()
                 out.append((venue, reader, line))

@@ -23,15 +23,13 @@ from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import VenueError
 from feedd.http import aiohttp
 from feedd.limits import REST_BODY_BYTES_MAX
-from feedd.reader.net import retry_after_s, tls_context
+from feedd.reader.net import BAN_DEFAULT_S, retry_after_s, tls_context
 from feedd.supervisor.buckets import Bucket
 from feedd.venues.session_schema import RestLimits
 
 __all__ = ["Fetcher", "RefusedError", "Response", "fill_url"]
 
 TIMEOUT_S = 10.0
-BAN_DEFAULT_S = {429: 10.0, 418: 120.0}
-"""Binance: a ban (418) lasts from two minutes up."""
 
 log = logging.getLogger("feedd.supervisor")
 

@@ -21,7 +21,7 @@ import msgspec
 
 from feedd import venues
 from feedd.broadcaster.publisher import Publisher
-from feedd.clock import monotonic_ns, now_ns
+from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import ConfigError, Exit, FeeddError, StartError, VenueError
 from feedd.logs import flush_suppressed, setup_logging
 from feedd.reader.plan import ReaderPlan
@@ -321,6 +321,11 @@ class Supervisor:
                 self._wants_snapshot.add(wanted)
                 work = self._snapshot(reader, *wanted[1:], message["channel"])
                 self.spawn(work).add_done_callback(lambda _: self._wants_snapshot.discard(wanted))
+        elif op == "stay_away" and self.permits is not None:
+            venue, seconds = message["venue"], message["seconds"]
+            if self.permits.hold(venue, monotonic_ns() + int(seconds * SECOND_NS)):
+                what = "no new connection to this venue for the next"
+                log.warning("%s turns connections away: %s %.0f s", venue, what, seconds)
         elif op == "unknown":
             self.keeper.on_unknown(reader, message["venue"], message["symbol"])
         elif op == "warm":

@@ -1,15 +1,20 @@
-"""Who has streams is not replaced by somebody whom the venue refuses them."""
+"""Whoever is refused something: by whom it may be replaced, and who else must know."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import msgspec
+import pytest
 
 from feedd.clock import SECOND_NS
 from feedd.pipeline.core import Pipeline
 from feedd.reader.counts import ReaderCounts
 from feedd.reader.plan import ReaderPlan
+from feedd.reader.session import State
 from feedd.reader.standby import SETTLE_NS, Segments, Standby
 from feedd.reader.topics import TopicState
 from feedd.shm.board import BoardWriter
@@ -72,3 +77,37 @@ def test_a_standby_that_is_refused_streams_is_not_warm(tmp_path: Path) -> None:
     standby.close()
     theirs.close()
     counters.close()
+
+
+@pytest.mark.parametrize(
+    ("head", "seconds"),
+    [
+        (b"418 I'm a teapot\r\nRetry-After: 7", 7.0),
+        (b"418 I'm a teapot", 120.0),
+        (b"429 Too Many Requests\r\nRetry-After: Thu, 01 Jan 1970 00:01:40 GMT", 10.0),
+        (b"503 Service Unavailable\r\nRetry-After: 7", None),
+        (b"403 Forbidden", None),
+    ],
+)
+async def test_a_ban_concerns_every_connection(head: bytes, seconds: float | None) -> None:
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 " + head + b"\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    told: list[float] = []
+    host: Any
+    host, made = connection("deribit", ["trades"], Listed("BTC-PERPETUAL"))
+    host.stay_away = lambda connection, seconds: told.append(seconds)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    made.plan = msgspec.structs.replace(made.plan, url=f"ws://127.0.0.1:{port}/")
+    made.start()
+    made.permit()
+    async with asyncio.timeout(5):
+        while made.session.state is not State.BACKOFF:
+            await asyncio.sleep(0.001)
+    server.close()
+    assert told == ([] if seconds is None else [seconds])
+    assert made.session.counts.connect_failures == 1

@@ -6,7 +6,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from feedd.clock import now_ns
+from feedd.clock import monotonic_ns, now_ns
+from feedd.supervisor.buckets import PermitDesk
 from feedd.supervisor.config import load_config
 from feedd.supervisor.fetch import Response
 from feedd.supervisor.follow import Follower
@@ -110,3 +111,20 @@ async def test_a_list_that_cannot_be_used_is_not_the_last_one(tmp_path: Path, ca
     life.cancel()
     assert caplog.text.count(f"{VENUE}: the list of instruments was not used") == 3
     assert follower.failures == 3
+
+
+async def test_who_is_turned_away_tells_everybody(tmp_path: Path, caplog: Any) -> None:
+    daemon = supervisor(tmp_path)
+    daemon.permits = PermitDesk(None)
+    daemon.permits.add_venue(VENUE, 100, 60, monotonic_ns(), now_ns())
+    for key in (1, 2):
+        daemon._on_message(Reader(key), {"op": "permit", "venue": VENUE, "line": 0}, b"")  # type: ignore[arg-type]
+    told = {"op": "stay_away", "venue": VENUE, "seconds": 30.0}
+    for key in (3, 4):
+        daemon._on_message(Reader(key), told, b"")  # type: ignore[arg-type]
+    assert daemon.permits.grants(monotonic_ns(), now_ns()) == []
+    assert daemon.permits.waiting(VENUE) == 2
+    (message,) = [r.getMessage() for r in caplog.records]
+    assert message == (
+        f"{VENUE} turns connections away: no new connection to this venue for the next 30 s"
+    )

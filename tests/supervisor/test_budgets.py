@@ -80,6 +80,20 @@ def test_a_damaged_permit_file_starts_anew(tmp_path: Path, text: str) -> None:
     assert desk.grants(0, S)
 
 
+def test_a_venue_that_turns_one_away_is_left_alone_by_all() -> None:
+    desk = PermitDesk(None)
+    for venue in "vw":
+        desk.add_venue(venue, 40, 60, 0, S)
+        desk.ask(venue, 0, 0)
+        desk.ask(venue, 1, 0)
+    assert desk.hold("v", 10 * S)
+    assert not desk.hold("v", 10 * S + 1), "the next line says the same"
+    assert not desk.hold("v", 3 * S)
+    assert desk.grants(S, S) == [("w", 0, 0), ("w", 1, 0)]
+    assert desk.grants(10 * S, S) == []
+    assert desk.grants(11 * S, S) == [("v", 0, 0), ("v", 1, 0)]
+
+
 def test_permits_are_given_while_the_disk_is_full(tmp_path: Path, caplog: Any) -> None:
     state = tmp_path / "state"
     desk = PermitDesk(state / "permits.json")  # no such directory: every write fails
