@@ -103,7 +103,7 @@ class Connection:
         self._limit = RateLimit()
         self._heard = 0
         self._calm_until = 0
-        self._up_at = 0  # wall time, as the pipeline's
+        self._seen_before: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._line: Line | None = None
         self._assembler = Assembler(venue.session.limits.message_bytes_max)
@@ -270,7 +270,7 @@ class Connection:
             self._say(logging.INFO, f"to be replaced: {action.text}")
             self.host.replace(self, action.text)
         elif do is Do.LINE_UP:
-            self._up_at = now_ns()
+            self._note_seen()
             self._say(logging.INFO, "connected")
             self._status(Event.LINE_UP, self.plan.endpoint)
         elif do is Do.LINE_DOWN:
@@ -438,10 +438,16 @@ class Connection:
             if topic is None:
                 continue
             seen = pipeline.seen_at(self.handle, stream.symbol, numbers)
-            limit_ns = limit_ns or (NEVER_NS if seen > self._up_at else first_ns)
+            heard = seen != self._seen_before.get(stream.topic, 0)
+            limit_ns = limit_ns or (NEVER_NS if heard else first_ns)
             active = self.up and topic.state is TopicState.ACTIVE
             found.append(Look(stream.topic, limit_ns, seen, active))
         return found
+
+    def _note_seen(self) -> None:
+        """What was heard before this connection proves nothing. A later message is told by its
+        difference, not by its time: the clock may be set back."""
+        self._seen_before = {look.topic: look.seen for look in self.looks()}
 
     def _promises(self) -> list[tuple[Stream, int, tuple[int, ...]]]:
         """Streams of one instrument alone: of a shared one it is not known who should speak.
