@@ -7,9 +7,11 @@ how long to stay away.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -30,6 +32,9 @@ KEEPALIVE_PROBES = 3
 UNACKED_TIMEOUT_MS = 10_000
 RECEIVE_BUFFER_BYTES = 1 << 20
 """Room in the kernel for a burst while the reader is busy."""
+
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+"""As ``getaddrinfo`` gives it."""
 
 
 class ConnectError(Exception):
@@ -54,12 +59,24 @@ def _tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
 
+def _by_turns(found: Sequence[_Address]) -> list[_Address]:
+    """One family after the other, each in an order of its own: dead addresses, or a family that
+    leads nowhere, must not use up the time of every attempt."""
+    families: dict[int, list[_Address]] = {}
+    for address in found:
+        families.setdefault(address[0], []).append(address)
+    for addresses in families.values():
+        random.shuffle(addresses)
+    turns = itertools.zip_longest(*families.values())
+    return [address for turn in turns for address in turn if address is not None]
+
+
 async def _open_socket(url: picows.WSParsedURL) -> socket.socket:
     """A connected socket to the first address of the host that answers."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     last: OSError | None = None
-    for family, kind, protocol, _, address in found[:8]:
+    for family, kind, protocol, _, address in _by_turns(found)[:8]:
         sock = socket.socket(family, kind, protocol)
         try:
             _tune(sock)
