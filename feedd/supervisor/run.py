@@ -96,6 +96,8 @@ class Supervisor:
         self.service = Service(self.directory, self.readers)
         self.operations = Operations(self)
         self.reloader = Reloader(self, path)
+        self._reloads = asyncio.Lock()
+        self._reload_waits = False
         self._terminal = has_terminal()
         self._failure: BaseException | None = None
 
@@ -153,10 +155,16 @@ class Supervisor:
         """SIGHUP asks for a reload, unless it says that our terminal was closed."""
         if self._terminal and not has_terminal():
             self._on_stop_signal()
-        elif self.service.ready:
+        elif self.service.ready and not self._reload_waits:
+            self._reload_waits = True  # however many more signals come until it begins
             self.spawn(self._reload())
 
     async def _reload(self) -> None:
+        async with self._reloads:
+            self._reload_waits = False
+            await self._reload_once()
+
+    async def _reload_once(self) -> None:
         with contextlib.suppress(FeeddError):  # said in the log
             await self.reloader.reload()
 
@@ -384,9 +392,10 @@ class Supervisor:
         assert self.permits is not None  # noqa: S101 - made before the readers
         while True:
             for venue, key, line in self.permits.grants(monotonic_ns(), now_ns()):
-                for reader in (*self.readers.values(), *self.handovers.standbys.values()):
-                    if reader.permit_key == key:
-                        self._permit(reader, venue, line)
+                both = (*self.readers.values(), *self.handovers.standbys.values())
+                reader = next((one for one in both if one.permit_key == key), None)
+                if reader is not None:  # once: a second permit would come without its token
+                    self._permit(reader, venue, line)
             await asyncio.sleep(PERMIT_S)
 
     def _permit(self, reader: ReaderHandle, venue: str, line: int) -> None:

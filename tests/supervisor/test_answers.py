@@ -128,3 +128,37 @@ async def test_who_is_turned_away_tells_everybody(tmp_path: Path, caplog: Any) -
     assert message == (
         f"{VENUE} turns connections away: no new connection to this venue for the next 30 s"
     )
+
+
+async def test_a_permit_is_given_once_while_one_process_takes_over(tmp_path: Path) -> None:
+    daemon, new = supervisor(tmp_path), Reader(1)
+    daemon.permits = PermitDesk(None)
+    daemon.permits.add_venue(VENUE, 100, 60, monotonic_ns(), now_ns())
+    daemon.readers[0] = daemon.handovers.standbys[0] = new  # type: ignore[assignment]
+    daemon._on_message(new, {"op": "permit", "venue": VENUE, "line": 3}, b"")  # type: ignore[arg-type]
+    granting = asyncio.create_task(daemon._grant_forever())
+    await asyncio.sleep(0.05)
+    granting.cancel()
+    assert new.answers == [{"op": "permit", "venue": VENUE, "line": 3}]
+
+
+async def test_a_storm_of_hangups_is_two_reloads(tmp_path: Path) -> None:
+    daemon = supervisor(tmp_path)
+    daemon._terminal, daemon.service.ready = False, True
+    begun: list[int] = []
+    gate = asyncio.Event()
+
+    async def reload() -> None:
+        begun.append(1)
+        await gate.wait()
+
+    daemon.reloader.reload = reload  # type: ignore[assignment, method-assign]
+    for _ in range(100):
+        daemon._on_hangup()
+        await asyncio.sleep(0)
+    gate.set()
+    await asyncio.sleep(0.01)
+    assert len(begun) == 2, "the one that ran, and one for what was changed since it began"
+    daemon._on_hangup()
+    await asyncio.sleep(0.01)
+    assert len(begun) == 3
