@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedd.clock import SECOND_NS, monotonic_ns
-from feedd.errors import ConfigError, VenueError
+from feedd.errors import ConfigError, StartError, VenueError
 from feedd.reader.net import is_loopback, retry_after_s
 from feedd.supervisor.buckets import Bucket, PermitDesk
 from feedd.supervisor.fetch import Fetcher, fill_url
 from feedd.supervisor.process import RestartBudget
+from feedd.supervisor.reference import choose
 from feedd.supervisor.registry import Registry
 from feedd.venues.session_schema import RestLimits
 
@@ -121,6 +123,12 @@ def test_an_id_that_could_not_be_kept_is_not_given(tmp_path: Path, monkeypatch: 
             with pytest.raises(OSError, match="No space"):
                 one.add(["v:B"])
         assert len(one) == 1
+        assert [path.name for path in (tmp_path / "state").iterdir()] == ["instruments.json"]
+        config: Any = SimpleNamespace(venues={"v": SimpleNamespace(instruments=("D",))})
+        with pytest.raises(
+            StartError, match=r"cannot write .*state/instruments.json: No space left"
+        ):
+            choose(config, {}, one)
     one.close()
     two = Registry(tmp_path, tmp_path / "state")
     two.add(["v:C", "v:B"])
