@@ -155,4 +155,6 @@ def _described(url: str, exc: BaseException) -> ConnectError:
         return ConnectError(f"{host} did not answer in time")
     if isinstance(exc, socket.gaierror):
         return ConnectError(f"the name {host} was not found: {exc.strerror}")
+    if isinstance(exc, ConnectionResetError) and not str(exc):
+        return ConnectError(f"{host} closed the connection during the handshake")
     return ConnectError(f"{type(exc).__name__}: {str(exc)[:200]}")

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import hashlib
 import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
 from types import SimpleNamespace
@@ -315,6 +316,24 @@ async def test_headers_are_sent_and_a_peer_that_hangs_up_is_a_failed_attempt() -
     finally:
         listening.close()
     assert b"X-Gate-Size-Decimal: 1\r\n" in seen[0]
+
+
+async def test_who_hangs_up_during_the_tls_handshake_is_named() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    listening = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    owner = Owner()
+    with pytest.raises(ConnectError, match=r"^127\.0\.0\.1 closed the connection during"):
+        await open_line(
+            f"wss://127.0.0.1:{port}/",
+            lambda: Line(owner.sink(), owner, Assembler(1024)),
+            ssl.create_default_context(),
+            1024,
+        )
+    listening.close()
 
 
 V4, V6 = socket.AF_INET, socket.AF_INET6
