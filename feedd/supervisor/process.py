@@ -38,6 +38,8 @@ HEARTBEAT_MAX_S = 2.0
 START_MAX_S = 20.0
 BEAT_MAX_S = 5.0
 WATCH_S = 0.1
+STALL_NS = SECOND_NS
+"""A longer pause between two looks is our own: the machine stood still, and all others with us."""
 MEMORY_EVERY_NS = SECOND_NS
 STOP_S = 3.0
 RESTARTS_MAX = 5
@@ -317,12 +319,15 @@ class ReaderHandle(ProcessHandle):
     async def watch(self) -> None:
         """SIGKILL when the heartbeat in shared memory stops."""
         self.heartbeat_ns = 0
-        started = next_memory = monotonic_ns()
+        started = looked = next_memory = monotonic_ns()
         try:
             with RingReader(self.plan.directory, self.number) as ring:
                 while True:
                     await asyncio.sleep(WATCH_S)
-                    now = monotonic_ns()
+                    now, before = monotonic_ns(), looked
+                    looked = now
+                    if now - before > STALL_NS:
+                        started = now  # whoever stood still as well gets its time to beat
                     if self.standby:  # whoever waits for it has a deadline
                         started = now
                         continue
@@ -363,13 +368,17 @@ class BroadcasterHandle(ProcessHandle):
     async def watch(self) -> None:
         """SIGKILL when no beat comes over the pipe."""
         self.figures = {}
-        started = self._beat_at = monotonic_ns()
+        started = looked = self._beat_at = monotonic_ns()
         while True:
             await asyncio.sleep(WATCH_S)
+            now, before = monotonic_ns(), looked
+            looked = now
+            if now - before > STALL_NS:
+                started = now
             running = self.state is ReaderState.RUNNING
             limit = BEAT_MAX_S if running else START_MAX_S
-            since = self._beat_at if running else started
-            if monotonic_ns() - since > limit * SECOND_NS:
+            since = max(self._beat_at, started) if running else started
+            if now - since > limit * SECOND_NS:
                 self._kill_hung("no beat" if running else "not ready", limit)
                 return
 
