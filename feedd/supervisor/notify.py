@@ -135,7 +135,9 @@ class Progress:
         seen: dict[int, tuple[int, int]] = {}
         still = now - self._looked if self._looked else 0
         self._looked = now
-        if still > self._limit_ns:  # we stood still, and whoever else did has had no time yet
+        if still > max(
+            self._limit_ns, SECOND_NS
+        ):  # we stood still, and whoever else did has had no time yet
             self._seen = {n: (beat, since + still) for n, (beat, since) in self._seen.items()}
         for number, beat in running:
             last, since = self._seen.get(number, (-1, now))
