@@ -82,6 +82,8 @@ class ProcessHandle:
     """Keeps one process alive. ``on_message(message, body)`` gets what it asks for."""
 
     module = ""
+    again_s: float | None = None
+    """When one that was given up is tried once more all the same; None: when somebody asks."""
 
     def __init__(
         self,
@@ -138,7 +140,8 @@ class ProcessHandle:
                     self.last_exit,
                 )
                 self._set(ReaderState.FAILED)
-                await self._wake.wait()  # until somebody asks for a restart, or the end
+                with contextlib.suppress(TimeoutError):  # or until somebody asks, or the end
+                    await asyncio.wait_for(self._wake.wait(), self.again_s)
                 self._wake.clear()
                 if self.stopping():
                     break
@@ -350,6 +353,7 @@ class BroadcasterHandle(ProcessHandle):
     """The broadcaster; its figures come with its beats."""
 
     module = "feedd.broadcaster"
+    again_s = 60.0
 
     def __init__(self, plan: BroadcasterPlan, on_change: Callable[[], None]) -> None:
         super().__init__("broadcaster", self._on_beat, on_change)

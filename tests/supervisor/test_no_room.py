@@ -11,7 +11,7 @@ import pytest
 from feedd.capture.recorder import RecordPlan
 from feedd.reader.plan import ReaderPlan
 from feedd.supervisor import process, recorder
-from feedd.supervisor.process import ReaderHandle, ReaderState
+from feedd.supervisor.process import BroadcasterHandle, ReaderHandle, ReaderState
 from feedd.supervisor.recorder import RecorderHandle
 
 
@@ -60,3 +60,20 @@ async def test_a_recorder_that_cannot_be_started_is_tried_again(
     await handle.stop()
     await life
     assert "the recorder cannot be started: [Errno 24] Too many open files" in caplog.text
+
+
+async def test_a_broadcaster_that_was_given_up_is_tried_again(monkeypatch: Any) -> None:
+    """Its port may be free later, and no command is there to start it."""
+    monkeypatch.setattr(process, "PAUSES_S", (0.0,))
+    monkeypatch.setattr(BroadcasterHandle, "again_s", 0.01)
+    monkeypatch.setattr("feedd.supervisor.process.socket.socketpair", no_room)
+    states: list[ReaderState] = []
+    plan: Any = None
+    handle = BroadcasterHandle(plan, lambda: states.append(handle.state))
+    life = asyncio.create_task(handle.run())
+    async with asyncio.timeout(5):
+        while states.count(ReaderState.FAILED) < 3:
+            await asyncio.sleep(0.001)
+    assert ReaderHandle.again_s is None
+    handle.stop()
+    await life
