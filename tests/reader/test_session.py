@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 import tomllib
 from pathlib import Path
@@ -206,28 +205,6 @@ def test_a_missing_ack_is_retried_three_times_and_then_counted() -> None:
     late = sent([a for _, a in rig.done])[-1]
     rig.say({"result": None, "id": late["id"]})
     assert rig.line.active_topics == 2, "a late answer still counts"
-
-
-def test_a_topic_that_was_given_up_is_asked_for_again_ever_more_seldom() -> None:
-    rig = Rig(session(DERIBIT), ["good", "bad"])
-    rig.connect()
-    rig.say({"id": 1, "result": "ok"})
-    start, asked, allowed = rig.now, [0], ["good"]
-    rig.say({"id": 2, "result": ["good"]})
-    while rig.line.active_topics < 2 and rig.now < start + 9_000 * S:
-        rig.now += 9 * S // 10
-        rig.seen = rig.seen._replace(frames=rig.seen.frames + 1, data=rig.seen.data + 1)
-        for message in sent(rig._do(rig.line.tick(rig.now, rig.seen))):
-            asked.append((rig.now - start) // S)
-            assert message["params"]["channels"] == ["bad"], "the good one is left alone"
-            if len(asked) > 9:
-                allowed = ["good", "bad"]  # the venue has changed its mind
-            rig.say({"id": message["id"], "result": allowed})
-    pauses = [b - a for a, b in itertools.pairwise(asked[2:])]
-    assert [round(p / 60) for p in pauses] == [1, 2, 4, 8, 16, 32, 60]
-    assert rig.line.active_topics == 2
-    assert rig.line.counts.subscribe_errors == len(pauses), "each time it is said"
-    assert rig.line.counts.disconnects == 0
 
 
 @pytest.mark.parametrize("message", [{"result": None, "id": 999}, {"id": "1"}, {"id": True}, [1]])
