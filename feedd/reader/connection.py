@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 import picows
@@ -182,6 +182,7 @@ class Connection:
         quiet = self.venue.session.health.quiet_channels
         self.session.quiet = all(stream.channel in quiet for stream in self.streams.values())
         self._do(self.session.change(monotonic_ns(), add=wanted, drop=drop))
+        self._note_seen({stream.topic for stream in new})
 
     def leave(self, reason: str) -> None:
         """Give this connection up and come back with a new one."""
@@ -270,7 +271,7 @@ class Connection:
             self._say(logging.INFO, f"to be replaced: {action.text}")
             self.host.replace(self, action.text)
         elif do is Do.LINE_UP:
-            self._note_seen()
+            self._note_seen(self.streams)
             self._say(logging.INFO, "connected")
             self._status(Event.LINE_UP, self.plan.endpoint)
         elif do is Do.LINE_DOWN:
@@ -438,16 +439,18 @@ class Connection:
             if topic is None:
                 continue
             seen = pipeline.seen_at(self.handle, stream.symbol, numbers)
-            heard = seen != self._seen_before.get(stream.topic, 0)
+            heard = seen not in (0, self._seen_before.get(stream.topic, 0))
             limit_ns = limit_ns or (NEVER_NS if heard else first_ns)
             active = self.up and topic.state is TopicState.ACTIVE
             found.append(Look(stream.topic, limit_ns, seen, active))
         return found
 
-    def _note_seen(self) -> None:
-        """What was heard before this connection proves nothing. A later message is told by its
-        difference, not by its time: the clock may be set back."""
-        self._seen_before = {look.topic: look.seen for look in self.looks()}
+    def _note_seen(self, topics: Collection[str]) -> None:
+        """What was heard of streams before they begin here proves nothing. A later message is told
+        by its difference, not by its time: the clock may be set back."""
+        if topics:
+            before = {look.topic: look.seen for look in self.looks() if look.topic in topics}
+            self._seen_before |= before
 
     def _promises(self) -> list[tuple[Stream, int, tuple[int, ...]]]:
         """Streams of one instrument alone: of a shared one it is not known who should speak.
