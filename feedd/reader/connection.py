@@ -288,7 +288,8 @@ class Connection:
         elif do is Do.SUBSCRIBED:
             self._subscribed(action.topic)
         elif do is Do.SUBSCRIBE_FAILED:
-            self._say(logging.ERROR, f"not subscribed: {action.topic}: {action.text}")
+            # each has its own line: only the log itself may leave some out, and say how many
+            log.error("%s: not subscribed: %s: %s", self.name, action.topic, action.text)
             self._status(Event.SUBSCRIBE_ERROR, action.topic)
         elif do is Do.NOTICE:
             self._say(logging.WARNING, action.text)

@@ -15,7 +15,7 @@ from feedd.clock import SECOND_NS
 from feedd.pipeline.core import Pipeline
 from feedd.reader.counts import ReaderCounts
 from feedd.reader.plan import ReaderPlan
-from feedd.reader.session import State
+from feedd.reader.session import Action, Do, State
 from feedd.reader.standby import SETTLE_NS, Segments, Standby
 from feedd.reader.topics import TopicState
 from feedd.shm.board import BoardWriter
@@ -135,3 +135,11 @@ def test_a_topic_that_was_given_up_is_asked_for_again_ever_more_seldom() -> None
     assert rig.line.active_topics == 2
     assert rig.line.counts.subscribe_errors == len(pauses), "each time it is said"
     assert rig.line.counts.disconnects == 0
+
+
+def test_every_stream_that_is_refused_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    _, made = connection("deribit", ["trades"], Listed("BTC-PERPETUAL"))
+    names = [f"trades.BTC-{n}.100ms" for n in range(12)]
+    made._do([Action(Do.SUBSCRIBE_FAILED, topic=name, text="no such thing") for name in names])
+    told = [record.getMessage() for record in caplog.records]
+    assert told == [f"{made.name}: not subscribed: {name}: no such thing" for name in names]
