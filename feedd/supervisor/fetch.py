@@ -14,7 +14,7 @@ import contextlib
 import heapq
 import itertools
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -62,6 +62,8 @@ class Fetcher:
         self.requests = 0
         self.failures = 0
         self.blocked_until_ns = 0
+        self.on_blocked: Callable[[int], object] | None = None
+        """Told until when (monotonic ns) the venue wants to hear nothing."""
         window_ns = int(limits.window_s * SECOND_NS)
         self._bucket = Bucket(limits.weight_max, window_ns, monotonic_ns())
         self._waiting: list[tuple[int, int, float, asyncio.Future[None]]] = []
@@ -166,6 +168,8 @@ class Fetcher:
     def _stay_away(self, status: int, what: str, pause_s: float) -> None:
         until = monotonic_ns() + int(pause_s * SECOND_NS)
         self.blocked_until_ns = max(self.blocked_until_ns, until)
+        if self.on_blocked is not None:
+            self.on_blocked(self.blocked_until_ns)
         log.warning(
             "%s: HTTP %d to %s: no REST request to this venue for the next %.0f s",
             self.venue,

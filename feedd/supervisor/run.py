@@ -178,7 +178,11 @@ class Supervisor:
             self.permits.add_venue(
                 name, limits.connects_max, limits.connects_window_s, monotonic_ns(), now_ns()
             )
-            self.fetchers[name] = Fetcher(name, venue.session.rest, config.venues[name].ca_file)
+            fetcher = Fetcher(name, venue.session.rest, config.venues[name].ca_file)
+            rest = f"{name} rest"
+            fetcher.blocked_until_ns = self.permits.held(rest, monotonic_ns(), now_ns())
+            fetcher.on_blocked = functools.partial(self._hold, rest)
+            self.fetchers[name] = fetcher
         lists = await fetch_reference(config, self.venues, self.fetchers)
         chosen = choose(config, lists, registry)
         self.followers = [self._follower(name, infos) for name, infos in lists.items()]
@@ -331,7 +335,7 @@ class Supervisor:
                 self.spawn(work).add_done_callback(lambda _: self._wants_snapshot.discard(wanted))
         elif op == "stay_away" and self.permits is not None:
             venue, seconds = message["venue"], message["seconds"]
-            if self.permits.hold(venue, monotonic_ns() + int(seconds * SECOND_NS)):
+            if self._hold(venue, monotonic_ns() + int(seconds * SECOND_NS)):
                 what = "no new connection to this venue for the next"
                 log.warning("%s turns connections away: %s %.0f s", venue, what, seconds)
         elif op == "unknown":
@@ -342,6 +346,10 @@ class Supervisor:
             self.keeper.on_states(message["venue"], message["states"])
         elif op == "failed":
             log.error("reader %d: %s", reader.number, message.get("error"))
+
+    def _hold(self, name: str, until: int) -> bool:
+        assert self.permits is not None  # noqa: S101 - made before anybody asks
+        return self.permits.hold(name, until, monotonic_ns(), now_ns())
 
     async def _snapshot(self, reader: ReaderHandle, name: str, symbol: str, channel: str) -> None:
         venue = self.venues[name]

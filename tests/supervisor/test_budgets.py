@@ -88,12 +88,36 @@ def test_a_venue_that_turns_one_away_is_left_alone_by_all() -> None:
         desk.add_venue(venue, 40, 60, 0, S)
         desk.ask(venue, 0, 0)
         desk.ask(venue, 1, 0)
-    assert desk.hold("v", 10 * S)
-    assert not desk.hold("v", 10 * S + 1), "the next line says the same"
-    assert not desk.hold("v", 3 * S)
+    assert desk.hold("v", 10 * S, 0, S)
+    assert not desk.hold("v", 10 * S + 1, 0, S), "the next line says the same"
+    assert not desk.hold("v", 3 * S, 0, S)
     assert desk.grants(S, S) == [("w", 0, 0), ("w", 1, 0)]
     assert desk.grants(10 * S, S) == []
     assert desk.grants(11 * S, S) == [("v", 0, 0), ("v", 1, 0)]
+
+
+def test_a_ban_is_kept_over_restarts(tmp_path: Path, caplog: Any) -> None:
+    path = tmp_path / "permits.json"
+    desk = PermitDesk(path)
+    desk.add_venue("v", 40, 60, 5 * S, 1_000 * S)
+    desk.hold("v", 35 * S, 5 * S, 1_000 * S)
+    desk.hold("v rest", 125 * S, 5 * S, 1_000 * S)
+    again = PermitDesk(path)  # ten seconds later, the machine was started anew
+    again.add_venue("v", 40, 60, S, 1_010 * S)
+    again.ask("v", 0, 0)
+    assert again.held("v rest", S, 1_010 * S) == 111 * S
+    told = "turned away before the restart, for"
+    assert [r.getMessage().partition(" s more")[0] for r in caplog.records] == [
+        f"v: {told} 20", f"v rest: {told} 110",
+    ]  # fmt: skip
+    assert again.grants(20 * S, 1_029 * S) == []
+    assert again.grants(22 * S, 1_031 * S) == [("v", 0, 0)]
+    third = PermitDesk(path)
+    third.add_venue("v", 40, 60, S, 1_200 * S)
+    assert third.held("v", S, 1_200 * S) == third.held("v rest", S, 1_200 * S) == 0
+    fourth = PermitDesk(path)
+    fourth.add_venue("v", 40, 60, S, S)
+    assert fourth.held("v rest", S, -(10**6) * S) == 0, "no ban is that long: the clock is wrong"
 
 
 def test_permits_are_given_while_the_disk_is_full(tmp_path: Path, caplog: Any) -> None:
@@ -234,9 +258,11 @@ async def test_a_ban_until_a_moment_that_is_past_here_is_a_ban() -> None:
     async def handler(request: web.Request) -> web.Response:
         return web.Response(status=418, headers={"Retry-After": "Thu, 01 Jan 1970 00:01:40 GMT"})
 
-    fetcher = Fetcher("v", RestLimits(weight_max=10_000))
+    fetcher, told = Fetcher("v", RestLimits(weight_max=10_000)), list[int]()
+    fetcher.on_blocked = told.append
     async with server(handler) as base:
         await fetcher.get(base)
+        assert told == [fetcher.blocked_until_ns]
         assert fetcher.blocked_until_ns - monotonic_ns() > 100 * S
         await fetcher.close()
 
