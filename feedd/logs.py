@@ -74,7 +74,10 @@ class _Formatter(logging.Formatter):
         """The message as one line, and the lines of a traceback."""
         trace: list[str] = []
         if record.exc_info:
-            shown = self.formatException(record.exc_info)
+            try:
+                shown = self.formatException(record.exc_info)
+            except Exception:  # uvloop hands over what is no traceback: a class was raised
+                shown = repr(record.exc_info[1])
             trace = [harmless(line) for line in shown.splitlines()]
         return harmless(record.getMessage()), trace
 

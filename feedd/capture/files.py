@@ -9,6 +9,7 @@ whole frame and renamed by the next one.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ __all__ = ["SUFFIX", "CaptureFile", "closed_files", "file_name", "last_line", "r
 SUFFIX = ".jsonl.zst"
 PART = ".part"
 LEVEL = 3
+
+log = logging.getLogger("feedd.recorder")
 
 
 def file_name(venue: str, reader: int, t: int) -> str:
@@ -143,7 +146,11 @@ def retain(directory: Path, keep_bytes: int) -> list[Path]:
     for _, path, size in sorted(files):
         if total <= keep_bytes:
             break
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as exc:  # what is recorded now counts for more
+            log.error("cannot delete %s to keep capture.keep_gb: %s", path, exc.strerror or exc)
+            continue
         total -= size
         gone.append(path)
     return gone

@@ -7,9 +7,11 @@ how long to stay away.
 from __future__ import annotations
 
 import asyncio
+import itertools
+import random
 import socket
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +19,7 @@ import picows
 
 from feedd.clock import now_ns
 from feedd.reader.line import Line
-from feedd.reader.net import is_loopback, retry_after_s
+from feedd.reader.net import BAN_DEFAULT_S, is_loopback, retry_after_s
 
 __all__ = ["ConnectError", "open_line"]
 
@@ -31,13 +33,19 @@ UNACKED_TIMEOUT_MS = 10_000
 RECEIVE_BUFFER_BYTES = 1 << 20
 """Room in the kernel for a burst while the reader is busy."""
 
+_Address = tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]
+"""As ``getaddrinfo`` gives it."""
+
 
 class ConnectError(Exception):
-    """The attempt failed; ``retry_after_s`` is what the venue asked for, if it did."""
+    """The attempt failed; ``retry_after_s`` is what the venue asked for, if it did. ``banned_s``:
+    for so long no connection from here is welcome, 0 where it concerns this attempt alone."""
 
-    def __init__(self, reason: str, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, retry_after: float | None = None, status: int = 0) -> None:
         super().__init__(reason)
         self.retry_after_s = retry_after
+        default_s = BAN_DEFAULT_S.get(status, 0.0)
+        self.banned_s = (retry_after or default_s) if default_s else 0.0
 
 
 def _tune(sock: socket.socket) -> None:
@@ -51,12 +59,24 @@ def _tune(sock: socket.socket) -> None:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
 
+def _by_turns(found: Sequence[_Address]) -> list[_Address]:
+    """One family after the other, each in an order of its own: dead addresses, or a family that
+    leads nowhere, must not use up the time of every attempt."""
+    families: dict[int, list[_Address]] = {}
+    for address in found:
+        families.setdefault(address[0], []).append(address)
+    for addresses in families.values():
+        random.shuffle(addresses)
+    turns = itertools.zip_longest(*families.values())
+    return [address for turn in turns for address in turn if address is not None]
+
+
 async def _open_socket(url: picows.WSParsedURL) -> socket.socket:
     """A connected socket to the first address of the host that answers."""
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(url.host, url.port, type=socket.SOCK_STREAM)
     last: OSError | None = None
-    for family, kind, protocol, _, address in found[:8]:
+    for family, kind, protocol, _, address in _by_turns(found)[:8]:
         sock = socket.socket(family, kind, protocol)
         try:
             _tune(sock)
@@ -126,7 +146,7 @@ def _described(url: str, exc: BaseException) -> ConnectError:
             target = str(response.headers.get("Location"))[:100]
             return ConnectError(f"HTTP {status}: a redirect to {target} is not followed", asked)
         body = (response.body or b"")[:100].decode("utf-8", "backslashreplace")
-        return ConnectError(f"HTTP {status} {body}".strip(), asked)
+        return ConnectError(f"HTTP {status} {body}".strip(), asked, status)
     if isinstance(exc, ssl.SSLCertVerificationError):
         return ConnectError(f"certificate of {host} refused: {exc.verify_message or exc}")
     if isinstance(exc, ssl.SSLError):
@@ -135,4 +155,6 @@ def _described(url: str, exc: BaseException) -> ConnectError:
         return ConnectError(f"{host} did not answer in time")
     if isinstance(exc, socket.gaierror):
         return ConnectError(f"the name {host} was not found: {exc.strerror}")
+    if isinstance(exc, ConnectionResetError) and not str(exc):
+        return ConnectError(f"{host} closed the connection during the handshake")
     return ConnectError(f"{type(exc).__name__}: {str(exc)[:200]}")

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import random
 import ssl
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 import picows
@@ -57,6 +57,8 @@ class Host(Protocol):
 
     def ask_permit(self, connection: Connection) -> None: ...
 
+    def stay_away(self, connection: Connection, seconds: float) -> None: ...
+
     def replace(self, connection: Connection, reason: str) -> None: ...
 
 
@@ -101,7 +103,7 @@ class Connection:
         self._limit = RateLimit()
         self._heard = 0
         self._calm_until = 0
-        self._up_at = 0  # wall time, as the pipeline's
+        self._seen_before: dict[str, int] = {}
         self._task: asyncio.Task[None] | None = None
         self._line: Line | None = None
         self._assembler = Assembler(venue.session.limits.message_bytes_max)
@@ -180,6 +182,7 @@ class Connection:
         quiet = self.venue.session.health.quiet_channels
         self.session.quiet = all(stream.channel in quiet for stream in self.streams.values())
         self._do(self.session.change(monotonic_ns(), add=wanted, drop=drop))
+        self._note_seen({stream.topic for stream in new})
 
     def leave(self, reason: str) -> None:
         """Give this connection up and come back with a new one."""
@@ -268,7 +271,7 @@ class Connection:
             self._say(logging.INFO, f"to be replaced: {action.text}")
             self.host.replace(self, action.text)
         elif do is Do.LINE_UP:
-            self._up_at = now_ns()
+            self._note_seen(self.streams)
             self._say(logging.INFO, "connected")
             self._status(Event.LINE_UP, self.plan.endpoint)
         elif do is Do.LINE_DOWN:
@@ -285,7 +288,8 @@ class Connection:
         elif do is Do.SUBSCRIBED:
             self._subscribed(action.topic)
         elif do is Do.SUBSCRIBE_FAILED:
-            self._say(logging.ERROR, f"not subscribed: {action.topic}: {action.text}")
+            # each has its own line: only the log itself may leave some out, and say how many
+            log.error("%s: not subscribed: %s: %s", self.name, action.topic, action.text)
             self._status(Event.SUBSCRIBE_ERROR, action.topic)
         elif do is Do.NOTICE:
             self._say(logging.WARNING, action.text)
@@ -342,6 +346,8 @@ class Connection:
                 url, make, self._context, limits.message_bytes_max, headers
             )
         except ConnectError as exc:
+            if exc.banned_s:
+                self.host.stay_away(self, exc.banned_s)
             self._do(self.session.connect_failed(monotonic_ns(), str(exc), exc.retry_after_s))
             return
         self._line = line
@@ -434,10 +440,18 @@ class Connection:
             if topic is None:
                 continue
             seen = pipeline.seen_at(self.handle, stream.symbol, numbers)
-            limit_ns = limit_ns or (NEVER_NS if seen > self._up_at else first_ns)
+            heard = seen not in (0, self._seen_before.get(stream.topic, 0))
+            limit_ns = limit_ns or (NEVER_NS if heard else first_ns)
             active = self.up and topic.state is TopicState.ACTIVE
             found.append(Look(stream.topic, limit_ns, seen, active))
         return found
+
+    def _note_seen(self, topics: Collection[str]) -> None:
+        """What was heard of streams before they begin here proves nothing. A later message is told
+        by its difference, not by its time: the clock may be set back."""
+        if topics:
+            before = {look.topic: look.seen for look in self.looks() if look.topic in topics}
+            self._seen_before |= before
 
     def _promises(self) -> list[tuple[Stream, int, tuple[int, ...]]]:
         """Streams of one instrument alone: of a shared one it is not known who should speak.
@@ -509,6 +523,12 @@ class Connection:
         self._do(self.session.retire(monotonic_ns(), f"replaced by line {new.number}"))
         if self._task is not None and self._line is None:
             self._task.cancel()
+
+    def lacks(self, old: Connection) -> bool:
+        """The venue refuses a stream here that it sends to ``old``."""
+        mine, theirs = self.session.subscriptions.topics, old.session.subscriptions.topics
+        refused = (name for name, topic in mine.items() if topic.state is TopicState.FAILED)
+        return any(name in theirs and theirs[name].state is TopicState.ACTIVE for name in refused)
 
     def joined(self, old: Connection) -> bool:
         """Every book that ``old`` feeds was heard of here too."""

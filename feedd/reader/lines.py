@@ -15,6 +15,7 @@ from feedd.reader.plan import Line, PlanChange, ReaderPlan, Stream, VenueSlice
 from feedd.reader.session import STALL_NS
 from feedd.reader.signing import Signer, signer_of
 from feedd.reader.slots import Numbers, Slot
+from feedd.reader.topics import TopicState
 from feedd.shm.layout import CONNECTIONS
 from feedd.venues.schema import Venue
 
@@ -117,6 +118,12 @@ class Lines:
             if not slot.current.complete:
                 return f"{slot.current.name} is not complete"
         return ""
+
+    def refused(self) -> Iterator[tuple[int, str, int]]:
+        """Row and name of every planned line, and how many streams the venue refuses it."""
+        for row, slot in self._slots.items():
+            subscriptions = slot.current.session.subscriptions
+            yield row, slot.current.name, subscriptions.count(TopicState.FAILED)
 
     def cut(self) -> None:
         """Close every connection; nothing that still comes reaches the pipeline."""

@@ -10,7 +10,11 @@ from urllib.parse import urlsplit
 from feedd.clock import SECOND_NS
 from feedd.reader.backoff import RETRY_AFTER_MAX_S
 
-__all__ = ["is_loopback", "retry_after_s", "tls_context"]
+__all__ = ["BAN_DEFAULT_S", "is_loopback", "retry_after_s", "tls_context"]
+
+BAN_DEFAULT_S = {429: 10.0, 418: 120.0}
+"""How long to stay away after these statuses when the venue does not say. Binance: a ban (418)
+lasts from two minutes up."""
 
 
 def is_loopback(url: str) -> bool:

@@ -314,6 +314,11 @@ class ReaderProcess:
             wanted["token"] = True
         self.pipe.send(wanted)
 
+    def stay_away(self, connection: Connection, seconds: float) -> None:
+        """The venue wants no connection from this address for a while, whoever's it is."""
+        name = connection.venue.name
+        self.pipe.send({"op": "stay_away", "venue": name, "seconds": seconds})
+
     def replace(self, connection: Connection, reason: str) -> None:
         self.lines.replace(connection, reason)
 

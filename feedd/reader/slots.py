@@ -2,9 +2,9 @@
 
 A connection that must go (the venue's limit of life, a notice, a spent budget) asks for a
 replacement: another connection with the same streams and a number of its own. When that one has
-every stream and its books have joined, it takes over and the old one is closed; two connections
-of one stream at a time are nothing special to the pipeline. When the old one ends before, the
-replacement takes over as it is.
+every stream that the old one has and its books have joined, it takes over and the old one is
+closed; two connections of one stream at a time are nothing special to the pipeline. When the old
+one ends before, the replacement takes over as it is.
 """
 
 from __future__ import annotations
@@ -157,7 +157,7 @@ class Slot:
 
     def _ready(self, now: int) -> bool:
         new = self.successor
-        if new is None or not new.complete:
+        if new is None or not new.complete or new.lacks(self.current):
             self._settled_at = 0
             return False
         self._settled_at = self._settled_at or now

@@ -1,8 +1,8 @@
 """A reader process that replaces another: warm beside it, then in its place.
 
 It has everything a reader has, connections included, but publishes into memory of its own. When
-every stream is there and every book that the other one shows is whole, it says so. The other one
-then ends at the end of an event; what it published last is found among our own records
+every stream that the other one has is there and every book that it shows is whole, it says so. The
+other one then ends at the end of an event; what it published last is found among our own records
 (``splice``), what comes after goes into the ring, and from there on we write where it wrote: the
 same ring, rows and books, in the same epoch. A consumer reads on and notices nothing.
 """
@@ -24,7 +24,8 @@ from feedd.reader.splice import HELD_NS, splice
 from feedd.records import RAW, BookState
 from feedd.shm.board import BoardReader, BoardWriter
 from feedd.shm.books import BooksWriter
-from feedd.shm.counters import CountersWriter
+from feedd.shm.connections import CONNECTION_FIELDS
+from feedd.shm.counters import CountersReader, CountersWriter
 from feedd.shm.ring import RingReader, RingWriter
 
 __all__ = ["Segments", "Standby"]
@@ -33,6 +34,7 @@ SETTLE_NS = HELD_NS + SECOND_NS
 """How long everything must have been there: longer than we look back when we take over."""
 BEHIND_MAX_NS = SECOND_NS // 2
 """How long to wait for what the other process had and we have not received yet."""
+_FAILED_AT = CONNECTION_FIELDS.index("topics_failed")
 
 log = logging.getLogger("feedd.reader")
 
@@ -92,6 +94,7 @@ class Standby:
         self._held = RingReader(segments.ring, start="oldest")
         self._theirs = RingReader(plan.directory, plan.reader)
         self._board = BoardReader(plan.directory, plan.reader)
+        self._counters = CountersReader(plan.directory)
         self._settled_at = 0
         self.missing = ""
         """What a warm reader has and this one has not, for people."""
@@ -99,7 +102,7 @@ class Standby:
 
     def warm(self, now: int) -> bool:
         """Everything has been there for long enough."""
-        self.missing = self._lines.missing() or self._books_missing()
+        self.missing = self._lines.missing() or self._refused() or self._books_missing()
         if self.missing:
             self._settled_at = 0
             return False
@@ -108,6 +111,13 @@ class Standby:
             self.missing = "it has only just everything"
             return False
         return True
+
+    def _refused(self) -> str:
+        theirs = self._counters.connections(self._plan.reader)
+        for row, name, refused in self._lines.refused():
+            if refused > int(theirs[row][_FAILED_AT]):
+                return f"{name}: the venue refuses {refused} streams, more than before"
+        return ""
 
     def _books_missing(self) -> str:
         for instrument, live in self._live().items():
@@ -155,6 +165,7 @@ class Standby:
         self._held.close()
         self._theirs.close()
         self._board.close()
+        self._counters.close()
 
 
 def _last(ring: RingReader) -> npt.NDArray[Any]:

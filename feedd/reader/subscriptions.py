@@ -2,8 +2,8 @@
 
 Requests go out in batches inside the venue's limits, every answer is compared with its request.
 A refused batch is halved until the topic that spoils it stands alone; a topic that failed
-``attempts_max`` times is given up until the next connection, reported and counted. A late answer
-still settles its request.
+``attempts_max`` times is given up, reported and counted: it is asked for once more after a minute,
+then ever more seldom. A late answer still settles its request.
 """
 
 from __future__ import annotations
@@ -361,6 +361,7 @@ class Subscriptions:
     def timeouts(self, now: int) -> Outcome:
         """Give up waiting for answers that are overdue."""
         outcome = Outcome()
+        self._ledger.again(now)
         limit_ns = int(self._venue.ack.timeout_s * SECOND_NS)
         for request in list(self._ledger.requests.values()):
             if request.judge_at and now >= request.judge_at:

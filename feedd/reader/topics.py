@@ -18,6 +18,10 @@ __all__ = ["Ledger", "Outcome", "Request", "SendWindow", "Topic", "TopicState", 
 
 REQUESTS_MAX = 10_000
 QUARANTINE_S = 3_600.0
+AGAIN_S = 60.0
+AGAIN_MAX_S = 3_600.0
+"""When a topic that was given up is asked for once more, ever more seldom: what the venue has
+against it may pass, and the connection may last for a day."""
 TOGETHER_NS = SECOND_NS // 20
 """How long topics that leave with one request are waited for, to rejoin with one request."""
 
@@ -53,6 +57,7 @@ class Topic:
     request_max: int  # topics of this shape in one request
     state: TopicState = TopicState.QUEUED
     attempts: int = 0
+    given_up: int = 0  # times in a row
     not_before: int = 0
     resubscribes: int = 0
     resubscribed_at: int = 0
@@ -121,6 +126,7 @@ class Ledger:
         self.requests: dict[str, Request] = {}
         self.halves: deque[tuple[str, ...]] = deque()
         self.work = True  # some topic may be queued or leaving
+        self._again_at = 0  # when the first of those that were given up is due; 0: none is
         for given in wanted:
             self.add(Wanted.of(given))
 
@@ -156,7 +162,7 @@ class Ledger:
         if topic.state in (TopicState.SENT, TopicState.QUEUED, TopicState.FAILED):
             topic.state = TopicState.LEAVING if topic.dropped else TopicState.ACTIVE
             self.work = self.work or topic.dropped
-            topic.attempts = 0
+            topic.attempts = topic.given_up = 0
             topic.suspect = False
             topic.quarantined_until = 0
             outcome.accepted.append(topic.name)
@@ -191,11 +197,31 @@ class Ledger:
                 del self.topics[topic.name]
             elif topic.attempts >= self.venue.ack.attempts_max:
                 topic.state = TopicState.FAILED
+                pause_s = min(AGAIN_S * 2.0 ** min(topic.given_up, 16), AGAIN_MAX_S)
+                topic.given_up += 1
+                topic.not_before = now + int(pause_s * SECOND_NS)
+                self._again_at = min(self._again_at or topic.not_before, topic.not_before)
                 outcome.failed.append((topic.name, reason))
             else:
                 self.work = True
                 topic.state = TopicState.QUEUED
                 topic.not_before = now + (1 << (topic.attempts - 1)) * SECOND_NS
+
+    def again(self, now: int) -> None:
+        """One more attempt for topics that were given up a while ago; not for those that cost the
+        connection."""
+        if not self._again_at or now < self._again_at:
+            return
+        self._again_at = 0
+        for topic in self.topics.values():
+            if topic.state is not TopicState.FAILED or topic.quarantined_until:
+                continue
+            if topic.not_before > now:
+                self._again_at = min(self._again_at or topic.not_before, topic.not_before)
+                continue
+            topic.state = TopicState.QUEUED
+            topic.attempts = self.venue.ack.attempts_max - 1
+            self.work = True
 
     def halve(self, topics: tuple[Topic, ...]) -> None:
         """One of them spoils the request: ask again for each half."""
@@ -229,12 +255,13 @@ class Ledger:
         self.work = True
         self.requests.clear()
         self.halves.clear()
+        self._again_at = 0
         for topic in list(self.topics.values()):
             if topic.dropped:
                 del self.topics[topic.name]
                 continue
             topic.handle = None
-            topic.attempts = 0
+            topic.attempts = topic.given_up = 0
             topic.not_before = 0
             if topic.quarantined_until <= now:
                 topic.state = TopicState.QUEUED

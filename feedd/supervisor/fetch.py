@@ -2,17 +2,19 @@
 
 One ``Fetcher`` per venue, in the supervisor's event loop; no reader ever waits for HTTP. Requests
 queue behind one weight budget and a bound on concurrency: the most urgent goes first, and waiting
-makes urgent. A 429 or 418 stops all of them for the time that the venue asks. Redirects are not
-followed, proxies from the environment are not used, bodies are bounded.
+makes urgent. A 429 or 418, or any error that says when to come back, stops all of them for the time
+that the venue asks. Redirects are not followed, proxies from the environment are not used, bodies
+are bounded.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import logging
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -21,15 +23,13 @@ from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import VenueError
 from feedd.http import aiohttp
 from feedd.limits import REST_BODY_BYTES_MAX
-from feedd.reader.net import retry_after_s, tls_context
+from feedd.reader.net import BAN_DEFAULT_S, retry_after_s, tls_context
 from feedd.supervisor.buckets import Bucket
 from feedd.venues.session_schema import RestLimits
 
 __all__ = ["Fetcher", "RefusedError", "Response", "fill_url"]
 
 TIMEOUT_S = 10.0
-BAN_DEFAULT_S = {429: 10.0, 418: 120.0}
-"""Binance: a ban (418) lasts from two minutes up."""
 
 log = logging.getLogger("feedd.supervisor")
 
@@ -62,6 +62,8 @@ class Fetcher:
         self.requests = 0
         self.failures = 0
         self.blocked_until_ns = 0
+        self.on_blocked: Callable[[int], object] | None = None
+        """Told until when (monotonic ns) the venue wants to hear nothing."""
         window_ns = int(limits.window_s * SECOND_NS)
         self._bucket = Bucket(limits.weight_max, window_ns, monotonic_ns())
         self._waiting: list[tuple[int, int, float, asyncio.Future[None]]] = []
@@ -82,6 +84,17 @@ class Fetcher:
                 headers={"User-Agent": "feedd"},
             )
         return self._session
+
+    @contextlib.asynccontextmanager
+    async def _turn(self, weight: float, urgency_s: float) -> AsyncIterator[None]:
+        """One of the few requests at a time. A venue that said no while this one waited for its
+        place is left alone: the turn is waited for anew."""
+        while True:
+            await self._admit(weight, urgency_s)
+            async with self._slots:
+                if monotonic_ns() >= self.blocked_until_ns:
+                    yield
+                    return
 
     async def _admit(self, weight: float, urgency_s: float) -> None:
         """Wait for this request's turn, within the budget and the venue's patience."""
@@ -127,12 +140,11 @@ class Fetcher:
 
         Any status is returned; raises ``VenueError`` when no answer came. Of several requests the
         one that waits longest goes first; ``urgency_s`` counts as time waited."""
-        await self._admit(weight, urgency_s)
         method = "GET" if body is None and form is None else "POST"
         sent = dict(headers or {})
         if form is not None:
             sent.setdefault("Content-Type", "application/x-www-form-urlencoded")
-        async with self._slots:
+        async with self._turn(weight, urgency_s):
             self.requests += 1
             try:
                 async with self._client().request(
@@ -148,19 +160,23 @@ class Fetcher:
                 raise VenueError(f"{self.venue}: {method} {url} failed: {what}") from exc
         if status != 200:
             self.failures += 1
-        if status in BAN_DEFAULT_S:
-            pause = BAN_DEFAULT_S[status] if asked is None else asked
-            until = monotonic_ns() + int(pause * SECOND_NS)
-            self.blocked_until_ns = max(self.blocked_until_ns, until)
-            log.warning(
-                "%s: HTTP %d to %s %s: no REST request to this venue for the next %.0f s",
-                self.venue,
-                status,
-                method,
-                url,
-                pause,
-            )
+        pause = asked or BAN_DEFAULT_S.get(status, 0.0)  # a date that is past says nothing
+        if status >= 400 and pause > 0:
+            self._stay_away(status, f"{method} {url}", pause)
         return Response(status, received_body, received)
+
+    def _stay_away(self, status: int, what: str, pause_s: float) -> None:
+        until = monotonic_ns() + int(pause_s * SECOND_NS)
+        self.blocked_until_ns = max(self.blocked_until_ns, until)
+        if self.on_blocked is not None:
+            self.on_blocked(self.blocked_until_ns)
+        log.warning(
+            "%s: HTTP %d to %s: no REST request to this venue for the next %.0f s",
+            self.venue,
+            status,
+            what,
+            pause_s,
+        )
 
     async def get_ok(
         self,

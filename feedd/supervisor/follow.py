@@ -73,7 +73,11 @@ class Follower:
         while True:
             pause = next_fetch_s(self.listing.infos, refresh_s, now_ns())
             await self._wait(pause if self.refreshed_ns else min(RETRY_S, refresh_s))
-            await self.refresh()
+            try:
+                await self.refresh()
+            except Exception:  # the next list may be fine: who gave up would never hear of it
+                self.failures += 1
+                log.exception("%s: the list of instruments was not used", self.listing.venue)
 
     async def _wait(self, pause: float) -> None:
         """Until the list is due, or wanted and the last one was not just now."""

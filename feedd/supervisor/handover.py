@@ -46,10 +46,11 @@ class Handovers:
         """Processes that get ready, by reader."""
 
     def both(self, number: int) -> Iterator[ReaderHandle]:
-        """The process of a reader, and the one that is to replace it."""
-        yield self._supervisor.readers[number]
-        if number in self.standbys:
-            yield self.standbys[number]
+        """The process of a reader, and the one that is to replace it; it is both for a moment."""
+        current, standby = self._supervisor.readers[number], self.standbys.get(number)
+        yield current
+        if standby is not None and standby is not current:
+            yield standby
 
     def refusal(self, reader: ReaderHandle) -> str:
         """Why this reader can only be restarted with an interruption; empty when it need not."""

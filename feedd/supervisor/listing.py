@@ -28,8 +28,9 @@ __all__ = ["TOLD_S", "Diff", "Listing", "fetch_list", "next_fetch_s"]
 
 log = logging.getLogger("feedd.supervisor")
 
-MISSES_MAX = 2
-"""An instrument that so many lists in a row leave out is gone."""
+MISSED_S = 60.0
+"""An instrument that lists in a row leave out, for so long at least, is gone. What is said on a
+channel asks for lists that are seconds apart: those may all come from one server that lags."""
 VANISHED_MAX = 0.5
 """A list that leaves out a larger part of what should be there is not believed."""
 TOLD_S = 60.0
@@ -170,6 +171,7 @@ class Listing:
         self.venue = venue
         self._known: dict[str, InstrumentInfo] = {info.symbol: info for info in infos}
         self._misses: dict[str, int] = {}
+        """When a list left them out first."""
         self._told: dict[str, tuple[InstrumentStatus, int]] = {}
 
     def __len__(self) -> int:
@@ -245,9 +247,11 @@ class Listing:
         expected = len(living) - len(expired)
         if len(early) > 1 and len(early) > expected * VANISHED_MAX:
             return expired, f"{len(early)} of {expected} instruments are missing from the list"
-        for symbol in early:
-            self._misses[symbol] = self._misses.get(symbol, 0) + 1
-        delisted = [symbol for symbol in early if self._misses[symbol] >= MISSES_MAX]
+        since = {symbol: self._misses.get(symbol) for symbol in early}
+        delisted = [
+            s for s, at in since.items() if at is not None and now - at >= MISSED_S * SECOND_NS
+        ]
+        self._misses |= {symbol: now for symbol, at in since.items() if at is None}
         for symbol in (*expired, *delisted):
             self._misses.pop(symbol, None)
         return expired + delisted, ""

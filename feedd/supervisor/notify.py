@@ -127,11 +127,18 @@ class Progress:
     def __init__(self, limit_s: float) -> None:
         self._limit_ns = int(limit_s * SECOND_NS)
         self._seen: dict[int, tuple[int, int]] = {}  # reader: heartbeat, when it changed
+        self._looked = 0
 
     def stuck(self, now: int, running: Iterable[tuple[int, int]]) -> list[int]:
         """Readers without progress; ``running`` is (number, heartbeat) of those that should run."""
         out = []
         seen: dict[int, tuple[int, int]] = {}
+        still = now - self._looked if self._looked else 0
+        self._looked = now
+        if still > max(
+            self._limit_ns, SECOND_NS
+        ):  # we stood still, and whoever else did has had no time yet
+            self._seen = {n: (beat, since + still) for n, (beat, since) in self._seen.items()}
         for number, beat in running:
             last, since = self._seen.get(number, (-1, now))
             if beat != last:

@@ -38,6 +38,8 @@ HEARTBEAT_MAX_S = 2.0
 START_MAX_S = 20.0
 BEAT_MAX_S = 5.0
 WATCH_S = 0.1
+STALL_NS = SECOND_NS
+"""A longer pause between two looks is our own: the machine stood still, and all others with us."""
 MEMORY_EVERY_NS = SECOND_NS
 STOP_S = 3.0
 RESTARTS_MAX = 5
@@ -80,6 +82,8 @@ class ProcessHandle:
     """Keeps one process alive. ``on_message(message, body)`` gets what it asks for."""
 
     module = ""
+    again_s: float | None = None
+    """When one that was given up is tried once more all the same; None: when somebody asks."""
 
     def __init__(
         self,
@@ -136,7 +140,8 @@ class ProcessHandle:
                     self.last_exit,
                 )
                 self._set(ReaderState.FAILED)
-                await self._wake.wait()  # until somebody asks for a restart, or the end
+                with contextlib.suppress(TimeoutError):  # or until somebody asks, or the end
+                    await asyncio.wait_for(self._wake.wait(), self.again_s)
                 self._wake.clear()
                 if self.stopping():
                     break
@@ -226,7 +231,11 @@ class ProcessHandle:
         if self.early is not None:
             early, self.early = self.early, None
             return early, early.sock
-        ours, theirs = socket.socketpair()
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as exc:  # no file descriptor is left
+            self.last_exit = f"cannot be started: {exc}"
+            return None
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
@@ -313,12 +322,15 @@ class ReaderHandle(ProcessHandle):
     async def watch(self) -> None:
         """SIGKILL when the heartbeat in shared memory stops."""
         self.heartbeat_ns = 0
-        started = next_memory = monotonic_ns()
+        started = looked = next_memory = monotonic_ns()
         try:
             with RingReader(self.plan.directory, self.number) as ring:
                 while True:
                     await asyncio.sleep(WATCH_S)
-                    now = monotonic_ns()
+                    now, before = monotonic_ns(), looked
+                    looked = now
+                    if now - before > STALL_NS:
+                        started = now  # whoever stood still as well gets its time to beat
                     if self.standby:  # whoever waits for it has a deadline
                         started = now
                         continue
@@ -341,6 +353,7 @@ class BroadcasterHandle(ProcessHandle):
     """The broadcaster; its figures come with its beats."""
 
     module = "feedd.broadcaster"
+    again_s = 60.0
 
     def __init__(self, plan: BroadcasterPlan, on_change: Callable[[], None]) -> None:
         super().__init__("broadcaster", self._on_beat, on_change)
@@ -359,13 +372,17 @@ class BroadcasterHandle(ProcessHandle):
     async def watch(self) -> None:
         """SIGKILL when no beat comes over the pipe."""
         self.figures = {}
-        started = self._beat_at = monotonic_ns()
+        started = looked = self._beat_at = monotonic_ns()
         while True:
             await asyncio.sleep(WATCH_S)
+            now, before = monotonic_ns(), looked
+            looked = now
+            if now - before > STALL_NS:
+                started = now
             running = self.state is ReaderState.RUNNING
             limit = BEAT_MAX_S if running else START_MAX_S
-            since = self._beat_at if running else started
-            if monotonic_ns() - since > limit * SECOND_NS:
+            since = max(self._beat_at, started) if running else started
+            if now - since > limit * SECOND_NS:
                 self._kill_hung("no beat" if running else "not ready", limit)
                 return
 

@@ -84,10 +84,12 @@ class RecorderHandle:
     async def run(self) -> None:
         """Start, wait and start again until ``stop``."""
         while not self._stopping:
-            status = await self._one_life()
+            try:
+                self.last_exit = f"ended with status {await self._one_life()}"
+            except OSError as exc:  # no memory, no file descriptor, no process is left
+                self.last_exit = f"cannot be started: {exc}"
             if self.stopping:
                 return
-            self.last_exit = f"ended with status {status}"
             pause = PAUSES_S[min(self.restarts, len(PAUSES_S) - 1)]
             self.restarts += 1
             log.error("the recorder %s; restart in %.1f s", self.last_exit, pause)

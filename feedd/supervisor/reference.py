@@ -86,7 +86,13 @@ def choose(
         raise ConfigError(problems)
     for infos in lists.values():
         registry.learn(infos)
-    registry.add(f"{name}:{one.symbol}" for name, some in chosen.items() for one in some)
+    try:
+        registry.add(f"{name}:{one.symbol}" for name, some in chosen.items() for one in some)
+    except OSError as exc:
+        raise StartError(
+            f"instance.state_directory: cannot write {exc.filename or 'to it'}: {exc.strerror}; "
+            "the ids of instruments are kept there: make room, or put the permissions right"
+        ) from exc
     return {
         name: [replace(one, id=registry.id_of(f"{name}:{one.symbol}")) for one in some]
         for name, some in chosen.items()

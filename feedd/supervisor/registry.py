@@ -6,6 +6,7 @@ and written before an id is used, so that an id means the same instrument for ev
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -66,8 +67,9 @@ class Registry:
         known = set(self._names)
         new = [name for name in dict.fromkeys(names) if name not in known]
         if new:
-            self._names += new
-            _write_names(self._file, self._names)
+            names = self._names + new
+            _write_names(self._file, names)
+            self._names = names
         while self._table.count < len(self._names):
             self._append(self._names[self._table.count])
 
@@ -128,8 +130,13 @@ def _read_names(path: Path) -> list[str]:
 def _write_names(path: Path, names: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(orjson.dumps({"v": 1, "names": names}, option=orjson.OPT_INDENT_2))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    try:
+        with temporary.open("wb") as file:
+            file.write(orjson.dumps({"v": 1, "names": names}, option=orjson.OPT_INDENT_2))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as exc:
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # a full disk has better use for it
+        raise OSError(exc.errno, exc.strerror, str(path)) from exc

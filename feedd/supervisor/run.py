@@ -21,7 +21,7 @@ import msgspec
 
 from feedd import venues
 from feedd.broadcaster.publisher import Publisher
-from feedd.clock import monotonic_ns, now_ns
+from feedd.clock import SECOND_NS, monotonic_ns, now_ns
 from feedd.errors import ConfigError, Exit, FeeddError, StartError, VenueError
 from feedd.logs import flush_suppressed, setup_logging
 from feedd.reader.plan import ReaderPlan
@@ -89,11 +89,15 @@ class Supervisor:
         self._tokens: dict[str, TokenDesk] = {}
         self._wants_token: set[tuple[str, int, int]] = set()
         """(venue, permit key, line) of permits that go with a token."""
+        self._wants_snapshot: set[tuple[int, str, str]] = set()
+        """(permit key, venue, symbol) of snapshots that are on their way."""
         self.followers: list[Follower] = []
         self.started_ns = now_ns()
         self.service = Service(self.directory, self.readers)
         self.operations = Operations(self)
         self.reloader = Reloader(self, path)
+        self._reloads = asyncio.Lock()
+        self._reload_waits = False
         self._terminal = has_terminal()
         self._failure: BaseException | None = None
 
@@ -151,10 +155,16 @@ class Supervisor:
         """SIGHUP asks for a reload, unless it says that our terminal was closed."""
         if self._terminal and not has_terminal():
             self._on_stop_signal()
-        elif self.service.ready:
+        elif self.service.ready and not self._reload_waits:
+            self._reload_waits = True  # however many more signals come until it begins
             self.spawn(self._reload())
 
     async def _reload(self) -> None:
+        async with self._reloads:
+            self._reload_waits = False
+            await self._reload_once()
+
+    async def _reload_once(self) -> None:
         with contextlib.suppress(FeeddError):  # said in the log
             await self.reloader.reload()
 
@@ -168,7 +178,11 @@ class Supervisor:
             self.permits.add_venue(
                 name, limits.connects_max, limits.connects_window_s, monotonic_ns(), now_ns()
             )
-            self.fetchers[name] = Fetcher(name, venue.session.rest, config.venues[name].ca_file)
+            fetcher = Fetcher(name, venue.session.rest, config.venues[name].ca_file)
+            rest = f"{name} rest"
+            fetcher.blocked_until_ns = self.permits.held(rest, monotonic_ns(), now_ns())
+            fetcher.on_blocked = functools.partial(self._hold, rest)
+            self.fetchers[name] = fetcher
         lists = await fetch_reference(config, self.venues, self.fetchers)
         chosen = choose(config, lists, registry)
         self.followers = [self._follower(name, infos) for name, infos in lists.items()]
@@ -314,9 +328,16 @@ class Supervisor:
             if message.get("token"):
                 self._wants_token.add((message["venue"], reader.permit_key, message["line"]))
         elif op == "snapshot":
-            self.spawn(
-                self._snapshot(reader, message["venue"], message["symbol"], message["channel"])
-            )
+            wanted = reader.permit_key, message["venue"], message["symbol"]
+            if wanted not in self._wants_snapshot:  # asked again: the first one still waits
+                self._wants_snapshot.add(wanted)
+                work = self._snapshot(reader, *wanted[1:], message["channel"])
+                self.spawn(work).add_done_callback(lambda _: self._wants_snapshot.discard(wanted))
+        elif op == "stay_away" and self.permits is not None:
+            venue, seconds = message["venue"], message["seconds"]
+            if self._hold(venue, monotonic_ns() + int(seconds * SECOND_NS)):
+                what = "no new connection to this venue for the next"
+                log.warning("%s turns connections away: %s %.0f s", venue, what, seconds)
         elif op == "unknown":
             self.keeper.on_unknown(reader, message["venue"], message["symbol"])
         elif op == "warm":
@@ -325,6 +346,10 @@ class Supervisor:
             self.keeper.on_states(message["venue"], message["states"])
         elif op == "failed":
             log.error("reader %d: %s", reader.number, message.get("error"))
+
+    def _hold(self, name: str, until: int) -> bool:
+        assert self.permits is not None  # noqa: S101 - made before anybody asks
+        return self.permits.hold(name, until, monotonic_ns(), now_ns())
 
     async def _snapshot(self, reader: ReaderHandle, name: str, symbol: str, channel: str) -> None:
         venue = self.venues[name]
@@ -375,9 +400,10 @@ class Supervisor:
         assert self.permits is not None  # noqa: S101 - made before the readers
         while True:
             for venue, key, line in self.permits.grants(monotonic_ns(), now_ns()):
-                for reader in (*self.readers.values(), *self.handovers.standbys.values()):
-                    if reader.permit_key == key:
-                        self._permit(reader, venue, line)
+                both = (*self.readers.values(), *self.handovers.standbys.values())
+                reader = next((one for one in both if one.permit_key == key), None)
+                if reader is not None:  # once: a second permit would come without its token
+                    self._permit(reader, venue, line)
             await asyncio.sleep(PERMIT_S)
 
     def _permit(self, reader: ReaderHandle, venue: str, line: int) -> None:
@@ -396,6 +422,9 @@ class Supervisor:
         except (VenueError, ConfigError) as exc:
             log.warning("%s", exc)
             permit["refused"] = str(exc)
+        except Exception as exc:  # whoever got no answer at all would wait for ever
+            log.exception("%s: no token", name)
+            permit["refused"] = f"no token: {type(exc).__name__}"
         reader.send(permit)
 
     def _token_desk(self, name: str) -> TokenDesk:

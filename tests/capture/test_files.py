@@ -102,3 +102,16 @@ def test_the_oldest_go_first(tmp_path: Path) -> None:
     gone = retain(tmp_path, 2500)
     assert [path.name for path in gone] == [file_name("gate", 0, T + 1), file_name("okx", 0, T + 2)]
     assert len(list(tmp_path.glob(f"*/*{SUFFIX}"))) == 2
+
+
+def test_a_file_that_cannot_be_deleted_keeps_nobody_from_recording(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "okx").mkdir()
+    names = [file_name("okx", 0, T + at) for at in range(3)]
+    (tmp_path / "okx" / names[0]).mkdir()  # nothing that unlink takes
+    for name in names[1:]:
+        (tmp_path / "okx" / name).write_bytes(bytes(1000))
+    gone = retain(tmp_path, 0)
+    assert len(gone) == 2
+    assert f"cannot delete {tmp_path}/okx/{names[0]}" in caplog.text

@@ -193,3 +193,12 @@ def test_places_are_bounded(stream: Stderr) -> None:
         log.info("%s", f"v{n}")
     (limiter,) = logging.getLogger().handlers[0].filters
     assert len(limiter._places) == PLACES_MAX  # type: ignore[union-attr]
+
+
+def test_an_exception_that_is_none_costs_no_line(stream: Stderr) -> None:
+    setup_logging("info", "text")
+    wrong: tuple[type, type, object] = (type, OSError, OSError.__traceback__)  # as uvloop does it
+    logging.getLogger("asyncio").error("it failed", exc_info=wrong)  # type: ignore[arg-type]
+    first, second = stream.getvalue().splitlines()
+    assert first.endswith("ERROR   asyncio: it failed")
+    assert second == "    <class 'OSError'>"

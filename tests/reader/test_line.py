@@ -5,14 +5,18 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
+import socket
+import ssl
 import struct
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
+from typing import Any
 
 import picows
 import pytest
 
 from feedd.decode.assembler import Assembler
-from feedd.reader.connect import ConnectError, open_line
+from feedd.reader.connect import ConnectError, _open_socket, open_line
 from feedd.reader.line import COMPILED_PICOWS, CollectSink, Line
 from feedd.reader.picows_version import check_picows
 
@@ -312,3 +316,65 @@ async def test_headers_are_sent_and_a_peer_that_hangs_up_is_a_failed_attempt() -
     finally:
         listening.close()
     assert b"X-Gate-Size-Decimal: 1\r\n" in seen[0]
+
+
+async def test_who_hangs_up_during_the_tls_handshake_is_named() -> None:
+    async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.close()
+
+    listening = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    owner = Owner()
+    with pytest.raises(ConnectError, match=r"^127\.0\.0\.1 closed the connection during"):
+        await open_line(
+            f"wss://127.0.0.1:{port}/",
+            lambda: Line(owner.sink(), owner, Assembler(1024)),
+            ssl.create_default_context(),
+            1024,
+        )
+    listening.close()
+
+
+V4, V6 = socket.AF_INET, socket.AF_INET6
+
+
+@pytest.mark.parametrize(
+    ("dead", "alive"),
+    [
+        ([(V6, f"::{n}") for n in range(2, 12)], (V4, "127.0.0.1")),
+        ([(V4, f"127.0.0.{n}") for n in range(2, 6)], (V4, "127.0.0.1")),
+    ],
+)
+async def test_dead_addresses_do_not_hide_one_that_lives(
+    monkeypatch: pytest.MonkeyPatch, dead: list[tuple[int, str]], alive: tuple[int, str]
+) -> None:
+    loop = asyncio.get_running_loop()
+    listening = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    connect = loop.sock_connect
+
+    async def names(*_: object, **__: object) -> list[tuple[object, ...]]:
+        where = [*dead, alive]
+        return [(family, socket.SOCK_STREAM, 6, "", (host, port)) for family, host in where]
+
+    async def swallow(sock: socket.socket, address: tuple[str, int]) -> None:
+        if address[0] != alive[1]:
+            await asyncio.sleep(60)
+        await connect(sock, address)
+
+    monkeypatch.setattr(loop, "getaddrinfo", names)
+    monkeypatch.setattr(loop, "sock_connect", swallow)
+    monkeypatch.setattr("feedd.reader.connect.CONNECT_TIMEOUT_S", 0.005)
+    url: Any = SimpleNamespace(host="localhost", port=port)
+    for _ in range(60):  # attempts, each with time for three addresses
+        try:
+            async with asyncio.timeout(0.015):
+                sock = await _open_socket(url)
+        except TimeoutError:
+            continue
+        sock.close()
+        break
+    else:
+        raise AssertionError("never reached")
+    listening.close()

@@ -71,9 +71,20 @@ def test_a_snapshot_in_the_stream_is_promised_once() -> None:
     host.pipeline.on_message(host.handle, msgspec.json.encode(message), 77)
     (look,) = looks(made).values()
     assert (look.limit_ns, look.seen) == (NEVER_NS, 77)
-    made._up_at = 78  # a connection after that one starts anew
+    made._note_seen(made.streams)  # a connection after that one starts anew
     (look,) = looks(made).values()
     assert look.limit_ns == 30 * S
+    # the clock was set back meanwhile: what comes is heard all the same
+    book["change_id"] = 2
+    host.pipeline.on_message(host.handle, msgspec.json.encode(message), 55)
+    (look,) = looks(made).values()
+    assert (look.limit_ns, look.seen) == (NEVER_NS, 55)
+    # a stream that goes and comes back owes its first message anew
+    stream = made.streams[look.topic]
+    made.change([], [stream.topic])
+    made.change([stream], [])
+    (look,) = looks(made).values()
+    assert (look.limit_ns, look.seen) == (30 * S, 55)
 
 
 @pytest.mark.parametrize("name", venues.names())

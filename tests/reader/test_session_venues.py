@@ -137,7 +137,7 @@ def test_one_bad_symbol_does_not_spoil_the_others(name: str) -> None:
     some = symbols(13)
     some.insert(5, "SYMBAD")
     play = Play(name, some)
-    play.run(90)
+    play.run(60)
     states = play.states()
     (wrong,) = (key for key in states if "BAD" in key)
     assert states.pop(wrong) is TopicState.FAILED

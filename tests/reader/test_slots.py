@@ -23,7 +23,7 @@ class Connection:
         self.plan = plan
         self.number = plan.number
         self.streams = {stream.topic: stream for stream in plan.streams}
-        self.up = self.complete = self.finished = self.heard = False
+        self.up = self.complete = self.finished = self.heard = self.refused = False
         self.calls: list[tuple[str, Any]] = []
 
     def start(self, delay_s: float) -> None:
@@ -35,6 +35,9 @@ class Connection:
     def change(self, add: list[Stream], drop: list[str]) -> None:
         self.streams = {k: v for k, v in self.streams.items() if k not in drop}
         self.streams |= {stream.topic: stream for stream in add}
+
+    def lacks(self, old: Connection) -> bool:
+        return self.refused
 
     def joined(self, old: Connection) -> bool:
         return self.heard
@@ -143,6 +146,19 @@ def test_when_the_old_one_ends_first_the_new_one_takes_over_as_it_is() -> None:
     rig.run(STEP)
     assert rig.current is rig.made[1]
     assert rig.slot.successor is None
+
+
+def test_a_connection_that_is_refused_what_the_old_one_has_does_not_take_over() -> None:
+    rig = Rig()
+    rig.ask()
+    rig.run(STEP)
+    old, new = rig.made
+    new.up = new.complete = new.heard = new.refused = True
+    rig.run(60 * S)
+    assert rig.current is old, "as long as it may stay"
+    new.refused = False  # it was asked for once more
+    rig.run(OVERLAP_NS + 2 * STEP)
+    assert rig.current is new
 
 
 def test_without_a_free_number_it_waits() -> None:

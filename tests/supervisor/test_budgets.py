@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -13,11 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feedd.clock import SECOND_NS, monotonic_ns
-from feedd.errors import ConfigError, VenueError
+from feedd.errors import ConfigError, StartError, VenueError
 from feedd.reader.net import is_loopback, retry_after_s
 from feedd.supervisor.buckets import Bucket, PermitDesk
 from feedd.supervisor.fetch import Fetcher, fill_url
 from feedd.supervisor.process import RestartBudget
+from feedd.supervisor.reference import choose
 from feedd.supervisor.registry import Registry
 from feedd.venues.session_schema import RestLimits
 
@@ -77,6 +80,84 @@ def test_a_damaged_permit_file_starts_anew(tmp_path: Path, text: str) -> None:
     desk.add_venue("v", 4, 60, 0, S)
     desk.ask("v", 0, 0)
     assert desk.grants(0, S)
+
+
+def test_a_venue_that_turns_one_away_is_left_alone_by_all() -> None:
+    desk = PermitDesk(None)
+    for venue in "vw":
+        desk.add_venue(venue, 40, 60, 0, S)
+        desk.ask(venue, 0, 0)
+        desk.ask(venue, 1, 0)
+    assert desk.hold("v", 10 * S, 0, S)
+    assert not desk.hold("v", 10 * S + 1, 0, S), "the next line says the same"
+    assert not desk.hold("v", 3 * S, 0, S)
+    assert desk.grants(S, S) == [("w", 0, 0), ("w", 1, 0)]
+    assert desk.grants(10 * S, S) == []
+    assert desk.grants(11 * S, S) == [("v", 0, 0), ("v", 1, 0)]
+
+
+def test_a_ban_is_kept_over_restarts(tmp_path: Path, caplog: Any) -> None:
+    path = tmp_path / "permits.json"
+    desk = PermitDesk(path)
+    desk.add_venue("v", 40, 60, 5 * S, 1_000 * S)
+    desk.hold("v", 35 * S, 5 * S, 1_000 * S)
+    desk.hold("v rest", 125 * S, 5 * S, 1_000 * S)
+    again = PermitDesk(path)  # ten seconds later, the machine was started anew
+    again.add_venue("v", 40, 60, S, 1_010 * S)
+    again.ask("v", 0, 0)
+    assert again.held("v rest", S, 1_010 * S) == 111 * S
+    told = "turned away before the restart, for"
+    assert [r.getMessage().partition(" s more")[0] for r in caplog.records] == [
+        f"v: {told} 20", f"v rest: {told} 110",
+    ]  # fmt: skip
+    assert again.grants(20 * S, 1_029 * S) == []
+    assert again.grants(22 * S, 1_031 * S) == [("v", 0, 0)]
+    third = PermitDesk(path)
+    third.add_venue("v", 40, 60, S, 1_200 * S)
+    assert third.held("v", S, 1_200 * S) == third.held("v rest", S, 1_200 * S) == 0
+    fourth = PermitDesk(path)
+    fourth.add_venue("v", 40, 60, S, S)
+    assert fourth.held("v rest", S, -(10**6) * S) == 0, "no ban is that long: the clock is wrong"
+
+
+def test_permits_are_given_while_the_disk_is_full(tmp_path: Path, caplog: Any) -> None:
+    state = tmp_path / "state"
+    desk = PermitDesk(state / "permits.json")  # no such directory: every write fails
+    desk.add_venue("v", 40, 60, 0, S)
+    for line in range(3):
+        desk.ask("v", 0, line)
+        assert desk.grants(0, S) == [("v", 0, line)]
+    (message,) = [r.getMessage() for r in caplog.records]
+    assert "permits.json: cannot be written (No such file or directory)" in message
+    state.mkdir()
+    desk.ask("v", 0, 3)
+    assert desk.grants(0, S)
+    assert (state / "permits.json").exists()
+
+
+def test_an_id_that_could_not_be_kept_is_not_given(tmp_path: Path, monkeypatch: Any) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    one = Registry(tmp_path, tmp_path / "state")
+    one.add(["v:A"])
+    with monkeypatch.context() as patch:
+        patch.setattr("feedd.supervisor.registry.os.fsync", full)
+        for _ in range(2):  # a reader asks again
+            with pytest.raises(OSError, match="No space"):
+                one.add(["v:B"])
+        assert len(one) == 1
+        assert [path.name for path in (tmp_path / "state").iterdir()] == ["instruments.json"]
+        config: Any = SimpleNamespace(venues={"v": SimpleNamespace(instruments=("D",))})
+        with pytest.raises(
+            StartError, match=r"cannot write .*state/instruments.json: No space left"
+        ):
+            choose(config, {}, one)
+    one.close()
+    two = Registry(tmp_path, tmp_path / "state")
+    two.add(["v:C", "v:B"])
+    assert [two.id_of(f"v:{x}") for x in "ACB"] == [0, 1, 2]
+    two.close()
 
 
 def test_restart_budget() -> None:
@@ -148,6 +229,42 @@ async def test_fetcher_stays_inside_concurrency_and_honours_retry_after() -> Non
         assert monotonic_ns() - started > 0.3 * S
         await fetcher.close()
     assert fetcher.failures == 1
+
+
+@pytest.mark.parametrize("status", [418, 429, 503])
+async def test_whoever_waits_for_a_place_hears_that_the_venue_said_no(status: int) -> None:
+    asked = 0
+
+    async def handler(request: web.Request) -> web.Response:
+        nonlocal asked
+        asked += 1
+        if asked > 2:
+            return web.json_response({})
+        await asyncio.sleep(0.02)
+        return web.Response(status=status, headers={"Retry-After": "0.4"})
+
+    fetcher = Fetcher("v", RestLimits(weight_max=10_000, concurrency=2))
+    async with server(handler) as base:
+        requests = [asyncio.create_task(fetcher.get(base)) for _ in range(12)]
+        await asyncio.sleep(0.3)
+        assert asked == 2, "ten were let in before the venue said no"
+        assert fetcher.failures == 2
+        statuses = sorted(r.status for r in await asyncio.gather(*requests))
+        assert statuses == [200] * 10 + [status] * 2
+        await fetcher.close()
+
+
+async def test_a_ban_until_a_moment_that_is_past_here_is_a_ban() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.Response(status=418, headers={"Retry-After": "Thu, 01 Jan 1970 00:01:40 GMT"})
+
+    fetcher, told = Fetcher("v", RestLimits(weight_max=10_000)), list[int]()
+    fetcher.on_blocked = told.append
+    async with server(handler) as base:
+        await fetcher.get(base)
+        assert told == [fetcher.blocked_until_ns]
+        assert fetcher.blocked_until_ns - monotonic_ns() > 100 * S
+        await fetcher.close()
 
 
 async def test_fetcher_weight_budget_paces_requests() -> None:

@@ -166,3 +166,14 @@ def test_why_a_reader_has_to_be_interrupted() -> None:
     assert "would have 8 in all" in refusal(connections=4, limit=7)
     assert "are recorded" in refusal(capture=True)
     assert refusal(state=ReaderState.FAILED) == "it is failed"
+
+
+def test_a_process_that_takes_over_is_told_everything_once() -> None:
+    old, new = object(), object()
+    readers: dict[int, Any] = {0: old}
+    handovers = Handovers(SimpleNamespace(readers=readers))  # type: ignore[arg-type]
+    assert list(handovers.both(0)) == [old]
+    handovers.standbys[0] = new  # type: ignore[assignment]
+    assert list(handovers.both(0)) == [old, new]
+    readers[0] = new  # from here on until it has taken over
+    assert list(handovers.both(0)) == [new]
