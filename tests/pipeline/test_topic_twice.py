@@ -1,4 +1,4 @@
-"""A message whose topic stands there twice is about the last one, also where that cannot be learned."""
+"""A message whose topic stands there twice is about the last one, even if that is not learned."""
 
 from __future__ import annotations
 

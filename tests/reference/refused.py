@@ -29,8 +29,8 @@ COUNTED = {"coinbase": (rb"channel", {b"l2_data"})}
 
 
 def losses(venue: Venue, raw: bytes, ts_recv: int | None, counted: bool = False) -> list[Record]:
-    """The gaps that a frame declares; the books leave ``live``. ``counted``: its number was read, so
-    the next one will not show it."""
+    """The gaps that a frame declares; the books leave ``live``. ``counted``: its number was read,
+    so the next one will not show it."""
     counted = counted and venue.name in COUNTED
     if not counted and venue.name not in TOPICS:
         return []

@@ -50,7 +50,7 @@ class Venue:
         return trades
 
     def count_unread(self, value: Any, ts_recv: int | None) -> list[Record] | None:
-        """What the number of a frame shows that is JSON and cannot be read; None: it came before."""
+        """What the number of a frame shows that is JSON but not readable; None: it came before."""
         return []
 
     def finish(self) -> list[Record]:
