@@ -23,8 +23,8 @@ from feedd.pipeline.instrument cimport ids_seen, instrument_t, trades_heard
 from feedd.pipeline.numbered cimport Numbered
 from feedd.pipeline.output cimport Output, doubt_of
 from feedd.pipeline.quickfields cimport (
-    AT_ID, AT_SEQUENCE, AT_TIME, NO_NUMBER, fill_four, is_fixed, is_none, no_numbers, time_number,
-    whole_number,
+    AT_ID, AT_SEQUENCE, AT_TIME, NO_NUMBER, fill_four, is_fixed, is_none, no_numbers, pinned,
+    time_number, whole_number,
 )
 from feedd.pipeline.rows cimport (
     board_open, is_bad_time, is_replay, note_data, row_publish, row_t, trade_flags_of, trade_id_of,
@@ -74,8 +74,7 @@ cdef bint _learn(const fd_msg* m, fd_layout* l, const program_t* p) noexcept nog
         return False
     if not fd_quick_texts(m, l, &l.value[p.symbol] if p.symbol >= 0 else NULL):
         return False
-    # this row was of the right product and not passed over: so are all where that is fixed
-    if not (is_fixed(l, l.value, &p.foreign) and is_fixed(l, l.value, &p.only)):
+    if not pinned(m, l, l.value, p):
         return False
     if p.yields == YIELDS_QUOTE:
         q.no_zeros = True             # a side that is not there

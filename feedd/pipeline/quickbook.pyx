@@ -17,7 +17,7 @@ from feedd.decode.plan cimport POLICY_KEYED_ROWS, POLICY_NONE_FULL, YIELDS_BOOK,
 from feedd.pipeline.books cimport Books
 from feedd.pipeline.instrument cimport instrument_t
 from feedd.pipeline.quickfields cimport (
-    AT_FIRST, AT_PREVIOUS, AT_SEQUENCE, AT_TIME, NO_NUMBER, fill_four, is_fixed, no_numbers,
+    AT_FIRST, AT_PREVIOUS, AT_SEQUENCE, AT_TIME, NO_NUMBER, fill_four, no_numbers, pinned,
     time_number, whole_number,
 )
 from feedd.pipeline.rows cimport is_bad_time, note_data, row_t
@@ -46,8 +46,7 @@ cdef bint _learn(
         return False
     if not fd_quick_texts(m, l, &row[p.symbol] if p.symbol >= 0 else NULL):
         return False
-    # this row was of the right product and not passed over: so are all where that is fixed
-    if not (is_fixed(l, row, &p.foreign) and is_fixed(l, row, &p.only)):
+    if not pinned(m, l, row, p):
         return False
     if p.type >= 0 and not fd_quick_type(m, l, &row[p.type]):
         return False

@@ -7,8 +7,8 @@
 from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport (
-    FD_ABSENT, FD_NULL, FD_STR, fd_layout, fd_pow10, fd_quick, fd_quick_again, fd_quick_is_fixed,
-    fd_quick_number, fd_val,
+    FD_ABSENT, FD_NULL, FD_STR, fd_layout, fd_msg, fd_pow10, fd_quick, fd_quick_again,
+    fd_quick_is_fixed, fd_quick_number, fd_quick_pin, fd_val,
 )
 from feedd.decode.plan cimport TIME_RFC3339, filter_t, program_t
 
@@ -34,6 +34,14 @@ cdef inline bint is_fixed(
     const fd_layout* l, const fd_val* row, const filter_t* rule
 ) noexcept nogil:
     return rule.slot < 0 or fd_quick_is_fixed(l, &row[rule.slot])
+
+
+cdef inline bint pinned(
+    const fd_msg* m, fd_layout* l, const fd_val* row, const program_t* p
+) noexcept nogil:
+    """What makes a message one of the right product is the same in all that fit."""
+    return ((p.foreign.slot < 0 or fd_quick_pin(m, l, &row[p.foreign.slot]))
+            and (p.only.slot < 0 or fd_quick_pin(m, l, &row[p.only.slot])))
 
 
 cdef inline bint whole_number(

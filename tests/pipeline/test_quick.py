@@ -259,3 +259,29 @@ def test_sessions_of_every_venue(venue: str, monkeypatch: pytest.MonkeyPatch) ->
 def _sorted(frame: bytes) -> bytes:
     value: Any = orjson.loads(frame)
     return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+
+
+@pytest.mark.parametrize(
+    ("venue", "ours", "other"), [("binance_usdm", b"1", b"2"), ("binance_coinm", b"2", b"1")]
+)
+def test_messages_that_name_their_product_are_read_quickly_and_others_not_at_all(
+    venue: str, ours: bytes, other: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``st`` says whose a message is on a connection of both products."""
+    both = Both(venue, monkeypatch)
+
+    def of(product: bytes, message: bytes) -> bytes:
+        return message[:-2] + b',"st":' + product + b"}}"
+
+    for i in range(8):
+        assert both.send(of(ours, quote(400000000 + 2 * i)))
+        assert not both.send(of(other, quote(400000001 + 2 * i)))
+    before = both.fast.quick
+    for i in range(40):
+        assert both.send(of(ours, quote(400001000 + 4 * i)))
+        assert not both.send(of(other, quote(400001001 + 4 * i)))
+        assert not both.send(of(b"7", quote(400001002 + 4 * i)))
+    if both.fast.pipeline.quick_reads(both.fast.handle) == 0:
+        pytest.skip("this processor has no vector instructions that layouts need")
+    assert both.fast.quick == before + 40
+    both.check()

@@ -71,6 +71,15 @@ static inline int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
     return 1;
 }
 
+/* From now on only messages with this very value fit the layout. 0: it stands behind a head. */
+static int fd_quick_pin(const fd_msg *m, fd_layout *l, const fd_val *v) {
+    if (v->type == FD_ABSENT) return 1;
+    if (v->off + v->len > l->head.len) return 0;
+    memcpy(l->low + v->off, m->base + v->off, v->len);
+    memcpy(l->high + v->off, m->base + v->off, v->len);
+    return 1;
+}
+
 /* Messages with the topic and the symbol of this one are about `who`. */
 static void fd_route_learn(const fd_msg *m, const fd_layout *l, void *who) {
     const fd_quick *q = &l->quick;
