@@ -72,7 +72,7 @@ static inline int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
 }
 
 /* From now on only messages with this very value fit the layout. 0: it stands behind a head. */
-static int fd_quick_pin(const fd_msg *m, fd_layout *l, const fd_val *v) {
+static inline int fd_quick_pin(const fd_msg *m, fd_layout *l, const fd_val *v) {
     if (v->type == FD_ABSENT) return 1;
     if (v->off + v->len > l->head.len) return 0;
     memcpy(l->low + v->off, m->base + v->off, v->len);
