@@ -3,8 +3,9 @@
 What stands before the levels of a change is mostly as it was in one before, but for digits. For
 such a head ``quick_book_learn`` works out once, with the rules of ``bookrow.pyx``, where the
 numbers of a change are; whom it is about is told by its topic and symbol as a whole
-(decode/src/quick.h). Then ``quick_book`` makes of it what ``row_convert`` would have made.
-Snapshots, books with checksums, and all that has a value behind its levels are read in full.
+(decode/src/quick.h). Then ``quick_book`` makes of it what ``row_convert`` would have made. What
+stands behind the levels is passed over, where it means nothing here or tells only whose message it
+is. Snapshots, books with checksums, and those with a number behind their levels are read in full.
 """
 
 from libc.stdint cimport int64_t

@@ -164,3 +164,77 @@ def test_a_snapshot_in_the_stream_is_read_in_full(monkeypatch: pytest.MonkeyPatc
         size = b"0.0" if word == b"delete" else b"%d.0" % rng.randrange(10, 90)
         both.send(deribit(kind, last, previous, b'["%s",%d.0,%s]' % (word, price, size), b""))
     both.check()
+
+
+TAILS = [
+    b',"ps":"BTCUSDT","st":1',
+    b',"st":1,"ps":"BTC-USDT.x"',
+    b',"st":1',
+    b',"ps":"12.50","st":1,"x":true,"y":null,"n":0.25',
+]
+NOT_OURS = [b',"ps":"BTCUSDT","st":2', b',"ps":"BTCUSDT","st":11', b',"ps":"BTCUSDT","st":"1x"']
+READ_IN_FULL = [
+    b',"ps":"BTC\\u0055SDT","st":1',
+    b',"ps":"BTCUSDT","st":1 ',
+    b',"ps":"BTCUSDT","st":"1"',
+    b',"ps":-1,"st":1',
+    b',"ps":1e3,"st":1',
+    b',"ps":12345678901234567,"st":1',
+    b',"ps":["a"],"st":1',
+    b',"ps":"BTCUSDT","st":2,"st":1',
+]
+
+
+def with_tail(message: bytes, tail: bytes) -> bytes:
+    return message[:-2] + tail + b"}}"
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_values_behind_the_levels_do_not_keep_a_change_from_being_read_quickly(
+    tail: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Binance's futures name pair and product there; of another product nothing is taken."""
+    book = Usdm(monkeypatch)
+    rng = random.Random(5)
+
+    def change(missing: int = 0) -> bytes:
+        levels = [
+            [
+                (b"6%04d.%d0" % (rng.randrange(900, 1100), rng.randrange(10)), rng.choice(SIZES))
+                for _ in range(rng.randrange(1, 9))
+            ]
+            for _ in range(2)
+        ]
+        return book.message(levels[0], levels[1], missing)
+
+    for _ in range(8):
+        assert book.both.send(with_tail(change(), tail))
+    before = book.quick
+    if before == 0:
+        pytest.skip("this processor has no vector instructions that layouts need")
+    for _ in range(30):
+        assert book.both.send(with_tail(change(), tail))
+    assert book.quick == before + 30
+    for other in NOT_OURS * 3:
+        last = book.last
+        assert not book.both.send(with_tail(change(), other)), other
+        book.last = last
+    for odd in READ_IN_FULL * 3:
+        assert book.both.send(with_tail(change(), odd)), odd
+    assert book.both.send(with_tail(change(missing=7), tail)), "a gap"
+    book.check()
+
+
+def test_bytes_behind_the_levels_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Usdm(monkeypatch)
+    tail = b',"ps":"BTCUSDT","st":1}}'
+    for _ in range(8):
+        book.both.send(book.message([(b"61000.10", b"2.5")], [(b"61000.20", b"3.5")])[:-2] + tail)
+    for at in range(len(tail)):
+        for byte in b'0129.-"\\,:{}[]e \x00~\x80':
+            changed = tail[:at] + bytes((byte,)) + tail[at + 1 :]
+            last = book.last
+            message = book.message([(b"61000.10", b"%d.5" % at)], [(b"61000.20", b"3.5")])
+            if not book.both.send(message[:-2] + changed):
+                book.last = last
+    book.check()

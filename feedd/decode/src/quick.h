@@ -19,6 +19,7 @@
 #define FD_QUICK_TOPIC 64
 #define FD_QUICK_SYMBOL 32
 #define FD_QUICK_TYPE 16
+#define FD_QUICK_TAIL 8
 #define FD_QUICK_TEXT (FD_QUICK_TOPIC + FD_QUICK_SYMBOL)
 #define FD_ROUTES 16384
 
@@ -46,6 +47,8 @@ typedef struct {
     uint8_t shuffle[FD_QUICK_NUMBERS][16] __attribute__((aligned(64)));
     uint8_t mask[FD_QUICK_TEXT] __attribute__((aligned(64))); /* of the bytes that are the texts */
     uint8_t type[FD_QUICK_TYPE];
+    /* of the values behind a head, one that must be as it was: which, its length (0: none), its text */
+    uint8_t tail_at, tail_len, tail[FD_QUICK_TAIL];
 } fd_quick;
 
 /* Topic and symbol of messages of one channel, zeros behind them, and whom they are about. */

@@ -38,15 +38,38 @@ FD_TARGET static inline void FD_V(fd_quick_integers)(fd_msg *m, const fd_quick *
                                 0xd8));
 }
 
+/* Behind the value of step s, whose content is at p: the values behind a head are not read, but for
+ * one that tells whose the message is. NULL: it is read in full. */
+FD_TARGET static inline const uint8_t *FD_V(fd_quick_tail)(const fd_msg *m, const fd_quick *q,
+                                                           const fd_step *s, const uint8_t *p,
+                                                           uint32_t which) {
+    const uint8_t *from = p;
+    fd_val v;
+    if (s->resolves) return NULL;
+    if (s->kind == FD_HOLE_CONST) {
+        from = p - s->value_len;
+    } else if (s->kind == FD_HOLE_NUM) {
+        p = FD_V(fd_short_decimal)(p, &v);
+        if (p == NULL || (*p | 0x20) == 'e' || fd_isdigit(*p) || *p == '.') return NULL;
+    } else if ((s->kind != FD_HOLE_STR && s->kind != FD_HOLE_DEC) ||
+               (p = FD_V(fd_plain_string)(m, p)) == NULL) {
+        return NULL;
+    }
+    if (q->tail_len && which == q->tail_at &&
+        ((size_t)(p - from) != q->tail_len || memcmp(from, q->tail, q->tail_len)))
+        return NULL;
+    return p;
+}
+
 /* The levels behind the head of a message, and all that is left of it, if that are the lists of both
- * sides and literals. 0: it is something else. */
+ * sides, literals and values that do not matter. 0: it is something else. */
 FD_TARGET static inline int FD_V(fd_quick_levels)(fd_msg *m, const fd_layout *l) {
     const fd_templates *t = m->plan->templates;
     const fd_quick *q = &l->quick;
     const fd_step *s = &t->step[l->head.step];
     const uint8_t *p = m->base + l->head.len;
     fd_levels list[2][2];
-    uint32_t n = 0;
+    uint32_t n = 0, values = 0;
     if (q->type_len && memcmp(m->base + q->type_at, q->type, q->type_len)) return 0;
     m->n_levels = 0;
     do {
@@ -65,11 +88,14 @@ FD_TARGET static inline int FD_V(fd_quick_levels)(fd_msg *m, const fd_layout *l)
             }
             p += s->len;
             if (p > m->end) return 0;
-        } while (s->kind == FD_HOLE_NONE);
+            if (s->kind == FD_HOLE_NONE || s->kind == FD_HOLE_LEVELS || s->kind == FD_HOLE_END)
+                continue;
+            if ((p = FD_V(fd_quick_tail)(m, q, s, p, values++)) == NULL) return 0;
+        } while (s->kind != FD_HOLE_LEVELS && s->kind != FD_HOLE_END);
     } while (s->kind == FD_HOLE_LEVELS);
     const fd_form *f = &t->form[s->form];
-    if (s->kind != FD_HOLE_END || p != m->end || f->dead || f->rows != 1 || m->sides_cap < 2 ||
-        f->channel != q->channel)
+    if (p != m->end || f->dead || f->rows != 1 || m->sides_cap < 2 || f->channel != q->channel ||
+        (q->tail_len && values <= q->tail_at))
         return 0;
     m->rows = 1;
     memset(m->sides, 0, 2 * sizeof(fd_levels));

@@ -24,6 +24,7 @@ static int fd_quick_texts(const fd_msg *m, fd_layout *l, const fd_val *symbol) {
         if (m->plan->envelopes[m->envelope].tagged) return 0;
         if (!fd_quick_span(&l->topic, &q->topic_at, q->mask, FD_QUICK_TOPIC)) return 0;
     }
+    if (symbol != NULL && symbol->off + symbol->len > l->head.len) return 0;
     return symbol == NULL || fd_quick_span(symbol, &q->symbol_at, q->mask + FD_QUICK_TOPIC,
                                            FD_QUICK_SYMBOL);
 }
@@ -71,10 +72,25 @@ static inline int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
     return 1;
 }
 
-/* From now on only messages with this very value fit the layout. 0: it stands behind a head. */
+/* Behind the head the value must be this one. 0: that can be said of one short value only. */
+static inline int fd_quick_pin_tail(const fd_msg *m, fd_layout *l, const fd_val *v) {
+    fd_quick *q = &l->quick;
+    if (!l->head.before_levels || q->tail_len || v->escaped || v->len == 0 || v->len > FD_QUICK_TAIL)
+        return 0;
+    for (uint32_t i = 0; i < FD_QUICK_TAIL; i++) {
+        if (m->holes[l->head.n_holes + i].off != v->off) continue;
+        q->tail_at = (uint8_t)i;
+        q->tail_len = (uint8_t)v->len;
+        memcpy(q->tail, m->base + v->off, v->len);
+        return 1;
+    }
+    return 0;
+}
+
+/* From now on only messages with this very value fit the layout. 0: that cannot be told. */
 static inline int fd_quick_pin(const fd_msg *m, fd_layout *l, const fd_val *v) {
     if (v->type == FD_ABSENT) return 1;
-    if (v->off + v->len > l->head.len) return 0;
+    if (v->off + v->len > l->head.len) return fd_quick_pin_tail(m, l, v);
     memcpy(l->low + v->off, m->base + v->off, v->len);
     memcpy(l->high + v->off, m->base + v->off, v->len);
     return 1;
