@@ -283,5 +283,6 @@ def test_messages_that_name_their_product_are_read_quickly_and_others_not_at_all
         assert not both.send(of(b"7", quote(400001002 + 4 * i)))
     if both.fast.pipeline.quick_reads(both.fast.handle) == 0:
         pytest.skip("this processor has no vector instructions that layouts need")
-    assert both.fast.quick == before + 40
+    # one that ends at the end of a page is read in full
+    assert before + 34 <= both.fast.quick <= before + 40
     both.check()
