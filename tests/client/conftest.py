@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import feedd
+from feedd.client.feed import Feed
 from tests.client.segments import Daemon
 
 
@@ -29,3 +31,15 @@ def daemon(directory: Path) -> Iterator[Daemon]:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def listed(daemon: Daemon) -> Daemon:
+    """With one instrument, deribit:BTC-PERPETUAL, of the first reader."""
+    daemon.list("deribit", "BTC-PERPETUAL", reader=0)
+    return daemon
+
+
+@pytest.fixture
+def feed(listed: Daemon, directory: Path) -> Feed:
+    return feedd.attach(directory)

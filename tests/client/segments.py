@@ -22,6 +22,9 @@ ROWS = 8
 DEPTH = 64
 HEADER = 4096
 
+Side = list[tuple[float, float]]
+"""Price and size of levels."""
+
 BOOK_HEAD = np.dtype(
     {
         "names": [
@@ -42,6 +45,14 @@ BOOK_HEAD = np.dtype(
         "itemsize": 0x4C0,
     }
 )  # fmt: skip
+
+
+def ladder(levels: int, middle: float = 1000.0) -> tuple[Side, Side]:
+    """Bids and asks, best first, a price unit apart; sizes 1, 2, 3 …"""
+    return (
+        [(middle - 1 - i, 1.0 + i) for i in range(levels)],
+        [(middle + 1 + i, 1.0 + i) for i in range(levels)],
+    )
 
 
 def record(kind: Kind, instrument: int = 0, *, last: bool = True, **fields: Any) -> np.ndarray:

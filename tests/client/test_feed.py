@@ -20,9 +20,7 @@ from feedd.clock import monotonic_ns
 from feedd.errors import AttachError, ShmError
 from feedd.records import BookState, Kind
 from feedd.shm.rows import Contract, InstrumentKind, SizeUnit
-from tests.client.segments import Daemon, book_records, record
-
-Levels = list[tuple[float, float]]
+from tests.client.segments import Daemon, book_records, ladder, record
 
 
 @pytest.fixture
@@ -42,10 +40,6 @@ def feed(daemon: Daemon) -> Feed:
             )
     daemon.list("binance_spot", "ETHUSDT", -1, row=-1, kind=InstrumentKind.SPOT)
     return feedd.attach(daemon.directory)
-
-
-def ladder(n: int, mid: float = 1000.0) -> tuple[Levels, Levels]:
-    return [(mid - 1 - i, i + 1.0) for i in range(n)], [(mid + 1 + i, i + 1.0) for i in range(n)]
 
 
 class TestAttach:

@@ -24,28 +24,19 @@ from feedd.shm.books import BooksWriter
 from feedd.shm.ring import RingReader, RingWriter, create_ring
 from feedd.shm.segment import supersede
 from feedd.shm.waiting import AsyncWaiter
-from tests.client.segments import DEPTH, ROWS, SLOTS, Daemon, book_records, control, record
+from tests.client.segments import (
+    DEPTH,
+    ROWS,
+    SLOTS,
+    Daemon,
+    Side,
+    book_records,
+    control,
+    ladder,
+    record,
+)
 
 NAME = "deribit:BTC-PERPETUAL"
-Side = list[tuple[float, float]]
-
-
-@pytest.fixture
-def listed(daemon: Daemon) -> Daemon:
-    daemon.list("deribit", "BTC-PERPETUAL", reader=0)
-    return daemon
-
-
-@pytest.fixture
-def feed(listed: Daemon, directory: Path) -> Feed:
-    return feedd.attach(directory)
-
-
-def ladder(levels: int, middle: float = 1000.0) -> tuple[Side, Side]:
-    return (
-        [(middle - 1 - i, 1.0 + i) for i in range(levels)],
-        [(middle + 1 + i, 1.0 + i) for i in range(levels)],
-    )
 
 
 def publish(daemon: Daemon, bids: Side, asks: Side, reader: int = 0, **fields: object) -> int:

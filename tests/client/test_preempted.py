@@ -7,7 +7,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,29 +14,11 @@ import pytest
 import feedd
 from feedd.client.feed import Feed
 from feedd.records import BookState, Kind
-from tests.client.segments import Daemon, book_records, record
+from tests.client.segments import Daemon, book_records, ladder, record
 
 NAME = "deribit:BTC-PERPETUAL"
 AWAY_S = 0.02
 """Longer than all attempts without a pause, shorter than the patience."""
-
-
-@pytest.fixture
-def listed(daemon: Daemon) -> Daemon:
-    daemon.list("deribit", "BTC-PERPETUAL", reader=0)
-    return daemon
-
-
-@pytest.fixture
-def feed(listed: Daemon, directory: Path) -> Feed:
-    return feedd.attach(directory)
-
-
-def ladder(levels: int) -> tuple[list[tuple[float, float]], list[tuple[float, float]]]:
-    return (
-        [(999.0 - i, 1.0 + i) for i in range(levels)],
-        [(1001.0 + i, 1.0 + i) for i in range(levels)],
-    )
 
 
 def while_away(inside: AbstractContextManager[None], read: Callable[[], object]) -> object:

@@ -25,25 +25,24 @@ typedef struct {
     int32_t n, cap;
 } fb_tree;
 
-/* First chunk whose last key is >= key; n when there is none. */
-static inline int32_t fb_tree_chunk(const fb_tree *t, int64_t key) {
-    int32_t lo = 0, hi = t->n;
+/* First of n ascending keys that is >= key; n when there is none. */
+static inline int32_t fb_first_not_below(const int64_t *keys, int32_t n, int64_t key) {
+    int32_t lo = 0, hi = n;
     while (lo < hi) {
         int32_t mid = (lo + hi) >> 1;
-        if (t->last[mid] < key) lo = mid + 1;
+        if (keys[mid] < key) lo = mid + 1;
         else hi = mid;
     }
     return lo;
 }
 
+/* First chunk whose last key is >= key; n when there is none. */
+static inline int32_t fb_tree_chunk(const fb_tree *t, int64_t key) {
+    return fb_first_not_below(t->last, t->n, key);
+}
+
 static inline int32_t fb_chunk_at(const fb_chunk *c, int64_t key) {
-    int32_t lo = 0, hi = c->n;
-    while (lo < hi) {
-        int32_t mid = (lo + hi) >> 1;
-        if (c->key[mid] < key) lo = mid + 1;
-        else hi = mid;
-    }
-    return lo;
+    return fb_first_not_below(c->key, c->n, key);
 }
 
 /* After the keys of chunk i have changed; it is not empty. */
