@@ -48,8 +48,11 @@ cdef extern from "book.h" nogil:
     void fb_book_clear(fb_book* b)
     double fb_price(const fb_book* b, int64_t key, int side)
     int fb_key(fb_book* b, fd_dec d, int side, int64_t* key)
-    int fb_apply(fb_book* b, int side, const fd_level* levels, uint32_t n, uint8_t* inexact)
     uint32_t fb_best(const fb_book* b, int side, int64_t* keys, fb_pair* out, uint32_t n)
+
+
+cdef extern from "apply.h" nogil:
+    int fb_apply(fb_book* b, int side, const fd_level* levels, uint32_t n, uint8_t* inexact)
 
 
 cdef extern from "top.h" nogil:

@@ -3,13 +3,17 @@
  * usage: book_replay SEED MESSAGES. Built with sanitizers by test_book_replay.py; ends with a
  * message and status 1 at the first contradiction.
  */
-#include "book.h"
+#include "apply.h"
 #include "deep.h"
 #include "top.h"
 
 #include <stdio.h>
 
 #define LEVELS 60
+#define TICKS (1 << 20)
+
+/* What each side must hold, by its tick: nothing else is kept of what was said. */
+static double truth[2][TICKS];
 
 static uint64_t state;
 
@@ -33,10 +37,10 @@ static void check_side(const fb_side *s, long n) {
     for (uint64_t i = 0; i < s->width; i++) {
         const int bit = (int)(s->bitmap[i >> 6] >> (i & 63) & 1);
         if (bit != (s->size[i] != 0)) die("a bit is not as its size", n);
+        if (bit && !s->marks[i >> 6]) die("a word is not marked", n);
+        if (s->size[i] == 0 && signbit(s->size[i])) die("no level has a sign", n);
         window += (uint32_t)bit;
     }
-    for (uint32_t w = 0; w < fb_words(s->bits); w++)
-        if (s->bitmap[w] && !(s->summary[w >> 6] >> (w & 63) & 1)) die("a word is not summed up", n);
     for (int32_t i = 0; i < s->tree.n; i++) {
         const fb_chunk *c = s->tree.chunk[i];
         if (c->n < 1 || s->tree.last[i] != c->key[c->n - 1]) die("a last key is another one", n);
@@ -81,13 +85,31 @@ static void check_deep(const fb_book *b, int side, long n) {
     if (i != many) die("the deep tier is longer than the book", n);
 }
 
-/* A level at this tick of 0.1, written with one decimal or two. */
+static void check_truth(const fb_book *b, int side, long n) {
+    fb_iter it = {0, 0, 0};
+    uint32_t want = 0, found = 0;
+    int64_t key;
+    double size;
+    for (uint32_t i = 0; i < TICKS; i++) want += truth[side][i] != 0;
+    for (; fb_iterate(&b->side[side], &it, &key, &size); found++) {
+        const int64_t tick = (side == FB_BID ? -key : key) / (b->decimals == 2 ? 10 : 1);
+        if (tick < 0 || tick >= TICKS || truth[side][tick] != size) die("a size is another one", n);
+    }
+    if (found != want) die("levels are not those that were set", n);
+}
+
+/* A level at this tick of 0.1, written with one decimal, with two, or with none where that does. */
 static fd_level level(int64_t tick) {
     fd_level l;
     const int longer = (int)(any() % 2);
     memset(&l, 0, sizeof l);
     l.price_dec.m = (uint64_t)tick * (longer ? 10 : 1);
     l.price_dec.e = longer ? -2 : -1;
+    if (tick % 10 == 0 && any() % 2) {
+        l.price_dec.m = (uint64_t)tick / 10;
+        l.price_dec.e = 0;
+    }
+    memset((uint8_t *)&l.price_dec + 14, (int)any(), 2); /* padding */
     l.price = (double)tick / 10;
     l.size = any() % 3 ? (double)(1 + any() % 9) : any() % 20 ? 0.0 : -0.0;
     return l;
@@ -104,19 +126,27 @@ int main(int argc, char **argv) {
     if (!fb_book_init(&b, 1u << 20)) return 64;
     for (long n = 0; n < atol(argv[2]); n++) {
         if (any() % 500 == 0) touch = 1000 + (int64_t)(any() % 400000); /* the market jumps */
-        if (any() % 3000 == 0) fb_book_clear(&b);
+        if (any() % 3000 == 0) {
+            fb_book_clear(&b);
+            memset(truth, 0, sizeof truth);
+        }
         const int64_t spread = 1ll << any() % 16;
+        const int one_form = any() % 2; /* no price that could be written without decimals */
         for (int side = 0; side < 2; side++) {
             const uint32_t many = (uint32_t)(any() % (any() % 3 ? LEVELS : 4));
             for (uint32_t i = 0; i < many; i++) {
                 const int64_t off = (int64_t)(any() % (uint64_t)(2 * spread));
                 int64_t tick = touch + off - (side ? 0 : 2 * spread);
                 if (any() % 40 == 0) tick = (int64_t)(any() % 1000000); /* far away */
-                levels[i] = level(tick < 1 ? 1 : tick);
+                tick = tick < 1 ? 1 : tick;
+                if (one_form) tick = (tick | 1) % 10 == 0 ? tick + 1 : tick | 1;
+                levels[i] = level(tick);
+                truth[side][tick] = levels[i].size == 0 ? 0 : levels[i].size;
             }
             if (fb_apply(&b, side, levels, many, &inexact) != FB_OK) die("refused", n);
             check_top(&b, side, n);
             if (n % 17 == 0) check_side(&b.side[side], n);
+            if (n % 97 == 0) check_truth(&b, side, n);
             if (n % 5 == 0) check_deep(&b, side, n);
         }
     }

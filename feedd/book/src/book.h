@@ -19,7 +19,6 @@ enum { FB_OK = 0, FB_PRICE = 1, FB_FULL = 2, FB_MEMORY = 3 };
 
 #define FB_TOP 32   /* levels a side that top.h keeps */
 #define FB_CHANGES 16  /* changes among them that are kept apart; beyond, finding them anew is cheaper */
-#define FB_BLOCK FB_CHANGES /* levels whose places are fetched before they are set */
 
 typedef struct { double price, size; } fb_pair;
 
@@ -30,8 +29,8 @@ typedef struct {
     uint8_t order[2 * FB_TOP + 1]; /* best first; moved 32 bytes at once */
     uint32_t n, used;    /* bit i: slot i is used */
     uint32_t valid;      /* 0: must be found anew */
-    uint32_t n_changed;  /* keys since the last update, FB_CHANGES + 1: too many */
-    int64_t changed[2 * FB_CHANGES + 2];
+    uint32_t n_changed;  /* keys since the last update; FB_CHANGES + 1: too many */
+    int64_t changed[FB_CHANGES + 2];
 } fb_top;
 
 typedef struct {
@@ -130,158 +129,6 @@ static inline int fb_key(fb_book *b, fd_dec d, int side, int64_t *key) {
     if (d.neg) k = -k;
     *key = side == FB_BID ? -k : k;
     return FB_OK;
-}
-
-/* A level behind the window. Returns 0 when memory is out. */
-static __attribute__((noinline)) int fb_set_behind(fb_side *s, int64_t key, double size) {
-    const int change = fb_tree_set(&s->tree, key, size);
-    if (change == 2) return 0;
-    s->tree_ops++;
-    s->levels += (uint32_t)change;
-    return 1;
-}
-
-/* Levels that are about to be set: those of the window, and what all of them have in common. */
-typedef struct {
-    uint64_t place[FB_BLOCK], size[FB_BLOCK]; /* size as its bits; behind the places */
-    uint32_t n;
-    uint64_t low; /* best place */
-    uint8_t inexact;
-} fb_block;
-
-/* A block of levels whose price has the book's decimals, or a zero more: nearly all. Their places are
- * fetched, as a window is larger than the nearer caches; levels behind the window are set at once.
- * Returns how many there are before one that must take the long way. */
-static inline __attribute__((always_inline)) uint32_t fb_fill_block(
-    fb_book *b, const int side, const fd_level *levels, uint32_t n, fb_block *to) {
-    fb_side *s = &b->side[side];
-    fb_top *t = &b->top[side];
-    /* a change of the best level is always one of the top levels, once these are known */
-    const int64_t limit = !t->valid        ? INT64_MIN
-                          : t->n == FB_TOP ? t->key[t->order[FB_TOP - 1]]
-                                           : INT64_MAX;
-    /* exponent and flags of such a price as they lie in memory, without the padding behind them */
-    const uint64_t same = (uint64_t)(uint32_t)-b->decimals << 16;
-    const uint64_t longer = (uint64_t)(uint32_t)(-b->decimals - 1) << 16;
-    const fd_level *l = levels, *const end = levels + n;
-    const int64_t base = s->base;
-    const uint64_t width = s->width;
-    int64_t *changed = t->changed + t->n_changed;
-    uint64_t *place = to->place, low = to->low;
-    uint8_t cut = to->inexact;
-    for (; l < end; l++) {
-        uint64_t kind, m = l->price_dec.m;
-        memcpy(&kind, &l->price_dec.e, sizeof kind);
-        kind <<= 16;
-        if (kind != same) {
-            const uint64_t tenth = m / 10;
-            if (kind != longer || tenth * 10 != m) break;
-            m = tenth;
-        }
-        const int64_t key = side == FB_BID ? -(int64_t)m : (int64_t)m;
-        const uint64_t at = (uint64_t)(key - base);
-        if (__builtin_expect(at >= width, 0)) {
-            /* before the window, which will have to move; or no price that a book can hold */
-            if ((int64_t)at < 0 || m > FB_KEY_MAX) break;
-            if (!fb_set_behind(s, key, l->size)) break;
-        } else {
-            *place = at;
-            memcpy(place + FB_BLOCK, &l->size, 8);
-            place++;
-            __builtin_prefetch(&s->size[at], 1);
-        }
-        *changed = key;
-        changed += key <= limit;
-        low = at < low ? at : low;
-        cut |= l->inexact;
-    }
-    t->n_changed = (uint32_t)(changed - t->changed);
-    if (t->n_changed > FB_CHANGES) t->n_changed = FB_CHANGES + 1;
-    to->n = (uint32_t)(place - to->place);
-    to->low = low;
-    to->inexact = cut;
-    return (uint32_t)(l - levels);
-}
-
-/* Set the levels of a block. Without a branch on whether a level comes or goes, which is as good as
- * random, and without looking at the words of bits: they wait for what was stored in them last. */
-static inline __attribute__((always_inline)) void fb_set_block(fb_side *s, const fb_block *block) {
-    /* in registers: the compiler must assume that a stored size is one of them */
-    uint64_t *const sizes = (uint64_t *)(void *)s->size, *const bitmap = s->bitmap,
-             *const summary = s->summary;
-    uint32_t more = 0;
-    for (uint32_t i = 0; i < block->n; i++) {
-        const uint64_t at = block->place[i], size = block->size[i];
-        const uint64_t set = size << 1 != 0, had = sizes[at] << 1 != 0; /* 0 and -0 are none */
-        sizes[at] = size;
-        bitmap[at >> 6] ^= (set ^ had) << (at & 63);
-        summary[at >> 12] |= set << (at >> 6 & 63);
-        more += (uint32_t)set - (uint32_t)had;
-    }
-    s->in_window += more;
-    s->levels += more;
-}
-
-/* Set levels until one must take the long way. Returns how many were set. */
-static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
-    fb_book *b, const int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
-    fb_side *s = &b->side[side];
-    fb_block block;
-    uint32_t done = 0;
-    block.low = UINT64_MAX;
-    block.inexact = 0;
-    while (done < n) {
-        const uint32_t want = n - done > FB_BLOCK ? FB_BLOCK : n - done;
-        const uint32_t got = fb_fill_block(b, side, levels + done, want, &block);
-        fb_set_block(s, &block);
-        done += got;
-        if (got < want) break;
-    }
-    s->ops += done;
-    *inexact |= block.inexact;
-    if (done && s->base + (int64_t)block.low <= s->best) s->best = fb_find_best(s);
-    return done;
-}
-
-/* Set the levels of one side. *inexact gains that of the levels. Returns FB_OK or why the book cannot
- * be kept. */
-static inline __attribute__((always_inline)) int fb_apply_with(
-    fb_book *b, int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
-    fb_side *s = &b->side[side];
-    fb_top *t = &b->top[side];
-    for (uint32_t i = 0; i < n; i++) {
-        int64_t key;
-        if (s->levels) {
-            i += side == FB_BID ? fb_apply_plain(b, FB_BID, levels + i, n - i, inexact)
-                                : fb_apply_plain(b, FB_ASK, levels + i, n - i, inexact);
-            if (i == n) break;
-        }
-        const int status = fb_key(b, levels[i].price_dec, side, &key);
-        if (status != FB_OK) return status;
-        if (!fb_set(s, key, levels[i].size)) return FB_MEMORY;
-        if (s->levels == 1 && !fb_maintain(s)) return FB_MEMORY;
-        if (t->valid && t->n_changed <= FB_CHANGES &&
-            (t->n < FB_TOP || key <= t->key[t->order[FB_TOP - 1]]))
-            t->changed[t->n_changed++] = key;
-        *inexact |= levels[i].inexact;
-    }
-    if (s->levels > b->levels_max) return FB_FULL;
-    return fb_maintain(s) ? FB_OK : FB_MEMORY;
-}
-
-#if defined(__x86_64__) && defined(__GNUC__)
-/* Shifts by a variable number are one instruction there, not three. */
-static __attribute__((target("bmi,bmi2"), noinline)) int fb_apply_bmi2(
-    fb_book *b, int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
-    return fb_apply_with(b, side, levels, n, inexact);
-}
-#endif
-
-static int fb_apply(fb_book *b, int side, const fd_level *levels, uint32_t n, uint8_t *inexact) {
-#if defined(__x86_64__) && defined(__GNUC__)
-    if (__builtin_cpu_supports("bmi2")) return fb_apply_bmi2(b, side, levels, n, inexact);
-#endif
-    return fb_apply_with(b, side, levels, n, inexact);
 }
 
 /* The best n levels of the window, or all that there are. Returns how many. */

@@ -19,24 +19,29 @@
 #define FB_NO_KEY INT64_MAX
 
 typedef struct {
-    double *size;        /* window of 1 << bits ticks; 0 = no level */
-    uint64_t *bitmap;
-    uint64_t *summary;   /* bit w: bitmap word w is not empty, or was so since it was looked at */
+    double *size;        /* window of 1 << bits ticks; 0 = no level, never -0 */
+    uint64_t *bitmap;    /* bit i: a level is there */
+    /* A byte for each word of the bitmap: may it have a bit? Written whenever a level is set, so that
+     * setting one waits for nothing; taken back when nothing is found. */
+    uint8_t *marks;
     int64_t base;        /* key of window[0] */
     int64_t best;        /* smallest key with a level, FB_NO_KEY when the side is empty */
     uint64_t width;      /* 1 << bits */
     uint32_t bits;
     uint32_t in_window;
     uint32_t levels;     /* window and tree */
-    uint32_t ops, tree_ops, moves;
+    uint32_t ops, tree_ops, moves; /* the first two since the window was last judged */
+    uint32_t far[FB_WINDOW_MAX_BITS + 1]; /* of tree_ops: which window would have held the level */
     fb_tree tree;
 } fb_side;
 
 /* ---- window --------------------------------------------------------------------------------- */
 
 static inline uint32_t fb_words(uint32_t bits) { return bits > 6 ? 1u << (bits - 6) : 1u; }
-static inline uint32_t fb_summary_words(uint32_t bits) {
-    return bits > 12 ? 1u << (bits - 12) : 1u;
+
+/* Marks are looked at eight at a time. */
+static inline uint32_t fb_marks(uint32_t bits) {
+    return fb_words(bits) > 8 ? fb_words(bits) : 8;
 }
 
 static inline int fb_covers(const fb_side *s, int64_t key) {
@@ -45,27 +50,26 @@ static inline int fb_covers(const fb_side *s, int64_t key) {
 
 /* First occupied index >= from, or -1. */
 static inline int64_t fb_next(const fb_side *s, uint32_t from) {
-    if (from >= 1u << s->bits) return -1;
+    if (from >= s->width) return -1;
+    const uint32_t words = fb_words(s->bits);
     uint32_t w = from >> 6;
     uint64_t word = s->bitmap[w] & (~0ull << (from & 63));
     if (word) return (int64_t)(w << 6) + __builtin_ctzll(word);
-    if (++w >= fb_words(s->bits)) return -1;
-    uint32_t sw = w >> 6;
-    uint64_t sum = s->summary[sw] & (~0ull << (w & 63));
-    for (;;) {
-        for (; sum; sum &= sum - 1) {
-            w = (sw << 6) + (uint32_t)__builtin_ctzll(sum);
-            if (s->bitmap[w]) return (int64_t)(w << 6) + __builtin_ctzll(s->bitmap[w]);
-            s->summary[sw] &= ~(sum & -sum); /* its last level has gone */
+    for (w++; w < words; w = (w | 7) + 1) {
+        uint64_t eight;
+        memcpy(&eight, s->marks + (w & ~7u), sizeof eight);
+        for (eight &= ~0ull << 8 * (w & 7); eight; eight &= eight - 1) {
+            const uint32_t at = (w & ~7u) + ((uint32_t)__builtin_ctzll(eight) >> 3);
+            if (s->bitmap[at]) return (int64_t)(at << 6) + __builtin_ctzll(s->bitmap[at]);
+            s->marks[at] = 0;
         }
-        if (++sw >= fb_summary_words(s->bits)) return -1;
-        sum = s->summary[sw];
     }
+    return -1;
 }
 
 static int fb_alloc_window(fb_side *s, uint32_t bits) {
     double *size = (double *)calloc((size_t)1 << bits, sizeof *size);
-    uint64_t *bitmap = (uint64_t *)calloc(fb_words(bits) + fb_summary_words(bits), 8);
+    uint64_t *bitmap = (uint64_t *)calloc(fb_words(bits) * 8 + fb_marks(bits), 1);
     if (size == NULL || bitmap == NULL) {
         free(size);
         free(bitmap);
@@ -75,7 +79,7 @@ static int fb_alloc_window(fb_side *s, uint32_t bits) {
     free(s->bitmap);
     s->size = size;
     s->bitmap = bitmap;
-    s->summary = bitmap + fb_words(bits);
+    s->marks = (uint8_t *)(bitmap + fb_words(bits));
     s->bits = bits;
     s->width = 1ull << bits;
     return 1;
@@ -97,7 +101,7 @@ static void fb_side_free(fb_side *s) {
 static void fb_side_clear(fb_side *s) {
     if (s->in_window) {
         memset(s->size, 0, sizeof(double) << s->bits);
-        memset(s->bitmap, 0, (size_t)(fb_words(s->bits) + fb_summary_words(s->bits)) * 8);
+        memset(s->bitmap, 0, fb_words(s->bits) * 8 + fb_marks(s->bits));
     }
     fb_tree_clear(&s->tree);
     s->in_window = s->levels = 0;
@@ -106,20 +110,17 @@ static void fb_side_clear(fb_side *s) {
 
 /* Without a branch on whether the level comes or goes: that is as good as random. */
 static inline int fb_window_set(fb_side *s, uint64_t i, double size) {
-    uint64_t *word = &s->bitmap[i >> 6], bits;
-    memcpy(&bits, &size, sizeof bits);
-    const uint64_t was = *word, place = i & 63, set = bits << 1 != 0; /* neither 0 nor -0 */
-    const uint64_t is = (was & ~(1ull << place)) | set << place;
-    s->size[i] = size;
-    *word = is;
-    s->summary[i >> 12] |= set << (i >> 6 & 63);
-    return (int)set - (int)(was >> place & 1);
+    const uint64_t set = size != 0, had = s->bitmap[i >> 6] >> (i & 63) & 1;
+    s->size[i] = size + 0.0; /* never -0 */
+    s->bitmap[i >> 6] ^= (set ^ had) << (i & 63);
+    s->marks[i >> 6] = 1;
+    return (int)set - (int)had;
 }
 
-/* Smallest key with a level. */
-static inline int64_t fb_find_best(const fb_side *s) {
+/* Smallest key with a level; none is before `from`. */
+static inline int64_t fb_find_best(const fb_side *s, int64_t from) {
     int64_t best = FB_NO_KEY;
-    if (s->in_window) best = s->base + fb_next(s, 0);
+    if (s->in_window) best = s->base + fb_next(s, from > s->base ? (uint32_t)(from - s->base) : 0);
     if (s->tree.n && s->tree.chunk[0]->key[0] < best) best = s->tree.chunk[0]->key[0];
     return best;
 }
@@ -129,32 +130,22 @@ static inline int64_t fb_find_best(const fb_side *s) {
 static int fb_move(fb_side *s, uint32_t bits) {
     const int64_t lead = (int64_t)1 << (bits - 2);
     const int64_t base = s->best - lead;
-    const uint32_t old_bits = s->bits;
-    const int64_t old_base = s->base;
-    double *old_size = s->size;
-    uint64_t *old_bitmap = s->bitmap, *old_summary = s->summary;
+    fb_side old = *s;
     s->size = NULL;
     s->bitmap = NULL;
     if (!fb_alloc_window(s, bits)) {
-        s->size = old_size;
-        s->bitmap = old_bitmap;
-        s->summary = old_summary;
+        *s = old;
         return 0;
     }
-    fb_side old = *s;
-    old.size = old_size;
-    old.bitmap = old_bitmap;
-    old.summary = old_summary;
-    old.bits = old_bits;
     s->base = base;
     int ok = 1;
     uint32_t kept = 0;
     for (int64_t i = s->in_window ? fb_next(&old, 0) : -1; i >= 0; i = fb_next(&old, (uint32_t)i + 1)) {
-        const int64_t key = old_base + i;
+        const int64_t key = old.base + i;
         if (fb_covers(s, key)) {
-            fb_window_set(s, (uint64_t)(key - base), old_size[i]);
+            fb_window_set(s, (uint64_t)(key - base), old.size[i]);
             kept++;
-        } else if (fb_tree_set(&s->tree, key, old_size[i]) == 2) {
+        } else if (fb_tree_set(&s->tree, key, old.size[i]) == 2) {
             ok = 0;
         }
     }
@@ -180,23 +171,45 @@ static int fb_move(fb_side *s, uint32_t bits) {
     }
     s->in_window = kept;
     s->moves++;
-    free(old_size);
-    free(old_bitmap);
+    free(old.size);
+    free(old.bitmap);
     return ok;
+}
+
+/* A change was behind the window: which one would have held it? */
+static inline void fb_note_behind(fb_side *s, int64_t key) {
+    const uint64_t ticks = (uint64_t)key - (uint64_t)s->best;
+    s->tree_ops++;
+    if (ticks >= 3ull << (FB_WINDOW_MAX_BITS - 2)) return;
+    uint32_t bits = s->bits;
+    while (ticks >= 3ull << (bits - 2)) bits++;
+    s->far[bits]++;
+}
+
+/* The smallest window outside of which no more than one change in 64 would have been; as large as it is
+ * when none helps. */
+static uint32_t fb_wanted(const fb_side *s) {
+    uint32_t bits = s->bits, left = s->tree_ops - s->far[bits], last = bits;
+    for (; left > s->ops >> 6 && bits < FB_WINDOW_MAX_BITS; left -= s->far[bits])
+        if (s->far[++bits]) last = bits;
+    return last;
 }
 
 /* After some updates: is the window where the trading is, and large enough? */
 static int fb_maintain(fb_side *s) {
     if (s->best == FB_NO_KEY) return 1;
     const int64_t width = (int64_t)1 << s->bits, at = s->best - s->base;
-    const int off = at < width >> 4 || at > width - (width >> 2);
-    const int crowded = s->ops >= 1024 && s->tree_ops > s->ops >> 5;
-    if (s->ops >= 1024) s->ops = s->tree_ops = 0;
-    if (crowded && s->bits < FB_WINDOW_MAX_BITS) {
-        uint32_t bits = s->bits + 2;
-        return fb_move(s, bits > FB_WINDOW_MAX_BITS ? FB_WINDOW_MAX_BITS : bits);
+    int off = at < width >> 4 || at > width - (width >> 2);
+    uint32_t bits = s->bits;
+    if (s->ops >= 1024) {
+        if (s->tree_ops > s->ops >> 5) {
+            bits = fb_wanted(s);
+            off |= s->far[s->bits] > s->ops >> 6;
+        }
+        s->ops = s->tree_ops = 0;
+        memset(s->far, 0, sizeof s->far);
     }
-    return off ? fb_move(s, s->bits) : 1;
+    return off || bits != s->bits ? fb_move(s, bits) : 1;
 }
 
 /* Set one level; size 0 deletes. Returns 0 when memory is out. */
@@ -208,14 +221,14 @@ static inline int fb_set(fb_side *s, int64_t key, double size) {
         change = fb_window_set(s, at, size);
         s->in_window += (uint32_t)change;
     } else {
-        s->tree_ops++;
+        fb_note_behind(s, key);
         change = fb_tree_set(&s->tree, key, size);
         if (change == 2) return 0;
     }
     s->levels += (uint32_t)change;
     if (__builtin_expect(key <= s->best, 0)) {
         if (size != 0) s->best = key;
-        else if (key == s->best) s->best = fb_find_best(s);
+        else if (key == s->best) s->best = fb_find_best(s, key);
     }
     return 1;
 }
