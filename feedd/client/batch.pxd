@@ -7,6 +7,7 @@ cdef class Block:
     # Memory for `room` records; arrays are made on it, and keep it.
     cdef feedd_record* records
     cdef Py_ssize_t room
+    cdef feedd_record one    # what a consumer that spins mostly gets needs no other memory
 
 
 cdef Block new_block(Py_ssize_t room)

@@ -28,7 +28,8 @@ cdef class Block:
     """Memory for records; NumPy arrays reach it through the buffer protocol."""
 
     def __dealloc__(self):
-        PyMem_Free(self.records)
+        if self.records != &self.one:
+            PyMem_Free(self.records)
 
     def __getbuffer__(self, Py_buffer* view, int flags):
         PyBuffer_FillInfo(
@@ -37,15 +38,19 @@ cdef class Block:
 
 cdef Block new_block(Py_ssize_t room):
     cdef Block block = Block.__new__(Block)
-    block.records = <feedd_record*>PyMem_Malloc(room * sizeof(feedd_record))
-    if block.records == NULL:
-        raise MemoryError(f"no memory for {room} records")
+    if room <= 1:
+        block.records = &block.one
+    else:
+        block.records = <feedd_record*>PyMem_Malloc(room * sizeof(feedd_record))
+        if block.records == NULL:
+            raise MemoryError(f"no memory for {room} records")
     block.room = room
     return block
 
 
 @cython.final
 @cython.freelist(16)
+@cython.no_gc    # nothing of a batch can lead back to it
 cdef class Batch:
     def __cinit__(self):
         self.alive = True

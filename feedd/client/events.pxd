@@ -28,7 +28,7 @@ cdef class EventBuffer:
     cdef void _compact(self) noexcept
     cdef _hole(self, uint64_t lost, Py_ssize_t n)
     cdef _drop(self, Py_ssize_t n)
-    cdef _scan(self)
+    cdef int _scan(self) except -1
     cdef bint _passes(self, const feedd_record* record) noexcept nogil
     cdef Py_ssize_t _count(self) noexcept
     cdef Block _filtered(self, Py_ssize_t kept)

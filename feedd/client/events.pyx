@@ -16,6 +16,8 @@ cdef enum:
     EVENT_MAX = 1 << 18  # records; a longer event is handed out in pieces
     FEW = 64             # records that are read without giving the GIL away
 
+cdef uint32_t EVERY_KIND = 0xffffffff    # typed: the literal would be compared as a Python object
+
 
 @cython.final
 cdef class EventBuffer:
@@ -25,7 +27,7 @@ cdef class EventBuffer:
         self.room_min = room
         self.epoch = -1
         self.broken = []
-        self.kinds = 0xffffffff
+        self.kinds = EVERY_KIND
         if kinds is not None:
             self.kinds = 0
             for kind in kinds:
@@ -126,7 +128,7 @@ cdef class EventBuffer:
         self.bracket = False
         self.lost += n
 
-    cdef _scan(self):
+    cdef int _scan(self) except -1:
         """Find the end of the last whole event."""
         cdef Py_ssize_t i = self.scan
         cdef const feedd_record* record
@@ -157,6 +159,7 @@ cdef class EventBuffer:
             self.after_hole = False
             i += 1
         self.scan = i
+        return 0
 
     def take(self):
         """(records, lost, restarted, broken snapshots), or the highest unknown instrument id.
@@ -173,7 +176,7 @@ cdef class EventBuffer:
         """The whole events that pass the filter; -1, or the highest unknown instrument id."""
         cdef Py_ssize_t n = self.cut - self.start
         cdef Py_ssize_t kept = n
-        cdef bint all_kept = self.kinds == 0xffffffff and self.wanted is None
+        cdef bint all_kept = self.kinds == EVERY_KIND and self.wanted is None
         if not all_kept:
             kept = self._count()
             if kept < 0:

@@ -111,7 +111,7 @@ cdef class StreamFlow:
     cdef public list _news
     cdef public bint _closed, _raising
     cdef public int64_t _looked_ns
-    cdef tuple _rings
+    cdef tuple _rings, _only_place
     cdef Py_ssize_t _turn
     cdef int _how
     cdef bint _spun     # the last thing done was to spin: an age of ns counts
@@ -133,6 +133,15 @@ cdef class StreamFlow:
         cdef RingFlow cursor
         cdef Py_ssize_t i
         cdef Py_ssize_t n = len(self._cursors)
+        if n == 1:
+            cursor = <RingFlow>self._cursors[0]
+            if self._only_place is not cursor.place:
+                self._only_place = cursor.place
+                self._rings = (cursor.place,)
+            batch.rings = self._rings
+            batch.sequence = cursor.buffer.place(cursor.reader)
+            return 0
+        self._only_place = None
         cdef bint same = self._rings is not None and len(self._rings) == n
         for i in range(n):
             if not same:
@@ -141,14 +150,10 @@ cdef class StreamFlow:
         if not same:
             self._rings = tuple([(<RingFlow>cursor).place for cursor in self._cursors])
         batch.rings = self._rings
-        if n == 1:
-            cursor = self._cursors[0]
-            batch.sequence = cursor.buffer.place(cursor.reader)
-        else:
-            batch.sequences = tuple([
-                (<RingFlow>cursor).buffer.place((<RingFlow>cursor).reader)
-                for cursor in self._cursors
-            ])
+        batch.sequences = tuple([
+            (<RingFlow>cursor).buffer.place((<RingFlow>cursor).reader)
+            for cursor in self._cursors
+        ])
         return 0
 
     cdef Batch _finish(self, RingFlow cursor, Batch batch):
@@ -172,18 +177,18 @@ cdef class StreamFlow:
         return batch
 
     cdef Batch _look_at_rings(self):
-        cdef Py_ssize_t i, at
+        cdef Py_ssize_t _i, at
         cdef Py_ssize_t n = len(self._cursors)
         cdef RingFlow cursor
         cdef Batch batch
         cdef bint single = self._spun
         self._spun = False
-        for i in range(n):
-            at = (self._turn + i) % n
-            cursor = self._cursors[at]
+        for _i in range(n):
+            at = self._turn if self._turn < n else 0     # a division would take as long as the rest
+            self._turn = at + 1
+            cursor = <RingFlow>self._cursors[at]
             batch = cursor.next(single)
             if batch is not None:
-                self._turn = (at + 1) % n
                 self._finish(cursor, batch)
                 if batch.lost and self._raising:
                     self._news.append(batch)
