@@ -1,4 +1,4 @@
-"""feedd against cryptofeed 3 on the same Binance USD-M depth frames, alternately in one run.
+"""feedd against cryptofeed 3 on the same Binance USD-M frames, alternately in one run.
 
     python bench/decode_vs_cryptofeed.py [--peer PYTHON] [--rounds N] [--json] [CAPTURE...]
 
@@ -9,12 +9,15 @@ and never imports it. To install it where the script looks by default:
     .venv-cryptofeed/bin/pip install 'cryptofeed>=3'
 
 Without CAPTURE the Binance USD-M recordings in ``../shared/captures`` beside the project are used.
-A capture is a file of depth frames; its REST snapshots are rows in it, or the JSON array named
-``rest_`` plus its name beside it. Only frames that apply to a joined book are raced, so that both
+A capture is a file of frames; its REST snapshots are rows in it, or the JSON array named
+``rest_`` plus its name beside it. Changes of books and quotes (bookTicker) are races of their own.
+Only changes that apply to a joined book are raced, so that both
 sides do all of their work on every frame. Each round starts from fresh books that join the REST
 snapshots and take the whole capture once before the clock starts: what is timed is a running
 system, not its first touch of memory. The timed frames are the capture's again, with update ids
 moved on so that they follow, as often as it takes to make a few thousand.
+
+Quotes need no book; the first of a capture are raced.
 
 * cryptofeed: decode, update-id check, book, one callback that only counts;
 * feedd: decode with full validation, sequence policy, book, board and ring, one commit per frame.
@@ -53,6 +56,7 @@ PASSES = 16  # of feedd in a round
 RING_SLOTS = 1 << 16
 BOOK_DEPTH = 1024
 FRAMES_MIN = 6_000
+QUOTES_MAX = 20_000
 UPDATE_IDS = {key: re.compile(rf'"{key}":(\d+)') for key in ("U", "u", "pu")}
 CAPTURES = ROOT.parent / "shared" / "captures" / "binance_usdm"
 DEFAULT_PEER = ROOT / ".venv-cryptofeed" / "bin" / "python"
@@ -69,6 +73,8 @@ class Race:
     """The frames of one capture and the REST body that each instrument starts from."""
 
     name: str
+    kind: str  # "book" or "quote"
+    symbols: list[str] = field(default_factory=list)
     first: list[str] = field(default_factory=list)  # the capture as it is; not timed
     frames: list[str] = field(default_factory=list)
     snapshots: dict[str, str] = field(default_factory=dict)
@@ -104,9 +110,28 @@ def moved_on(used: list[tuple[str, int, str]], times: int) -> list[str]:
     return out
 
 
+def _rows(capture: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in _read(capture).splitlines() if line.strip()]
+
+
+def load_quotes(capture: Path) -> Race | None:
+    """The first quotes of the capture; None when it has none."""
+    race = Race(capture.name.split(".")[0], "quote")
+    symbols = set()
+    for row in _rows(capture):
+        if row["dir"] != "in" or '"e":"bookTicker"' not in row["raw"]:
+            continue
+        race.frames.append(row["raw"])
+        symbols.add(json.loads(row["raw"])["data"]["s"])
+        if len(race.frames) == QUOTES_MAX:
+            break
+    race.symbols = sorted(symbols)
+    return race if race.frames else None
+
+
 def load(capture: Path) -> Race:
     """The depth frames that apply after the first REST row of their instrument."""
-    rows = [json.loads(line) for line in _read(capture).splitlines() if line.strip()]
+    rows = _rows(capture)
     depth = []
     rest = _rest_rows(capture)
     for row in rows:
@@ -116,7 +141,7 @@ def load(capture: Path) -> Race:
             data = json.loads(row["raw"])["data"]
             depth.append((data["s"], data["u"], row["raw"]))
     symbols = {symbol for symbol, _, _ in depth}
-    race = Race(capture.name.split(".")[0])
+    race = Race(capture.name.split(".")[0], "book")
     number: dict[str, int] = {}
     for row in rest:
         body = json.loads(row["raw"])
@@ -129,7 +154,8 @@ def load(capture: Path) -> Race:
             race.snapshots[symbol] = row["raw"]
     used = [d for d in depth if d[0] in number and d[1] >= number[d[0]]]
     race.first = [raw for _, _, raw in used]
-    race.snapshots = {symbol: race.snapshots[symbol] for symbol in sorted({d[0] for d in used})}
+    race.symbols = sorted({d[0] for d in used})
+    race.snapshots = {symbol: race.snapshots[symbol] for symbol in race.symbols}
     for again in range(1, -(-FRAMES_MIN // max(1, len(used))) + 1):
         race.frames += moved_on(used, again)
     if not race.frames:
@@ -197,7 +223,7 @@ class Ours:
         self.race = race
         self.plan = compile_plan(venues.load("binance_usdm"))
         self.frames = [frame.encode() for frame in race.frames]
-        rows = len(race.snapshots)
+        rows = len(race.symbols)
         self.shared = (
             RingWriter.private(RING_SLOTS, populate=True),
             BoardWriter.private(rows),
@@ -208,7 +234,7 @@ class Ours:
         """Joined books, ready for the first timed frame."""
         pipeline = Pipeline(*self.shared)
         handle = pipeline.add_venue(self.plan)
-        for row, symbol in enumerate(self.race.snapshots):
+        for row, symbol in enumerate(self.race.symbols):
             pipeline.add_instrument(handle, symbol, row, row, BOOK_DEPTH)
         waiting = dict(self.race.snapshots)
         for frame in self.race.first:
@@ -234,7 +260,8 @@ class Ours:
         taken = time.perf_counter_ns() - start
         after = pipeline.counters()
         applied = len(self.frames) - sum(
-            after[name] - before[name] for name in ("gaps", "old_deltas", "bad_frames")
+            after[name] - before[name]
+            for name in ("gaps", "old_deltas", "duplicates", "bad_frames")
         )
         if applied != len(self.frames) or after["records"] - before["records"] < applied:
             raise SystemExit(f"feedd applied {applied} of {len(self.frames)} frames")
@@ -261,6 +288,7 @@ def race_once(race: Race, python: Path, rounds: int) -> dict[str, Any]:
         peer.close()
     return {
         "capture": race.name,
+        "kind": race.kind,
         "frames": count,
         "bytes_mean": round(sum(map(len, race.frames)) / count, 1),
         "feedd_ns_per_frame": round(statistics.median(feedd_ns), 1),
@@ -300,7 +328,10 @@ def main() -> None:
     if options.rounds < 1:
         parser.error("--rounds must be at least 1")
     python = peer_python(options.peer)
-    races = [race_once(load(path), python, options.rounds) for path in captures(options.captures)]
+    chosen = captures(options.captures)
+    loaded = [load(path) for path in chosen]
+    loaded += [quotes for path in chosen if (quotes := load_quotes(path)) is not None]
+    races = [race_once(race, python, options.rounds) for race in loaded]
     result = {
         "machine": machine(),
         "python": platform.python_version(),
@@ -311,10 +342,11 @@ def main() -> None:
         print(json.dumps(result))
         return
     print(f"{result['machine']}, Python {result['python']}, cryptofeed {races[0]['cryptofeed']}")
-    print("capture                  frames  bytes   feedd ns  cryptofeed ns    ratio")
+    print("capture                kind    frames  bytes   feedd ns  cryptofeed ns    ratio")
     for race in races:
         print(
-            f"{race['capture']:<22} {race['frames']:>8} {race['bytes_mean']:>6.0f}"
+            f"{race['capture']:<22} {race['kind']:<5} {race['frames']:>8}"
+            f" {race['bytes_mean']:>6.0f}"
             f" {race['feedd_ns_per_frame']:>10.0f} {race['cryptofeed_ns_per_frame']:>14.0f}"
             f" {race['ratio']:>8.1f}"
         )

@@ -1,9 +1,10 @@
 """The cryptofeed side of ``decode_vs_cryptofeed.py``. Runs in cryptofeed's own venv, never in ours.
 
-Reads one JSON line ``{"first": [...], "frames": [...], "snapshots": {symbol: body}}`` on stdin and
-answers ``{"ready": version}``. For every line ``round`` it rebuilds the books from the snapshots
-and the first frames (not timed), feeds all frames through ``message_handler`` (decode, id check,
-book, a callback that only counts) and answers ``{"ns": total, "updates": callbacks}``.
+Reads one JSON line ``{"symbols": [...], "first": [...], "frames": [...], "snapshots": {symbol:
+body}}`` on stdin and answers ``{"ready": version}``. For every line ``round`` it rebuilds the books
+from the snapshots and the first frames (not timed), feeds all frames through ``message_handler``
+(decode, id check, book, a callback that only counts) and answers ``{"ns": total, "updates":
+callbacks}``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import sys
 import time
 
-from cryptofeed.defines import L2_BOOK
+from cryptofeed.defines import L2_BOOK, TICKER
 from cryptofeed.exchanges.binance_futures import BinanceFutures
 from cryptofeed.symbols import Symbols
 
@@ -22,12 +23,14 @@ from cryptofeed.symbols import Symbols
 class Peer:
     """One feed object with the symbols of the frames and a callback that counts."""
 
-    def __init__(self, first: list[str], frames: list[str], snapshots: dict[str, str]) -> None:
+    def __init__(
+        self, symbols: list[str], first: list[str], frames: list[str], snapshots: dict[str, str]
+    ) -> None:
         self.first = first
         self.frames = frames
         self.snapshots = snapshots
         self.updates = 0
-        names = {self.standard(symbol): symbol for symbol in snapshots}
+        names = {self.standard(symbol): symbol for symbol in symbols}
         info = {
             "symbols": list(names),
             "instrument_type": dict.fromkeys(names, "perpetual"),
@@ -35,7 +38,9 @@ class Peer:
         }
         Symbols.set(BinanceFutures.id, names, info)
         self.feed = BinanceFutures(
-            symbols=list(names), channels=[L2_BOOK], callbacks={L2_BOOK: self.callback}
+            symbols=list(names),
+            channels=[L2_BOOK, TICKER],
+            callbacks={L2_BOOK: self.callback, TICKER: self.callback},
         )
 
     @staticmethod
@@ -43,7 +48,7 @@ class Peer:
         """Any unique name does; only the look-up costs time."""
         return f"{symbol.removesuffix('USDT')}-USDT-PERP"
 
-    async def callback(self, _book: object, _receipt: float) -> None:
+    async def callback(self, _data: object, _receipt: float) -> None:
         self.updates += 1
 
     async def reset(self) -> None:
@@ -68,7 +73,7 @@ class Peer:
 
 async def main() -> None:
     work = json.loads(sys.stdin.readline())
-    peer = Peer(work["first"], work["frames"], work["snapshots"])
+    peer = Peer(work["symbols"], work["first"], work["frames"], work["snapshots"])
     print(json.dumps({"ready": importlib.metadata.version("cryptofeed")}), flush=True)
     for line in sys.stdin:
         if line.strip() == "round":

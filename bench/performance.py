@@ -126,15 +126,15 @@ def decode(rounds: int) -> tuple[Result, str]:
         "",
         tables.markdown((*head, "p99 ns"), rows),
         "",
-        peer(),
     ]
-    return {"sessions": results}, "\n".join(text)
+    races, said = peer()
+    return {"sessions": results, "peer": races}, "\n".join((*text, said))
 
 
-def peer() -> str:
-    """cryptofeed on the same frames, or a sentence that says why not."""
+def peer() -> tuple[list[Result], str]:
+    """cryptofeed on the same frames, and a sentence on it; none, and one that says why not."""
     if not CAPTURES.exists():
-        return "cryptofeed: not raced, the recordings that it takes are not here."
+        return [], "cryptofeed: not raced, the recordings that it takes are not here."
     done = subprocess.run(
         [sys.executable, str(PEER), "--json", "--rounds", "3"],
         capture_output=True,
@@ -144,10 +144,14 @@ def peer() -> str:
     )
     if done.returncode:
         first = (done.stderr.strip().splitlines() or ["it said nothing"])[0]
-        return f"cryptofeed: absent ({first.replace(str(ROOT), '.')})."
+        return [], f"cryptofeed: absent ({first.replace(str(ROOT), '.')})."
     result = json.loads(done.stdout)
-    races = ", ".join(f"{race['ratio']} times on {race['capture']}" for race in result["races"])
-    return f"cryptofeed {result['races'][0]['cryptofeed']} takes {races} the time of the full path."
+    races = ", ".join(
+        f"{race['ratio']} times on {race['kind']}s of {race['bytes_mean']:.0f} B ({race['capture']})"
+        for race in result["races"]
+    )
+    version = result["races"][0]["cryptofeed"]
+    return result["races"], f"cryptofeed {version} takes, beside the full path, {races}."
 
 
 def _plain(name: str, table: Callable[[Result], str]) -> Callable[[int], tuple[Result, str]]:
@@ -180,6 +184,19 @@ def _to_floor(session: int, kind: str) -> Callable[[Result], float]:
     return figure
 
 
+def _to_peer(kind: str) -> Callable[[Result], float]:
+    """How many times our time cryptofeed takes, on the first recorded session."""
+    name = RECORDED[0][1][0].split(".")[0]
+
+    def figure(result: Result) -> float:
+        for race in result["peer"]:
+            if (race["capture"], race["kind"]) == (name, kind):
+                return float(race["ratio"])
+        raise KeyError(name)
+
+    return figure
+
+
 # the bars of decoding are lower where the processor has AVX-512
 WIDE = "avx512bw" in (p.read_text() if (p := Path("/proc/cpuinfo")).exists() else "")
 
@@ -188,6 +205,8 @@ BARS: tuple[tuple[str, str, Callable[[Result], float], str, float], ...] = (
     ("decode", "depth of 1.6 KB / floor", _to_floor(0, "book"), "<=", 1.15 if WIDE else 1.35),
     ("decode", "depth of 327 B / floor", _to_floor(1, "book"), "<=", 0.8 if WIDE else 0.9),
     ("decode", "bookTicker / floor", _to_floor(0, "quote"), "<=", 0.4 if WIDE else 0.75),
+    ("decode", "cryptofeed 3 / full, depth of 1.6 KB", _to_peer("book"), ">=", 90),
+    ("decode", "cryptofeed 3 / full, bookTicker", _to_peer("quote"), ">=", 25),
     ("ring", "Python, M records/s", lambda r: r["python"]["records_per_s"] / 1e6, ">=", 10),
     ("ring", "Python, one way p50, ns", lambda r: r["python"]["one_way_ns"]["p50"], "<=", 500),
     (
