@@ -147,8 +147,8 @@ def peer() -> tuple[list[Result], str]:
         return [], f"cryptofeed: absent ({first.replace(str(ROOT), '.')})."
     result = json.loads(done.stdout)
     races = ", ".join(
-        f"{race['ratio']} times on {race['kind']}s of {race['bytes_mean']:.0f} B ({race['capture']})"
-        for race in result["races"]
+        f"{r['ratio']} times on {r['kind']}s of {r['bytes_mean']:.0f} B ({r['capture']})"
+        for r in result["races"]
     )
     version = result["races"][0]["cryptofeed"]
     return result["races"], f"cryptofeed {version} takes, beside the full path, {races}."
