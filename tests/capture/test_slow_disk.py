@@ -76,6 +76,15 @@ def histogram(daemon: Daemon) -> Any:
         counters.close()
 
 
+def at_last(daemon: Daemon, name: str) -> int:
+    """A counter of the reader that has ended."""
+    counters = CountersReader(daemon.directory)
+    try:
+        return counters.reader(0)[name]
+    finally:
+        counters.close()
+
+
 def test_a_disk_that_blocks_never_slows_the_reader(
     make_daemon: Callable[..., Daemon], busy_sim: SimHandle, tmp_path: Path, disk: Disk
 ) -> None:
@@ -106,8 +115,8 @@ def test_a_disk_that_blocks_never_slows_the_reader(
     until(lambda: daemon.counter("captured") > captured + 1_000)
     assert daemon.counter("gaps") == daemon.counter("disconnects") == 0
     assert "restart in" not in daemon.log()
-    dropped = daemon.counter("capture_dropped")
     assert daemon.stop() == 0
+    dropped = at_last(daemon, "capture_dropped")  # on a busy machine there may be more until then
     reports = verify_all(sorted(target.glob("*/*.jsonl.zst")))
     counted = [report.dropped for report in reports if report.path.parent.name == "deribit"]
     assert sum(counted) == dropped, "the files of each venue tell of every hole"
