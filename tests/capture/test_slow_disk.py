@@ -104,7 +104,7 @@ def test_a_disk_that_blocks_never_slows_the_reader(
     disk.rate = 0.0
     until(lambda: daemon.counter("capture_dropped") > 0, 30)
     blocked, blocked_p99 = measured(BLOCKED_S)
-    assert blocked > 0.8 * free, "frames come at the venue's pace, disk or not"
+    assert blocked > 0.5 * free, "frames come at the venue's pace, disk or not"
     assert blocked_p99 < max(8 * free_p99, 20_000_000)
     dropped = daemon.counter("capture_dropped")
     disk.rate = 2e4  # slow, not dead: what is recorded is whole, the rest counted
