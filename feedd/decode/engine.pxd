@@ -241,6 +241,9 @@ cdef extern from "engine.h" nogil:
     void fd_quick_again(fd_quick* q, uint32_t of, uint32_t to)
     int fd_quick_type(const fd_msg* m, fd_layout* l, const fd_val* v)
     int fd_quick_pin(const fd_msg* m, fd_layout* l, const fd_val* v)
+    void fd_quick_no_tail(fd_quick* q)
+    int fd_quick_tail_number(const fd_msg* m, fd_layout* l, const fd_val* v, uint32_t to)
+    bint fd_quick_in_tail(const fd_quick* q, uint32_t i)
     int fd_quick_is_fixed(const fd_layout* l, const fd_val* v)
     void fd_route_learn(const fd_msg* m, const fd_layout* l, void* who)
 

@@ -81,11 +81,11 @@ cdef bint _learn(const fd_msg* m, fd_layout* l, const program_t* p) noexcept nog
         for i in range(4):
             if not _decimal(l, &p.quote[i], i):
                 return False
-        if not whole_number(l, l.value, p.quote_sequence, AT_SEQUENCE, &q.sequence):
+        if not whole_number(m, l, l.value, p.quote_sequence, AT_SEQUENCE, &q.sequence):
             return False
     elif not _learn_trade(m, l, p):
         return False
-    if not time_number(l, l.value, p):
+    if not time_number(m, l, l.value, p):
         return False
     fill_four(l)
     return True
@@ -118,11 +118,11 @@ cdef bint _learn_trade(const fd_msg* m, fd_layout* l, const program_t* p) noexce
         else:
             return False
     q.side = <signed char>side
-    if not whole_number(l, l.value, p.trade_sequence, AT_SEQUENCE, &q.sequence):
+    if not whole_number(m, l, l.value, p.trade_sequence, AT_SEQUENCE, &q.sequence):
         return False
     if p.id >= 0 and not is_none(&l.value[p.id]):
         q.id_at = <uint8_t>p.id
-        whole_number(l, l.value, p.id, AT_ID, &q.id)          # else the text says what it is
+        whole_number(m, l, l.value, p.id, AT_ID, &q.id)          # else the text says what it is
     return True
 
 

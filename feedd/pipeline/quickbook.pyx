@@ -3,23 +3,24 @@
 What stands before the levels of a change is mostly as it was in one before, but for digits. For
 such a head ``quick_book_learn`` works out once, with the rules of ``bookrow.pyx``, where the
 numbers of a change are; whom it is about is told by its topic and symbol as a whole
-(decode/src/quick.h). Then ``quick_book`` makes of it what ``row_convert`` would have made. What
-stands behind the levels is passed over, where it means nothing here or tells only whose message it
-is. Snapshots, books with checksums, and those with a number behind their levels are read in full.
+(decode/src/quick.h). Then ``quick_book`` makes of it what ``row_convert`` would have made. Numbers
+may stand behind the levels, too (OKX, Bybit, Bitget); what else is there is passed over, where it
+means nothing here or tells only whose message it is. Snapshots and books with checksums are read in
+full.
 """
 
 from libc.stdint cimport int64_t
 
 from feedd.decode.engine cimport (
     FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, fd_layout, fd_levels, fd_msg, fd_quick,
-    fd_quick_texts, fd_quick_type, fd_route_learn, fd_val,
+    fd_quick_pin, fd_quick_texts, fd_quick_type, fd_route_learn, fd_val,
 )
 from feedd.decode.plan cimport POLICY_KEYED_ROWS, POLICY_NONE_FULL, YIELDS_BOOK, program_t
 from feedd.pipeline.books cimport Books
 from feedd.pipeline.instrument cimport instrument_t
 from feedd.pipeline.quickfields cimport (
-    AT_FIRST, AT_PREVIOUS, AT_SEQUENCE, AT_TIME, NO_NUMBER, fill_four, no_numbers, pinned,
-    time_number, whole_number,
+    AT_FIRST, AT_PREVIOUS, AT_SEQUENCE, AT_TIME, NO_NUMBER, fill_four, is_none, no_numbers,
+    pinned, time_number, whole_number,
 )
 from feedd.pipeline.rows cimport is_bad_time, note_data, row_t
 from feedd.shm.feedd cimport FEEDD_BAD_TS, FEEDD_NO_INSTRUMENT, FEEDD_NO_SEQUENCE
@@ -41,9 +42,11 @@ cdef bint _learn(
     cdef fd_quick* q = &l.quick
     cdef const fd_val* row = m.slots
     no_numbers(q)
-    if (p.yields != YIELDS_BOOK or r.yields != YIELDS_BOOK or p.rows or p.checksum.used
+    if (p.yields != YIELDS_BOOK or r.yields != YIELDS_BOOK or p.rows
             or p.policy == POLICY_KEYED_ROWS or p.policy == POLICY_NONE_FULL
             or r.book.snapshot or p.symbol_cut):
+        return False
+    if p.checksum.used and not _no_checksum(m, l, &row[p.checksum.slot], p):
         return False
     if not fd_quick_texts(m, l, &row[p.symbol] if p.symbol >= 0 else NULL):
         return False
@@ -51,13 +54,22 @@ cdef bint _learn(
         return False
     if p.type >= 0 and not fd_quick_type(m, l, &row[p.type]):
         return False
-    if not (whole_number(l, row, p.current, AT_SEQUENCE, &q.sequence)
-            and whole_number(l, row, p.first, AT_FIRST, &q.id)
-            and whole_number(l, row, p.previous, AT_PREVIOUS, &q.previous)
-            and time_number(l, row, p)):
+    if not (whole_number(m, l, row, p.current, AT_SEQUENCE, &q.sequence)
+            and whole_number(m, l, row, p.first, AT_FIRST, &q.id)
+            and whole_number(m, l, row, p.previous, AT_PREVIOUS, &q.previous)
+            and time_number(m, l, row, p)):
         return False
     fill_four(l)
     return True
+
+
+cdef bint _no_checksum(
+    const fd_msg* m, fd_layout* l, const fd_val* v, const program_t* p
+) noexcept nogil:
+    """The message has none, or a zero that stands for none, and so have those that are read so."""
+    return is_none(v) or (
+        p.checksum.zero_is_none and v.len == 1 and m.base[v.off] == c"0"
+        and fd_quick_pin(m, l, v))
 
 
 cdef bint quick_book(

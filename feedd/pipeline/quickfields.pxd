@@ -8,7 +8,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_NULL, FD_STR, fd_layout, fd_msg, fd_pow10, fd_quick, fd_quick_again,
-    fd_quick_is_fixed, fd_quick_number, fd_quick_pin, fd_val,
+    fd_quick_in_tail, fd_quick_is_fixed, fd_quick_no_tail, fd_quick_number, fd_quick_pin,
+    fd_quick_tail_number, fd_val,
 )
 from feedd.decode.plan cimport TIME_RFC3339, filter_t, program_t
 
@@ -24,6 +25,7 @@ cdef enum:
 cdef inline void no_numbers(fd_quick* q) noexcept nogil:
     q.n_numbers = q.no_zeros = 0
     q.time = q.sequence = q.id = q.previous = NO_NUMBER
+    fd_quick_no_tail(q)
 
 
 cdef inline bint is_none(const fd_val* v) noexcept nogil:
@@ -45,19 +47,20 @@ cdef inline bint pinned(
 
 
 cdef inline bint whole_number(
-    fd_layout* l, const fd_val* row, int slot, uint32_t to, uint8_t* which
+    const fd_msg* m, fd_layout* l, const fd_val* row, int slot, uint32_t to, uint8_t* which
 ) noexcept nogil:
     """A whole number that may be absent. False: it is written in another way."""
     if slot < 0 or is_none(&row[slot]):
         return True
-    if row[slot].decimals or not fd_quick_number(l, &row[slot], to):
+    if not (row[slot].decimals == 0 and fd_quick_number(l, &row[slot], to)
+            or fd_quick_tail_number(m, l, &row[slot], to)):
         return False
     which[0] = <uint8_t>to
     return True
 
 
 cdef inline bint time_number(
-    fd_layout* l, const fd_val* row, const program_t* p
+    const fd_msg* m, fd_layout* l, const fd_val* row, const program_t* p
 ) noexcept nogil:
     cdef fd_quick* q = &l.quick
     cdef const fd_val* v
@@ -67,8 +70,8 @@ cdef inline bint time_number(
             continue
         v = &row[p.time[i]]
         power = p.time_shift[i] - v.decimals
-        if (p.time_shift[i] == TIME_RFC3339 or not 0 <= power <= 18
-                or not fd_quick_number(l, v, AT_TIME)):
+        if (p.time_shift[i] == TIME_RFC3339 or not 0 <= power <= 18 or not (
+                fd_quick_number(l, v, AT_TIME) or fd_quick_tail_number(m, l, v, AT_TIME))):
             return False
         q.time = AT_TIME
         q.time_scale = <int64_t>fd_pow10[power]
@@ -77,14 +80,19 @@ cdef inline bint time_number(
     return True
 
 
+cdef inline bint _in_four(const fd_quick* q, uint32_t i) noexcept nogil:
+    return (i == q.time or i == q.sequence or i == q.id or i == q.previous) and (
+        not fd_quick_in_tail(q, i))
+
+
 cdef inline void fill_four(fd_layout* l) noexcept nogil:
-    """Integers are read four at once: what is not needed is read as one that is there."""
+    """Integers of the head are read four at once: what is none is read as one that is there."""
     cdef fd_quick* q = &l.quick
     cdef uint32_t found = NO_NUMBER
     cdef uint32_t i
     for i in range(AT_TIME, AT_PREVIOUS + 1):
-        if i == q.time or i == q.sequence or i == q.id or i == q.previous:
+        if _in_four(q, i):
             found = i
     for i in range(AT_TIME, AT_PREVIOUS + 1 if found != NO_NUMBER else AT_TIME):
-        if i != q.time and i != q.sequence and i != q.id and i != q.previous:
+        if not _in_four(q, i):
             fd_quick_again(q, found, i)

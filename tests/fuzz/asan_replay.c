@@ -25,7 +25,7 @@ static uint8_t arena[64 * 1024];
 #define SETS 3
 static fd_templates *templates[SETS]; /* one for each set of instructions that this machine has */
 static fd_routes routes[SETS];
-static uint64_t decoded, rejected, with_rows, quick, quick_books;
+static uint64_t decoded, rejected, with_rows, quick, quick_books, quick_tails;
 
 static void die(const char *what) {
     fprintf(stderr, "asan_replay: %s\n", what);
@@ -184,8 +184,19 @@ static void check_book(const fd_msg *m, const quick_read *r) {
     const fd_layout *l = r->layout;
     for (uint32_t i = FD_QUICK_DECIMALS; i < l->quick.n_numbers; i++) {
         fd_dec d;
+        if (fd_quick_in_tail(&l->quick, i)) continue;
         fd_scan_dec(m->base + l->quick.number_at[i], &d);
         if (d.m != r->number[i] || d.e) die("quick book: another number");
+    }
+    for (uint32_t k = 0; k < FD_QUICK_TAILS; k++) {
+        const uint32_t to = l->quick.tail_to[k];
+        if (to == FD_QUICK_NOT) continue;
+        const fd_val *v = &m->holes[l->head.n_holes + k];
+        uint64_t number;
+        if (m->form != l->quick.form) die("quick book: another form");
+        if (!fd_tail_digits(m->base + v->off, v->len, &number)) die("quick book: no number");
+        if (number != r->number[to]) die("quick book: another number behind the levels");
+        quick_tails++;
     }
     for (int side = 0; side < 2; side++) {
         const fd_levels *a = &r->sides[side], *b = &m->sides[side];
@@ -225,6 +236,7 @@ static void learn_book(fd_msg *m) {
     uint32_t at = FD_QUICK_DECIMALS;
     if (l->quick.use == FD_QUICK_NEW) {
         l->quick.use = FD_QUICK_NONE;
+        fd_quick_no_tail(&l->quick);
         for (uint32_t k = 0; k < l->n_values && at < FD_QUICK_NUMBERS; k++)
             at += l->value[k].decimals == 0 && fd_quick_number(l, &l->value[k], at);
         if (!fd_quick_texts(m, l, NULL)) return;
@@ -232,6 +244,9 @@ static void learn_book(fd_msg *m) {
             if (l->value[k].type == FD_STR) fd_quick_type(m, l, &l->value[k]);
         for (uint32_t i = at; at > FD_QUICK_DECIMALS && i < FD_QUICK_NUMBERS; i++)
             fd_quick_again(&l->quick, FD_QUICK_DECIMALS, i);
+        for (uint32_t k = l->head.n_holes; at < FD_QUICK_NUMBERS && k < FD_HOLES_MAX; k++)
+            at += m->holes[k].off >= l->head.len && m->holes[k].off < (size_t)(m->end - m->base) &&
+                  fd_quick_tail_number(m, l, &m->holes[k], at);
         l->quick.use = FD_QUICK_USED;
     }
     if (l->quick.use == FD_QUICK_USED) fd_route_learn(m, l, &channels[m->channel]);
@@ -244,6 +259,7 @@ static void learn_quickly(fd_msg *m) {
     if (l->quick.use == FD_QUICK_NEW) {
         uint32_t at = 0, first = UINT32_MAX;
         l->quick.use = FD_QUICK_NONE;
+        fd_quick_no_tail(&l->quick);
         for (uint32_t k = 0; k < l->n_values && at < FD_QUICK_NUMBERS; k++) {
             if (!l->value[k].plain) continue;
             if (first == UINT32_MAX) first = k;
@@ -422,8 +438,9 @@ int main(int argc, char **argv) {
     }
     printf("%llu messages fitted a layout\n",
            (unsigned long long)(templates[1]->layouts.hits + templates[2]->layouts.hits));
-    printf("%llu messages were read quickly, %llu of them books\n", (unsigned long long)quick,
-           (unsigned long long)quick_books);
+    printf("%llu messages were read quickly, %llu of them books, with %llu numbers behind levels\n",
+           (unsigned long long)quick, (unsigned long long)quick_books,
+           (unsigned long long)quick_tails);
     printf("%d files, %llu messages, %llu rejected, %llu with rows\n", argc - 3,
            (unsigned long long)decoded, (unsigned long long)rejected,
            (unsigned long long)with_rows);

@@ -65,6 +65,7 @@ typedef struct {
     fd_closes closes;
     fd_layout *layout;              /* of the whole message; NULL */
     fd_layout *head;                /* of what stands before the first list of levels; NULL */
+    uint16_t form;                  /* of a message that fitted a template */
     /* For messages of which only the numbers are read (quick.h). */
     const fd_routes *routes;        /* whom messages were about; NULL: read every value */
     void *who;                      /* whom this one is about */

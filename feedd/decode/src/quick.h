@@ -20,6 +20,8 @@
 #define FD_QUICK_SYMBOL 32
 #define FD_QUICK_TYPE 16
 #define FD_QUICK_TAIL 8
+#define FD_QUICK_TAILS 8   /* values behind the levels that can be numbers */
+#define FD_QUICK_NOT 0xff
 #define FD_QUICK_TEXT (FD_QUICK_TOPIC + FD_QUICK_SYMBOL)
 #define FD_ROUTES 16384
 
@@ -47,8 +49,12 @@ typedef struct {
     uint8_t shuffle[FD_QUICK_NUMBERS][16] __attribute__((aligned(64)));
     uint8_t mask[FD_QUICK_TEXT] __attribute__((aligned(64))); /* of the bytes that are the texts */
     uint8_t type[FD_QUICK_TYPE];
-    /* of the values behind a head, one that must be as it was: which, its length (0: none), its text */
+    /* Of the values behind a head, one that must be as it was: which, its length (0: none), its text.
+     * And which numbers the others are; FD_QUICK_NOT: none that is wanted. */
     uint8_t tail_at, tail_len, tail[FD_QUICK_TAIL];
+    uint8_t tail_to[FD_QUICK_TAILS];
+    uint8_t has_tail;   /* which values these are is known for messages of `form` */
+    uint16_t form;
 } fd_quick;
 
 /* Topic and symbol of messages of one channel, zeros behind them, and whom they are about. */

@@ -38,27 +38,54 @@ FD_TARGET static inline void FD_V(fd_quick_integers)(fd_msg *m, const fd_quick *
                                 0xd8));
 }
 
-/* Behind the value of step s, whose content is at p: the values behind a head are not read, but for
- * one that tells whose the message is. NULL: it is read in full. */
-FD_TARGET static inline const uint8_t *FD_V(fd_quick_tail)(const fd_msg *m, const fd_quick *q,
+/* The value in [from, p) of those behind a head: a number that is wanted, or one that tells whose the
+ * message is. `v` is what was read of it. 0: it means something else than it did. */
+FD_TARGET static inline int FD_V(fd_quick_keep)(fd_msg *m, const fd_quick *q, const uint8_t *from,
+                                                const uint8_t *p, const fd_val *v, uint32_t which) {
+    const size_t n = (size_t)(p - from);
+    if (q->tail_len && which == q->tail_at && (n != q->tail_len || memcmp(from, q->tail, n)))
+        return 0;
+    if (which >= FD_QUICK_TAILS || q->tail_to[which] == FD_QUICK_NOT) return 1;
+    uint64_t *to = &m->number[q->tail_to[which]];
+    *to = v->m;
+    return v->plain ? v->decimals == 0 : fd_tail_digits(from, n, to);
+}
+
+/* Behind the value of step s, whose content is at p: of the values behind a head no more is read than
+ * is wanted. NULL: the message is read in full. */
+FD_TARGET static inline const uint8_t *FD_V(fd_quick_tail)(fd_msg *m, const fd_quick *q,
                                                            const fd_step *s, const uint8_t *p,
                                                            uint32_t which) {
-    const uint8_t *from = p;
+    const uint8_t *from = p, *r;
     fd_val v;
+    v.m = 0;
+    v.plain = v.decimals = 0;
     if (s->resolves) return NULL;
-    if (s->kind == FD_HOLE_CONST) {
-        from = p - s->value_len;
-    } else if (s->kind == FD_HOLE_NUM) {
-        p = FD_V(fd_short_decimal)(p, &v);
-        if (p == NULL || (*p | 0x20) == 'e' || fd_isdigit(*p) || *p == '.') return NULL;
-    } else if ((s->kind != FD_HOLE_STR && s->kind != FD_HOLE_DEC) ||
-               (p = FD_V(fd_plain_string)(m, p)) == NULL) {
-        return NULL;
+    switch (s->kind) {
+        case FD_HOLE_CONST: from = p - s->value_len; break;
+        case FD_HOLE_NUM:
+            r = FD_V(fd_short_decimal)(p, &v);
+            if (r == NULL || (*r | 0x20) == 'e' || fd_isdigit(*r) || *r == '.') {
+                v.plain = 0;
+                /* it ends before the message does */
+                if (m->end[-1] != '}' && m->end[-1] != ']') return NULL;
+                if ((*p != '-' && !fd_isdigit(*p)) || (r = fd_number(p)) == NULL) return NULL;
+            }
+            p = r;
+            break;
+        case FD_HOLE_DEC:
+            r = FD_V(fd_short_decimal)(p, &v);
+            if (r != NULL && *r == '"') {
+                p = r;
+                break;
+            }
+            v.plain = 0; /* fall through */
+        case FD_HOLE_STR:
+            if ((p = FD_V(fd_plain_string)(m, p)) == NULL) return NULL;
+            break;
+        default: return NULL;
     }
-    if (q->tail_len && which == q->tail_at &&
-        ((size_t)(p - from) != q->tail_len || memcmp(from, q->tail, q->tail_len)))
-        return NULL;
-    return p;
+    return FD_V(fd_quick_keep)(m, q, from, p, &v, which) ? p : NULL;
 }
 
 /* The levels behind the head of a message, and all that is left of it, if that are the lists of both
@@ -71,6 +98,7 @@ FD_TARGET static inline int FD_V(fd_quick_levels)(fd_msg *m, const fd_layout *l)
     fd_levels list[2][2];
     uint32_t n = 0, values = 0;
     if (q->type_len && memcmp(m->base + q->type_at, q->type, q->type_len)) return 0;
+    FD_V(fd_quick_integers)(m, q);
     m->n_levels = 0;
     do {
         if (n == 2 || *p != '[') return 0;
@@ -95,15 +123,14 @@ FD_TARGET static inline int FD_V(fd_quick_levels)(fd_msg *m, const fd_layout *l)
     } while (s->kind == FD_HOLE_LEVELS);
     const fd_form *f = &t->form[s->form];
     if (p != m->end || f->dead || f->rows != 1 || m->sides_cap < 2 || f->channel != q->channel ||
-        (q->tail_len && values <= q->tail_at))
-        return 0;
+        (q->has_tail && s->form != q->form))
+        return 0; /* of one form the values are as many, and the same */
     m->rows = 1;
     memset(m->sides, 0, 2 * sizeof(fd_levels));
     for (uint32_t k = 0; k < n; k++) {
         m->sides[f->list_at[k]] = list[k][0];
         if (f->list_mixed[k]) m->sides[f->list_at[k] + 1] = list[k][1];
     }
-    FD_V(fd_quick_integers)(m, q);
     return 1;
 }
 

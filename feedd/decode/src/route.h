@@ -4,6 +4,19 @@
 
 #include "lists.h"
 
+/* A whole number as venues count: digits, 18 at most, the first of several not 0. */
+static inline int fd_tail_digits(const uint8_t *p, size_t n, uint64_t *out) {
+    uint64_t m = 0;
+    if (n == 0 || n > 18 || (n > 1 && *p == '0')) return 0;
+    for (size_t i = 0; i < n; i++) {
+        const uint8_t digit = (uint8_t)(p[i] - '0');
+        if (digit > 9) return 0;
+        m = m * 10 + digit;
+    }
+    *out = m;
+    return 1;
+}
+
 static int fd_quick_span(const fd_val *v, uint16_t *at, uint8_t *mask, uint32_t most) {
     if (v->type != FD_STR || v->escaped || v->len == 0 || v->len > most) return 0;
     *at = (uint16_t)v->off;
@@ -72,18 +85,49 @@ static inline int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
     return 1;
 }
 
+/* Which of the first values behind the head this is; FD_QUICK_NOT: none of them. */
+static inline uint32_t fd_quick_behind(const fd_msg *m, fd_layout *l, const fd_val *v) {
+    if (!l->head.before_levels || v->escaped || v->off < l->head.len) return FD_QUICK_NOT;
+    for (uint32_t i = 0; i < FD_QUICK_TAILS && l->head.n_holes + i < FD_HOLES_MAX; i++) {
+        if (m->holes[l->head.n_holes + i].off != v->off) continue;
+        l->quick.has_tail = 1;
+        l->quick.form = m->form;
+        return i;
+    }
+    return FD_QUICK_NOT;
+}
+
 /* Behind the head the value must be this one. 0: that can be said of one short value only. */
 static inline int fd_quick_pin_tail(const fd_msg *m, fd_layout *l, const fd_val *v) {
     fd_quick *q = &l->quick;
-    if (!l->head.before_levels || q->tail_len || v->escaped || v->len == 0 || v->len > FD_QUICK_TAIL)
-        return 0;
-    for (uint32_t i = 0; i < FD_QUICK_TAIL; i++) {
-        if (m->holes[l->head.n_holes + i].off != v->off) continue;
-        q->tail_at = (uint8_t)i;
-        q->tail_len = (uint8_t)v->len;
-        memcpy(q->tail, m->base + v->off, v->len);
-        return 1;
-    }
+    const uint32_t at = fd_quick_behind(m, l, v);
+    if (at == FD_QUICK_NOT || q->tail_len || v->len == 0 || v->len > FD_QUICK_TAIL) return 0;
+    q->tail_at = (uint8_t)at;
+    q->tail_len = (uint8_t)v->len;
+    memcpy(q->tail, m->base + v->off, v->len);
+    return 1;
+}
+
+static inline void fd_quick_no_tail(fd_quick *q) {
+    memset(q->tail_to, FD_QUICK_NOT, sizeof q->tail_to);
+    q->has_tail = q->tail_len = 0;
+}
+
+/* A whole number behind the head, as number `to`. 0: it is written in another way. */
+static int fd_quick_tail_number(const fd_msg *m, fd_layout *l, const fd_val *v, uint32_t to) {
+    uint64_t number;
+    if (v->type != FD_NUM && v->type != FD_STR) return 0;
+    if (!fd_tail_digits(m->base + v->off, v->len, &number)) return 0;
+    const uint32_t at = fd_quick_behind(m, l, v);
+    if (at == FD_QUICK_NOT || l->quick.tail_to[at] != FD_QUICK_NOT) return 0;
+    l->quick.tail_to[at] = (uint8_t)to;
+    return 1;
+}
+
+/* Is number `i` behind the head? */
+static inline int fd_quick_in_tail(const fd_quick *q, uint32_t i) {
+    for (uint32_t k = 0; k < FD_QUICK_TAILS; k++)
+        if (q->tail_to[k] == i) return 1;
     return 0;
 }
 

@@ -159,6 +159,7 @@ found:;
     if (f->dead) return 0;
     if (f->n_values > m->slots_cap || f->rows * 2 > m->sides_cap) return 0;
     FD_V(fd_formed)(m, f);
+    m->form = s->form;
     for (uint32_t k = 0; k < f->n_values; k++) m->slots[k] = m->holes[f->value[k]];
     for (uint32_t k = 0; k < m->plan->n_env; k++) m->env[k] = m->holes[f->env[k]];
     for (uint32_t k = 0; k < n_lists; k++) {
