@@ -40,9 +40,9 @@ def bybit(kind: str, link: Link, bids: str, asks: str) -> str:
 def bitget(kind: str, link: Link, bids: str, asks: str) -> str:
     previous = f',"pseq":{link[0]}' if kind == "update" else ""
     return (
-        '{"action":"%s","arg":{"instType":"USDT-FUTURES","channel":"books","instId":"BTCUSDT"},'
-        '"data":[{"asks":[%s],"bids":[%s],"ts":"%d","seq":%d%s}],"ts":%d}'
-        % (kind, asks, bids, MS, link[1], previous, MS + 1)
+        f'{{"action":"{kind}","arg":{{"instType":"USDT-FUTURES","channel":"books",'
+        f'"instId":"BTCUSDT"}},"data":[{{"asks":[{asks}],"bids":[{bids}],"ts":"{MS}",'
+        f'"seq":{link[1]}{previous}}}],"ts":{MS + 1}}}'
     )
 
 
