@@ -95,8 +95,11 @@ FD_TARGET static inline int FD_V(fd_quick_levels)(fd_msg *m, const fd_layout *l)
     } while (s->kind == FD_HOLE_LEVELS);
     const fd_form *f = &t->form[s->form];
     if (p != m->end || f->dead || f->rows != 1 || m->sides_cap < 2 || f->channel != q->channel ||
-        (q->tail_len && values <= q->tail_at))
+        (q->tail_len && values <= q->tail_at) || l->head.n_holes > 63)
         return 0;
+    /* a key that was in the head once more, or one that was not: the last one counts */
+    const uint64_t known = q->tail_len ? 1ull << q->tail_at : 0;
+    if (f->used >> l->head.n_holes & ~known) return 0;
     m->rows = 1;
     memset(m->sides, 0, 2 * sizeof(fd_levels));
     for (uint32_t k = 0; k < n; k++) {

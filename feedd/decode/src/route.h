@@ -87,6 +87,18 @@ static inline int fd_quick_pin_tail(const fd_msg *m, fd_layout *l, const fd_val 
     return 0;
 }
 
+/* Does a value behind the head say what the message is, but for the one that must be as it was? */
+static int fd_quick_told_behind(const fd_msg *m, const fd_layout *l) {
+    const fd_quick *q = &l->quick;
+    const uint32_t known = q->tail_len ? m->holes[l->head.n_holes + q->tail_at].off : 0;
+    if (m->topic.type != FD_ABSENT && m->topic.off >= l->head.len) return 1;
+    for (uint32_t k = 0; k < m->plan->channels[m->channel].slots; k++) {
+        const fd_val *v = &m->slots[k];
+        if (v->type != FD_ABSENT && v->off >= l->head.len && v->off != known) return 1;
+    }
+    return 0;
+}
+
 /* From now on only messages with this very value fit the layout. 0: that cannot be told. */
 static inline int fd_quick_pin(const fd_msg *m, fd_layout *l, const fd_val *v) {
     if (v->type == FD_ABSENT) return 1;
