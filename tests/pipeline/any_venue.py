@@ -107,7 +107,10 @@ class Market:
     def _apply(self, changes: Changes) -> None:
         if not self.crosses:
             middle = Decimal(self.touch).scaleb(-self.decimals)
-            gone = [[p for p in self.sides[0] if p > middle], [p for p in self.sides[1] if p <= middle]]
+            gone = [
+                [p for p in self.sides[0] if p > middle],
+                [p for p in self.sides[1] if p <= middle],
+            ]
             for side, levels in enumerate(changes):
                 levels[:] = [(p, s) for p, s in levels if (p <= middle) == (side == 0)]
                 levels += [(p, ZERO) for p in gone[side]]
@@ -382,12 +385,14 @@ class Hyperliquid(Form):
     def snapshot(self, bids: Pairs, asks: Pairs) -> str:
         self.step()
         both = [
-            "[" + ",".join(f'{{"px":{p},"sz":{s},"n":{self.rng.randrange(1, 50)}}}' for p, s in levels) + "]"
+            "["
+            + ",".join(f'{{"px":{p},"sz":{s},"n":{self.rng.randrange(1, 50)}}}' for p, s in levels)
+            + "]"
             for levels in (bids, asks)
         ]
         return (
             f'{{"channel":"l2Book","data":{{"coin":"{self.symbol}","time":{self.ms},"levels":'
-            f'[{both[0]},{both[1]}]}}}}'
+            f"[{both[0]},{both[1]}]}}}}"
         )
 
     change = snapshot

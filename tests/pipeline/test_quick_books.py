@@ -283,3 +283,13 @@ def test_a_product_that_is_named_from_now_on_is_looked_at(usdm_book: Usdm) -> No
         assert usdm_book.both.send(with_tail(usdm_book.message(levels, []), b',"st":1'))
     assert usdm_book.quick == before + 1
     usdm_book.check()
+
+
+def test_another_value_in_the_place_of_the_product_is_no_product(usdm_book: Usdm) -> None:
+    """Also where it is written as the product is."""
+    for i in range(12):
+        levels = [(b"61000.%02d" % i, b"3.000")]
+        usdm_book.both.send(with_tail(usdm_book.message(levels, []), b',"st":1'))
+        usdm_book.both.send(with_tail(usdm_book.message(levels, []), b',"T":1'))
+    assert usdm_book.quick
+    usdm_book.check()

@@ -47,8 +47,9 @@ typedef struct {
     uint8_t shuffle[FD_QUICK_NUMBERS][16] __attribute__((aligned(64)));
     uint8_t mask[FD_QUICK_TEXT] __attribute__((aligned(64))); /* of the bytes that are the texts */
     uint8_t type[FD_QUICK_TYPE];
-    /* of the values behind a head, one that must be as it was: which, its length (0: none), its text */
-    uint8_t tail_at, tail_len, tail[FD_QUICK_TAIL];
+    /* of the values behind a head, one that must be as it was: which, its length (0: none), its text,
+     * and which value of the row it is */
+    uint8_t tail_at, tail_len, tail[FD_QUICK_TAIL], tail_slot;
 } fd_quick;
 
 /* Topic and symbol of messages of one channel, zeros behind them, and whom they are about. */

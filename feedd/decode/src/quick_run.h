@@ -100,6 +100,7 @@ FD_TARGET static inline int FD_V(fd_quick_levels)(fd_msg *m, const fd_layout *l)
     /* a key that was in the head once more, or one that was not: the last one counts */
     const uint64_t known = q->tail_len ? 1ull << q->tail_at : 0;
     if (f->used >> l->head.n_holes & ~known) return 0;
+    if (known && f->value[q->tail_slot] != l->head.n_holes + q->tail_at) return 0;
     m->rows = 1;
     memset(m->sides, 0, 2 * sizeof(fd_levels));
     for (uint32_t k = 0; k < n; k++) {

@@ -75,12 +75,13 @@ static inline int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
 /* Behind the head the value must be this one. 0: that can be said of one short value only. */
 static inline int fd_quick_pin_tail(const fd_msg *m, fd_layout *l, const fd_val *v) {
     fd_quick *q = &l->quick;
-    if (!l->head.before_levels || q->tail_len || v->escaped || v->len == 0 || v->len > FD_QUICK_TAIL)
+    if (!l->head.before_levels || q->tail_len || v - m->slots > UINT8_MAX || v->escaped || v->len == 0 || v->len > FD_QUICK_TAIL)
         return 0;
     for (uint32_t i = 0; i < FD_QUICK_TAIL; i++) {
         if (m->holes[l->head.n_holes + i].off != v->off) continue;
         q->tail_at = (uint8_t)i;
         q->tail_len = (uint8_t)v->len;
+        q->tail_slot = (uint8_t)(v - m->slots);
         memcpy(q->tail, m->base + v->off, v->len);
         return 1;
     }
@@ -90,11 +91,11 @@ static inline int fd_quick_pin_tail(const fd_msg *m, fd_layout *l, const fd_val 
 /* Does a value behind the head say what the message is, but for the one that must be as it was? */
 static int fd_quick_told_behind(const fd_msg *m, const fd_layout *l) {
     const fd_quick *q = &l->quick;
-    const uint32_t known = q->tail_len ? m->holes[l->head.n_holes + q->tail_at].off : 0;
     if (m->topic.type != FD_ABSENT && m->topic.off >= l->head.len) return 1;
     for (uint32_t k = 0; k < m->plan->channels[m->channel].slots; k++) {
         const fd_val *v = &m->slots[k];
-        if (v->type != FD_ABSENT && v->off >= l->head.len && v->off != known) return 1;
+        const int known = q->tail_len && k == q->tail_slot;
+        if (v->type != FD_ABSENT && v->off >= l->head.len && !known) return 1;
     }
     return 0;
 }
