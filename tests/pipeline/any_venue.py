@@ -89,10 +89,10 @@ class Market:
         self._apply(found)
         return found
 
-    def snapshot(self) -> Changes:
+    def snapshot(self, most: int = 0) -> Changes:
         rng = self.rng
         self._turn()
-        most = rng.choice((0, 3, 40, 40, 400))
+        most = most or rng.choice((0, 3, 40, 40, 400))
         found: Changes = ([], [])
         for side, levels in enumerate(found):
             prices = {self._price(side) for _ in range(rng.randrange(most + 1))}

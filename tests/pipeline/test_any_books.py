@@ -13,14 +13,15 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from feedd.client.fold import BookBuilder
-from feedd.records import RAW, Flag, Kind
+from feedd.client.fold import BookBuilder, FoldedBook
+from feedd.records import RAW, BookState, Flag, Kind
 from feedd.shm.board import BoardReader
 from feedd.shm.books import BooksReader
 from tests.fixtures.effort import seeds
 from tests.pipeline.any_venue import FORMS, Coinbase, Form, Market, Spelling
 from tests.pipeline.test_quick import Both
 
+Sides = tuple[list[tuple[float, float]], list[tuple[float, float]]]
 DEEP = 64
 SYMBOLS = ("BTCUSDT", "AB", "1000SHIBUSDT-26SEP25-0d25-C")
 
@@ -31,6 +32,7 @@ class Session:
         self.venue = venue
         self.both = Both(venue, monkeypatch, "avx2" if seed % 2 else "")
         self.builder = BookBuilder()
+        self.joined: dict[int, FoldedBook] = {}  # from the deep tier on
         self.messages = 0
         self.inexact = False
 
@@ -67,6 +69,8 @@ class Session:
         self.messages += 1
         records = np.frombuffer(self.both.send(text.encode(), step=1_000_000), RAW)
         self.builder.apply(records)
+        for book in self.joined.values():
+            book.fold(records)
         books = records[(records["kind"] == Kind.BOOK) & (records["ts_recv"] == self.both.t)]
         self.inexact = bool((books["flags"] & Flag.INEXACT).any())
 
@@ -86,11 +90,31 @@ class Session:
             best = levels[0] if levels else (np.nan, np.nan)
             np.testing.assert_equal((shown[f"book_{side}_price"], shown[f"book_{side}_size"]), best)
             assert shown[f"{side}_levels"] == len(levels)
+        if row in self.joined:
+            self.check_joined(row, want)
         if deep:
             self.both.fast.pipeline.flush()
             self.both.full.pipeline.flush()
             view = BooksReader(self.both.fast.books).deep(row)
             assert (view.bids.tolist(), view.asks.tolist()) == (want[0][:DEEP], want[1][:DEEP])
+            self.joined[row] = FoldedBook(row)
+            self.joined[row].seed(
+                view.bids,
+                view.asks,
+                sequence=view.sequence,
+                ring_pos=view.ring_pos,
+                cut=(len(want[0]) > DEEP, len(want[1]) > DEEP),
+            )
+
+    def check_joined(self, row: int, want: Sides) -> None:
+        """A book that a consumer joined in its middle: as deep as what it was shown reaches."""
+        book = self.joined[row]
+        for shown, all_of_it in zip((book.bids.tolist(), book.asks.tolist()), want, strict=True):
+            assert shown == all_of_it[: len(shown)]
+            if not shown and all_of_it:
+                assert book.state is BookState.GAP
+        if book.state is BookState.GAP:
+            del self.joined[row]
 
 
 def not_exact(texts: list[str]) -> bool:
@@ -121,3 +145,88 @@ def test_books_are_what_was_said(venue: str, seed: int, monkeypatch: pytest.Monk
     session.both.check()
     counters = session.both.fast.pipeline.counters()
     assert counters["gaps"] == counters["book_overflows"] == counters["bad_frames"] == 0
+
+
+@pytest.mark.parametrize("seed", seeds(1))
+def test_books_of_fifty_thousand_levels(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Far more than a window holds, changed by thousands at a time, their scale among it."""
+    session = Session("deribit", seed, monkeypatch)
+    form, market, spelling = session.books(1)[0]
+    market.touch, market.decimals, market.spread = 6_100_000, 2, 1 << 17
+    spelling.odd = 0
+    session.send(form.snapshot(*map(spelling.levels, market.snapshot(100_000))))
+    for i in range(4):
+        market.quiet = 2_000
+        session.send(form.change(*map(spelling.levels, market.change())))
+        session.check(0, market, deep=i % 2 == 0)
+        market.decimals += i == 1
+    session.both.check()
+
+
+EDGES = [
+    *(str(2**60 + n) for n in (-1, 0, 1)),
+    *(str(10**n) for n in (15, 16, 17, 18, 19, 20)),
+    *(f"{2**60 + n:d}"[:-9] + "." + f"{2**60 + n:d}"[-9:] for n in (-1, 0, 1)),
+    *("0." + "0" * n + "1" for n in (0, 8, 15, 16, 17, 18, 19, 30)),
+    *("1152921504606846976e-18", "1.152921504606846976", "1.152921504606846977", "9e18", "1e-17"),
+    *("9223372036854775807", "9223372036854775808", "9999999999999999999", "1e300", "1e-300"),
+    *(f"-{n}" for n in ("0.5", "1", "12345678901234567", "1152921504606846976", "1e-18")),
+    *("12345678901234567", "123456789012345678.9", "0", "-0", "1", "2.5", "300.25", "1e2", "64"),
+]  # fmt: skip
+KEY_MAX = 2**60
+DECIMALS_MAX = 18
+
+
+def decimals_of(price: Decimal) -> int:
+    exponent = price.normalize().as_tuple().exponent
+    assert isinstance(exponent, int)
+    return max(0, -exponent) if price else 0
+
+
+@pytest.mark.parametrize("seed", seeds(30))
+def test_prices_at_the_edge_are_kept_or_declared(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A price that the scale of its book does not hold costs the book, and is said; it is never
+    taken for another one."""
+    session = Session("deribit", seed, monkeypatch)
+    rng = session.rng
+    form = FORMS["deribit"]("X", rng)
+    pipeline, handle = session.both.fast.pipeline, session.both.fast.handle
+    model: tuple[dict[Decimal, float], dict[Decimal, float]] = ({}, {})
+    lost = True
+    scale = overflows = 0  # the scale may be that of prices that are gone
+    edges = rng.sample(EDGES, rng.randrange(2, len(EDGES)))
+    for _ in range(60):
+        again = lost or rng.random() < 0.1
+        sizes = ("1", "2.5") if again else ("0", "1", "2.5")
+        levels = [
+            [(rng.choice(edges), rng.choice(sizes)) for _ in range(rng.randrange(4))]
+            for _ in range(2)
+        ]
+        session.send((form.snapshot if again else form.change)(*levels))
+        most = max((abs(price) for side in model for price in side if not again), default=Decimal(0))
+        for side, changes in zip(model, levels, strict=True):
+            if again:
+                side.clear()
+            for text, size in changes:
+                price = Decimal(text)
+                most = max(most, abs(price))
+                if abs(price) * 10**DECIMALS_MAX == int(abs(price) * 10**DECIMALS_MAX):
+                    scale = max(scale, decimals_of(price))
+                else:
+                    most = Decimal("inf")
+                side.pop(price, None)
+                if float(size):
+                    side[price] = float(size)
+        lost = pipeline.counters()["book_overflows"] > overflows
+        overflows += lost
+        if lost:
+            assert pipeline.book_levels(handle, "X") == ([], [])
+            assert most * 10**scale > KEY_MAX
+        else:
+            assert pipeline.book_levels(handle, "X") == (
+                [(float(p), s) for p, s in sorted(model[0].items(), reverse=True)],
+                [(float(p), s) for p, s in sorted(model[1].items())],
+            )
+    session.both.check()

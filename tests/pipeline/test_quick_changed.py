@@ -68,6 +68,30 @@ def objects(value: Any) -> list[Members]:
     return found
 
 
+def lists(value: Any) -> list[list[Any]]:
+    """Lists with something in them, the innermost as often as their sizes say."""
+    if isinstance(value, Members):
+        return [found for _, member in value for found in lists(member)]
+    if not isinstance(value, list):
+        return []
+    return [found for member in value for found in lists(member)] + [value] * bool(value)
+
+
+def change_list(rng: random.Random, at: list[Any]) -> None:
+    k = rng.randrange(len(at))
+    kind = rng.randrange(6)
+    if kind == 0:
+        del at[k]
+    elif kind == 1:
+        at.append(at[k])
+    elif kind == 2:
+        at.insert(k, Raw(rng.choice(VALUES + NUMBERS)))
+    elif kind == 3:
+        at.append(Raw(rng.choice(VALUES + NUMBERS)))
+    else:
+        at[k] = other(rng, at[k])
+
+
 def other(rng: random.Random, value: Any) -> Any:
     """Another value in its place."""
     if isinstance(value, str) and DECIMAL.fullmatch(value) and rng.random() < 0.7:
@@ -84,6 +108,9 @@ def changed(rng: random.Random, frame: str, frames: list[str]) -> bytes:
     """The frame with one or two differences."""
     value = parse(frame)
     for _ in range(rng.choice((1, 1, 2))):
+        if rng.random() < 0.25 and (found := lists(value)):
+            change_list(rng, rng.choice(found))
+            continue
         at = rng.choice(objects(value) or [Members()])
         kind = rng.randrange(8)
         if not at:
@@ -110,6 +137,10 @@ def changed(rng: random.Random, frame: str, frames: list[str]) -> bytes:
         else:
             rng.shuffle(at)
     text = bytearray(written(value).encode())
+    if rng.random() < 0.1:
+        places = [i for i, c in enumerate(text) if c in b"[]{}:,"]
+        i = rng.choice(places or [0])
+        text[i : i + rng.randrange(2)] = bytes((text[i], *rng.choices(b" \n\t\r", k=2)))
     if rng.random() < 0.15 and text:
         i = rng.randrange(len(text))
         text[i : i + rng.randrange(2)] = bytes((rng.choice(b'0129.-"\\,:{}[]e \x00~\x80'),))
