@@ -1,4 +1,4 @@
-"""Books of several venues, made up: messages in many spellings, and the book that must come of them.
+"""Books of several venues, made up: messages in many spellings, and what must come of them.
 
 ``Market`` makes changes of one book and keeps what must be in it, as decimals. A ``Form`` writes
 them as the messages of a venue; ``Spelling`` chooses how numbers are written.
@@ -180,8 +180,7 @@ class Spelling:
         if kind == 3 and self.exponents:
             return f"{value:.{len(value.as_tuple().digits) - 1}e}"
         if kind == 4:
-            stripped = f"{value.normalize():f}"
-            return stripped
+            return f"{value.normalize():f}"
         return text
 
     def levels(self, levels: list[Level]) -> list[tuple[str, str]]:
@@ -222,6 +221,10 @@ class Form:
 
     def change(self, bids: Pairs, asks: Pairs) -> str:
         raise NotImplementedError
+
+    def messages(self, bids: Pairs, asks: Pairs) -> list[str]:
+        """A change, in as many messages as the venue makes of it."""
+        return [self.change(bids, asks)]
 
     def snapshot(self, bids: Pairs, asks: Pairs) -> str:
         raise NotImplementedError
@@ -398,6 +401,146 @@ class Hyperliquid(Form):
     change = snapshot
 
 
+class Gate(Form):
+    """A side without changes is left out; a snapshot says so."""
+
+    venue = "gate"
+    channel = "spot.obu"
+
+    def _message(self, result: str) -> str:
+        return (
+            f'{{"time":{self.ms // 1000},"time_ms":{self.ms},"channel":"{self.channel}",'
+            f'"event":"update","result":{{"t":{self.ms},{result}}}}}'
+        )
+
+    def change(self, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        both = zip("ba", (bids, asks), strict=True)
+        sides = [f'"{key}":{lists(side)}' for key, side in both if side]
+        numbers = f'"s":"ob.{self.symbol}.400","U":{self.previous + 1},"u":{self.last}'
+        return self._message(",".join([numbers, *sides]))
+
+    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        return self._message(
+            f'"full":true,"s":"ob.{self.symbol}.400","u":{self.last},"b":{lists(bids)},'
+            f'"a":{lists(asks)}'
+        )
+
+
+class GateFutures(Gate):
+    """Levels with names, sizes as numbers; the snapshot comes by REST."""
+
+    venue = "gate_futures"
+    channel = "futures.order_book_update"
+    by_rest = True
+    quoted = False
+
+    def _sides(self, names: str, bids: Pairs, asks: Pairs) -> str:
+        return ",".join(
+            f'"{name}":[' + ",".join(f'{{"p":{p},"s":{s}}}' for p, s in side) + "]"
+            for name, side in zip(names.split(), (bids, asks), strict=True)
+        )
+
+    def change(self, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        numbers = f'"s":"{self.symbol}","U":{self.previous + 1},"u":{self.last},'
+        return self._message(numbers + self._sides("b a", bids, asks))
+
+    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
+        return f'{{"id":{self.last},{self._sides("bids asks", bids, asks)}}}'
+
+
+class Bitget(Form):
+    venue = "bitget_futures"
+
+    def _message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        previous = 0 if kind == "snapshot" else self.previous
+        return (
+            f'{{"action":"{kind}","arg":{{"instType":"usdt-futures","topic":"books","symbol":'
+            f'"{self.symbol}"}},"data":[{{"b":{lists(bids)},"a":{lists(asks)},"ts":"{self.ms}",'
+            f'"seq":{self.last},"pseq":{previous}}}],"ts":{self.ms + 1}}}'
+        )
+
+    def change(self, bids: Pairs, asks: Pairs) -> str:
+        return self._message("update", bids, asks)
+
+    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
+        return self._message("snapshot", bids, asks)
+
+
+class Exchange(Form):
+    """Coinbase Exchange: snapshots and changes are of two forms."""
+
+    venue = "coinbase_exchange"
+    crosses = False
+
+    def change(self, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        rows = [
+            f'["{side}",{p},{s}]'
+            for side, levels in (("buy", bids), ("sell", asks))
+            for p, s in levels
+        ]
+        return (
+            f'{{"type":"l2update","product_id":"{self.symbol}","changes":[{",".join(rows)}],'
+            f'"time":"{rfc3339(self.ms * 1_000_000, 6)}"}}'
+        )
+
+    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        return (
+            f'{{"type":"snapshot","product_id":"{self.symbol}","asks":{lists(asks)},'
+            f'"bids":{lists(bids)},"time":"{rfc3339(self.ms * 1_000_000, 6)}"}}'
+        )
+
+
+class KrakenFutures(Form):
+    """One level a message."""
+
+    venue = "kraken_futures"
+    quoted = False
+
+    def messages(self, bids: Pairs, asks: Pairs) -> list[str]:
+        found = []
+        for side, levels in (("buy", bids), ("sell", asks)):
+            for p, s in levels:
+                self.step()
+                self.last = self.previous + 1
+                found.append(
+                    f'{{"feed":"book","product_id":"{self.symbol}","side":"{side}",'
+                    f'"seq":{self.last},"price":{p},"qty":{s},"timestamp":{self.ms}}}'
+                )
+        return found
+
+    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        both = [
+            "[" + ",".join(f'{{"price":{p},"qty":{s}}}' for p, s in levels) + "]"
+            for levels in (bids, asks)
+        ]
+        return (
+            f'{{"feed":"book_snapshot","product_id":"{self.symbol}","timestamp":{self.ms},'
+            f'"seq":{self.last},"tickSize":null,"bids":{both[0]},"asks":{both[1]}}}'
+        )
+
+
 FORMS: dict[str, Callable[..., Form]] = {
-    form.venue: form for form in (Spot, Usdm, Deribit, Okx, Bybit, Kraken, Coinbase, Hyperliquid)
+    form.venue: form
+    for form in (
+        Spot,
+        Usdm,
+        Deribit,
+        Okx,
+        Bybit,
+        Kraken,
+        Coinbase,
+        Hyperliquid,
+        Gate,
+        GateFutures,
+        Bitget,
+        Exchange,
+        KrakenFutures,
+    )
 }

@@ -20,22 +20,26 @@ from tests.pipeline.test_any_books import Session
 from tests.pipeline.test_quick import Both
 
 VENUES = sorted(set(SESSIONS) & set(venues.names()))
-KEYS = (
-    "zz",
-    "s",
-    "symbol",
-    "type",
-    "event",
-    "e",
-    "u",
-    "U",
-    "data",
-    "b",
-    "a",
-    "ts",
-    "T",
-    "st",
-    "id",
+KEYS = tuple(
+    [
+        "zz",
+        "s",
+        "symbol",
+        "type",
+        "event",
+        "e",
+        "u",
+        "U",
+        "data",
+        "b",
+        "a",
+        "ts",
+        "T",
+        "st",
+        "id",
+        "full",
+        "pu",
+    ]
 )
 NUMBERS = (
     "0", "-0", "1e3", "1E-7", "0.1e1", "5", "12345678901234567", "9007199254740993",
@@ -195,15 +199,17 @@ def test_changed_messages_of_live_books_mean_the_same(
             session.start(form, market, spelling)
         way = rng.random()
         for _ in range(rng.choice((0, 1, 3))):
-            text = next_of(form, market, spelling)
-            session.both.send(changed(random.Random(way), text, [text]))
+            for text in next_of(form, market, spelling):
+                session.both.send(changed(random.Random(way), text, [text]))
         if rng.random() < 0.1:
-            session.both.send(next_of(*books[1]).encode())
+            for text in next_of(*books[1]):
+                session.both.send(text.encode())
         for _ in range(3):
-            session.both.send(next_of(form, market, spelling).encode())
+            for text in next_of(form, market, spelling):
+                session.both.send(text.encode())
     session.both.check()
 
 
-def next_of(form: Form, market: Market, spelling: Spelling) -> str:
+def next_of(form: Form, market: Market, spelling: Spelling) -> list[str]:
     bids, asks = market.snapshot() if form.whole else market.change()
-    return form.change(spelling.levels(bids), spelling.levels(asks))
+    return form.messages(spelling.levels(bids), spelling.levels(asks))
