@@ -20,27 +20,10 @@ from tests.pipeline.test_any_books import Session
 from tests.pipeline.test_quick import Both
 
 VENUES = sorted(set(SESSIONS) & set(venues.names()))
-KEYS = tuple(
-    [
-        "zz",
-        "s",
-        "symbol",
-        "type",
-        "event",
-        "e",
-        "u",
-        "U",
-        "data",
-        "b",
-        "a",
-        "ts",
-        "T",
-        "st",
-        "id",
-        "full",
-        "pu",
-    ]
-)
+KEYS = (
+    "zz", "s", "symbol", "type", "event", "e", "u", "U", "data", "b", "a", "ts", "T", "st", "id",
+    "full", "pu",
+)  # fmt: skip
 NUMBERS = (
     "0", "-0", "1e3", "1E-7", "0.1e1", "5", "12345678901234567", "9007199254740993",
     "18446744073709551615", "18446744073709551616", "-1", "0.00000000000000000001", "1.50000",
