@@ -165,7 +165,7 @@ cdef extern from "engine.h" nogil:
         FD_QUICK_USED
 
     ctypedef struct fd_quick:
-        uint8_t use, no_zeros, n_numbers, time, sequence, id, previous, id_at, side_at
+        uint8_t use, known, no_zeros, n_numbers, time, sequence, id, previous, id_at, side_at
         int8_t side
         uint8_t flags, replay
         int64_t time_scale
@@ -242,9 +242,11 @@ cdef extern from "engine.h" nogil:
     int fd_quick_type(const fd_msg* m, fd_layout* l, const fd_val* v)
     int fd_quick_pin(const fd_msg* m, fd_layout* l, const fd_val* v)
     void fd_quick_no_tail(fd_quick* q)
+    void fd_quick_pass(const fd_msg* m, fd_layout* l, const fd_val* v)
     int fd_quick_tail_number(const fd_msg* m, fd_layout* l, const fd_val* v, uint32_t to)
     bint fd_quick_in_tail(const fd_quick* q, uint32_t i)
     int fd_quick_is_fixed(const fd_layout* l, const fd_val* v)
+    bint fd_quick_told_behind(const fd_msg* m, const fd_layout* l)
     void fd_route_learn(const fd_msg* m, const fd_layout* l, void* who)
 
     void fd_msg_free(fd_msg* m)

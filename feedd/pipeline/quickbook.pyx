@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 
 from feedd.decode.engine cimport (
     FD_QUICK_NEW, FD_QUICK_NONE, FD_QUICK_USED, fd_layout, fd_levels, fd_msg, fd_quick,
-    fd_quick_pin, fd_quick_texts, fd_quick_type, fd_route_learn, fd_val,
+    fd_quick_pin, fd_quick_texts, fd_quick_told_behind, fd_quick_type, fd_route_learn, fd_val,
 )
 from feedd.decode.plan cimport POLICY_KEYED_ROWS, POLICY_NONE_FULL, YIELDS_BOOK, program_t
 from feedd.pipeline.books cimport Books
@@ -32,8 +32,13 @@ cdef void quick_book_learn(const fd_msg* m, const program_t* p, const row_t* r) 
         head.quick.use = FD_QUICK_NONE
         if _learn(m, head, p, r):
             head.quick.use = FD_QUICK_USED
-    if head.quick.use == FD_QUICK_USED and r.x.id != FEEDD_NO_INSTRUMENT:
-        fd_route_learn(m, head, r.x)
+    if head.quick.use != FD_QUICK_USED:
+        return
+    if not fd_quick_told_behind(m, head):
+        if r.x.id != FEEDD_NO_INSTRUMENT:
+            fd_route_learn(m, head, r.x)
+    elif head.quick.known == 0:        # a new field of the venue, or its head is not what counts
+        head.quick.use = FD_QUICK_NEW
 
 
 cdef bint _learn(

@@ -8,8 +8,8 @@ from libc.stdint cimport INT64_MAX, int64_t, uint8_t, uint32_t, uint64_t
 
 from feedd.decode.engine cimport (
     FD_ABSENT, FD_NULL, FD_STR, fd_layout, fd_msg, fd_pow10, fd_quick, fd_quick_again,
-    fd_quick_in_tail, fd_quick_is_fixed, fd_quick_no_tail, fd_quick_number, fd_quick_pin,
-    fd_quick_tail_number, fd_val,
+    fd_quick_in_tail, fd_quick_is_fixed, fd_quick_no_tail, fd_quick_number, fd_quick_pass,
+    fd_quick_pin, fd_quick_tail_number, fd_val,
 )
 from feedd.decode.plan cimport TIME_RFC3339, filter_t, program_t
 
@@ -64,7 +64,7 @@ cdef inline bint time_number(
 ) noexcept nogil:
     cdef fd_quick* q = &l.quick
     cdef const fd_val* v
-    cdef int i, power
+    cdef int i, later, power
     for i in range(p.n_time):
         if p.time[i] < 0 or is_none(&row[p.time[i]]):
             continue
@@ -76,6 +76,9 @@ cdef inline bint time_number(
         q.time = AT_TIME
         q.time_scale = <int64_t>fd_pow10[power]
         q.time_max = <uint64_t>(INT64_MAX // q.time_scale)
+        for later in range(i + 1, p.n_time):
+            if p.time[later] >= 0:
+                fd_quick_pass(m, l, &row[p.time[later]])
         return True
     return True
 

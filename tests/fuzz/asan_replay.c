@@ -193,7 +193,7 @@ static void check_book(const fd_msg *m, const quick_read *r) {
         if (to == FD_QUICK_NOT) continue;
         const fd_val *v = &m->holes[l->head.n_holes + k];
         uint64_t number;
-        if (m->form != l->quick.form) die("quick book: another form");
+        if (l->quick.known && m->form != l->quick.form) die("quick book: another form");
         if (!fd_tail_digits(m->base + v->off, v->len, &number)) die("quick book: no number");
         if (number != r->number[to]) die("quick book: another number behind the levels");
         quick_tails++;
@@ -244,12 +244,15 @@ static void learn_book(fd_msg *m) {
             if (l->value[k].type == FD_STR) fd_quick_type(m, l, &l->value[k]);
         for (uint32_t i = at; at > FD_QUICK_DECIMALS && i < FD_QUICK_NUMBERS; i++)
             fd_quick_again(&l->quick, FD_QUICK_DECIMALS, i);
-        for (uint32_t k = l->head.n_holes; at < FD_QUICK_NUMBERS && k < FD_HOLES_MAX; k++)
-            at += m->holes[k].off >= l->head.len && m->holes[k].off < (size_t)(m->end - m->base) &&
-                  fd_quick_tail_number(m, l, &m->holes[k], at);
+        for (uint32_t k = 0; k < m->plan->channels[m->channel].slots; k++) {
+            if (m->slots[k].type == FD_ABSENT || m->slots[k].off < l->head.len) continue;
+            if (at < FD_QUICK_NUMBERS && fd_quick_tail_number(m, l, &m->slots[k], at)) at++;
+            else fd_quick_pass(m, l, &m->slots[k]);
+        }
         l->quick.use = FD_QUICK_USED;
     }
-    if (l->quick.use == FD_QUICK_USED) fd_route_learn(m, l, &channels[m->channel]);
+    if (l->quick.use == FD_QUICK_USED && !fd_quick_told_behind(m, l))
+        fd_route_learn(m, l, &channels[m->channel]);
 }
 
 static void learn_quickly(fd_msg *m) {

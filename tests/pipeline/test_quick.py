@@ -33,14 +33,11 @@ TRADE = (
 
 
 class Side:
-    """A pipeline; ``fast`` or one that reads every message in full."""
+    """A pipeline with these instructions; ``portable`` ones read every message in full."""
 
-    def __init__(self, venue: str, fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, venue: str, isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
         with monkeypatch.context() as patch:
-            if fast:
-                patch.delenv("FEEDD_ISA", raising=False)
-            else:
-                patch.setenv("FEEDD_ISA", "portable")
+            patch.setenv("FEEDD_ISA", isa)
             plan = compile_plan(venues.load(venue))
         self.ring = RingWriter.private(1 << 14)
         self.board = BoardWriter.private(ROWS)
@@ -86,9 +83,9 @@ def shown(books: BooksReader, row: int) -> tuple[object, ...]:
 
 
 class Both:
-    def __init__(self, venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.fast = Side(venue, True, monkeypatch)
-        self.full = Side(venue, False, monkeypatch)
+    def __init__(self, venue: str, monkeypatch: pytest.MonkeyPatch, isa: str = "") -> None:
+        self.fast = Side(venue, isa, monkeypatch)
+        self.full = Side(venue, "portable", monkeypatch)
         self.t = T0
 
     def send(self, data: bytes, line: int = 0, step: int = 1000) -> bytes:

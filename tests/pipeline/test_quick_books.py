@@ -239,3 +239,57 @@ def test_bytes_behind_the_levels_one_at_a_time(monkeypatch: pytest.MonkeyPatch) 
             if not book.both.send(message[:-2] + changed):
                 book.last = last
     book.check()
+
+
+@pytest.mark.parametrize(
+    ("behind", "ours"),
+    [
+        (b',"u":%d' % 600_000_000_907, True),
+        (b',"pu":1', True),
+        (b',"T":1690000000000', True),
+        (b',"T":null', True),
+        (b',"s":"ETHUSDT"', False),
+        (b'},"x":{"s":1},"stream":"ethusdt@depth@100ms"', False),
+    ],
+)
+def test_what_is_said_again_behind_the_levels_counts(
+    behind: bytes, ours: bool, usdm_book: Usdm
+) -> None:
+    """The last of keys that are there twice. And it does not spoil what comes after it."""
+    end = b"}" if b"stream" in behind else b"}}"
+    for _ in range(6):
+        for i in range(3):
+            assert usdm_book.send([(b"61000.%02d" % i, b"3.000")], [(b"61001.05", b"0.000")])
+        last = usdm_book.last
+        usdm_book.both.send(usdm_book.message([(b"61000.05", b"2.000")], [])[:-2] + behind + end)
+        if not ours:
+            usdm_book.last = last
+        elif b"u" in behind:
+            break  # it does not follow, or the next one does not
+    before = usdm_book.quick
+    for i in range(8):
+        usdm_book.send([(b"61000.%02d" % i, b"4.000")], [])
+    assert usdm_book.quick >= before + 5
+    usdm_book.check()
+
+
+def test_a_product_that_is_named_from_now_on_is_looked_at(usdm_book: Usdm) -> None:
+    for i in range(20):
+        last = usdm_book.last
+        levels = [(b"61000.%02d" % i, b"3.000")]
+        assert not usdm_book.both.send(with_tail(usdm_book.message(levels, []), b',"st":2'))
+        usdm_book.last = last
+        before = usdm_book.quick
+        assert usdm_book.both.send(with_tail(usdm_book.message(levels, []), b',"st":1'))
+    assert usdm_book.quick == before + 1
+    usdm_book.check()
+
+
+def test_another_value_in_the_place_of_the_product_is_no_product(usdm_book: Usdm) -> None:
+    """Also where it is written as the product is."""
+    for i in range(12):
+        levels = [(b"61000.%02d" % i, b"3.000")]
+        usdm_book.both.send(with_tail(usdm_book.message(levels, []), b',"st":1'))
+        usdm_book.both.send(with_tail(usdm_book.message(levels, []), b',"T":1'))
+    assert usdm_book.quick
+    usdm_book.check()

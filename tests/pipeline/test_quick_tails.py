@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from feedd import venues
+from feedd.decode.plan import compile_plan
+from feedd.pipeline.twice import Twice
 from feedd.shm.books import BooksReader
 from tests.fixtures.effort import tries
 from tests.pipeline.test_quick import T0, Both
@@ -76,8 +79,9 @@ class Feed:
     def warm(self) -> None:
         for _ in range(10):
             assert self.send(self.change())
-        if self.both.fast.quick == 0:
+        if Twice(compile_plan(venues.load("okx"))).isa == "portable":
             pytest.skip("this processor has no vector instructions that layouts need")
+        assert self.both.fast.quick > 0
 
     def check(self) -> None:
         self.both.check()

@@ -63,8 +63,8 @@ static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
             if (kind == longer && tenth * 10 == m) m = tenth;
             else if (!fb_rarely_plain(b, l, &m)) break;
         }
-        const int64_t key = side == FB_BID ? -(int64_t)m : (int64_t)m;
-        const uint64_t at = (uint64_t)(key - base);
+        const int64_t key = (int64_t)(side == FB_BID ? -m : m); /* it may turn its sign */
+        const uint64_t at = (uint64_t)key - (uint64_t)base;
         if (__builtin_expect(at >= width, 0)) {
             /* before the window, which will have to move; or no price that a book can hold */
             if ((int64_t)at < 0 || m > FB_KEY_MAX) break;

@@ -53,7 +53,7 @@ typedef struct {
      * And which numbers the others are; FD_QUICK_NOT: none that is wanted. */
     uint8_t tail_at, tail_len, tail[FD_QUICK_TAIL];
     uint8_t tail_to[FD_QUICK_TAILS];
-    uint8_t has_tail;   /* which values these are is known for messages of `form` */
+    uint8_t known;      /* bit k: value k is one of these, in messages of `form` */
     uint16_t form;
 } fd_quick;
 

@@ -123,8 +123,10 @@ FD_TARGET static inline int FD_V(fd_quick_levels)(fd_msg *m, const fd_layout *l)
     } while (s->kind == FD_HOLE_LEVELS);
     const fd_form *f = &t->form[s->form];
     if (p != m->end || f->dead || f->rows != 1 || m->sides_cap < 2 || f->channel != q->channel ||
-        (q->has_tail && s->form != q->form))
-        return 0; /* of one form the values are as many, and the same */
+        l->head.n_holes > 63 || (q->known && s->form != q->form))
+        return 0;
+    /* a key that was in the head once more, or one that was not: the last one counts */
+    if (f->used >> l->head.n_holes & ~(uint64_t)q->known) return 0;
     m->rows = 1;
     memset(m->sides, 0, 2 * sizeof(fd_levels));
     for (uint32_t k = 0; k < n; k++) {

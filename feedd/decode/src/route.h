@@ -86,15 +86,17 @@ static inline int fd_quick_is_fixed(const fd_layout *l, const fd_val *v) {
 }
 
 /* Which of the first values behind the head this is; FD_QUICK_NOT: none of them. */
-static inline uint32_t fd_quick_behind(const fd_msg *m, fd_layout *l, const fd_val *v) {
+static inline uint32_t fd_quick_behind(const fd_msg *m, const fd_layout *l, const fd_val *v) {
     if (!l->head.before_levels || v->escaped || v->off < l->head.len) return FD_QUICK_NOT;
-    for (uint32_t i = 0; i < FD_QUICK_TAILS && l->head.n_holes + i < FD_HOLES_MAX; i++) {
-        if (m->holes[l->head.n_holes + i].off != v->off) continue;
-        l->quick.has_tail = 1;
-        l->quick.form = m->form;
-        return i;
-    }
+    for (uint32_t i = 0; i < FD_QUICK_TAILS && l->head.n_holes + i < FD_HOLES_MAX; i++)
+        if (m->holes[l->head.n_holes + i].off == v->off) return i;
     return FD_QUICK_NOT;
+}
+
+/* From now on it is known what value `at` behind the head is, in messages of the form of this one. */
+static inline void fd_quick_know(const fd_msg *m, fd_quick *q, uint32_t at) {
+    q->known |= (uint8_t)(1u << at);
+    q->form = m->form;
 }
 
 /* Behind the head the value must be this one. 0: that can be said of one short value only. */
@@ -102,6 +104,7 @@ static inline int fd_quick_pin_tail(const fd_msg *m, fd_layout *l, const fd_val 
     fd_quick *q = &l->quick;
     const uint32_t at = fd_quick_behind(m, l, v);
     if (at == FD_QUICK_NOT || q->tail_len || v->len == 0 || v->len > FD_QUICK_TAIL) return 0;
+    fd_quick_know(m, q, at);
     q->tail_at = (uint8_t)at;
     q->tail_len = (uint8_t)v->len;
     memcpy(q->tail, m->base + v->off, v->len);
@@ -110,7 +113,7 @@ static inline int fd_quick_pin_tail(const fd_msg *m, fd_layout *l, const fd_val 
 
 static inline void fd_quick_no_tail(fd_quick *q) {
     memset(q->tail_to, FD_QUICK_NOT, sizeof q->tail_to);
-    q->has_tail = q->tail_len = 0;
+    q->known = q->tail_len = 0;
 }
 
 /* A whole number behind the head, as number `to`. 0: it is written in another way. */
@@ -120,14 +123,34 @@ static int fd_quick_tail_number(const fd_msg *m, fd_layout *l, const fd_val *v, 
     if (!fd_tail_digits(m->base + v->off, v->len, &number)) return 0;
     const uint32_t at = fd_quick_behind(m, l, v);
     if (at == FD_QUICK_NOT || l->quick.tail_to[at] != FD_QUICK_NOT) return 0;
+    fd_quick_know(m, &l->quick, at);
     l->quick.tail_to[at] = (uint8_t)to;
     return 1;
+}
+
+/* A value that does not matter where those before it are there. */
+static inline void fd_quick_pass(const fd_msg *m, fd_layout *l, const fd_val *v) {
+    const uint32_t at = v->type == FD_ABSENT ? FD_QUICK_NOT : fd_quick_behind(m, l, v);
+    if (at != FD_QUICK_NOT) fd_quick_know(m, &l->quick, at);
 }
 
 /* Is number `i` behind the head? */
 static inline int fd_quick_in_tail(const fd_quick *q, uint32_t i) {
     for (uint32_t k = 0; k < FD_QUICK_TAILS; k++)
         if (q->tail_to[k] == i) return 1;
+    return 0;
+}
+
+/* Does a value behind the head say what the message is, but for those that are known? */
+static int fd_quick_told_behind(const fd_msg *m, const fd_layout *l) {
+    if (m->topic.type != FD_ABSENT && m->topic.off >= l->head.len) return 1;
+    if (l->quick.known && m->form != l->quick.form) return 1;
+    for (uint32_t k = 0; k < m->plan->channels[m->channel].slots; k++) {
+        const fd_val *v = &m->slots[k];
+        if (v->type == FD_ABSENT || v->off < l->head.len) continue;
+        const uint32_t at = fd_quick_behind(m, l, v);
+        if (at == FD_QUICK_NOT || !(l->quick.known >> at & 1)) return 1;
+    }
     return 0;
 }
 

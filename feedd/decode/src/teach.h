@@ -234,6 +234,7 @@ static int fd_form_make(fd_form *f, const fd_path *w) {
     f->n_values = m->rows * m->plan->channels[m->channel].slots;
     f->has_levels = (uint8_t)fd_has_levels(m);
     f->dead = 0;
+    f->used = 0;
     f->value = NULL;
     if (f->n_values > FD_FORM_VALUES_MAX) return 0;
     for (uint32_t k = 0; k < m->plan->n_env; k++) {
@@ -252,6 +253,7 @@ static int fd_form_make(fd_form *f, const fd_path *w) {
         const int hole = fd_hole_of(w, &m->slots[k]);
         if (hole < 0) return 0;
         f->value[k] = (uint8_t)hole;
+        if (hole < FD_HOLES_MAX) f->used |= 1ull << (hole < 63 ? hole : 63);
     }
     return 1;
 }

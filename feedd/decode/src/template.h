@@ -69,6 +69,7 @@ typedef struct {
     uint8_t list_at[FD_FORM_LISTS_MAX];    /* index in fd_msg.sides */
     uint8_t list_mixed[FD_FORM_LISTS_MAX];
     uint8_t env[FD_ENV_MAX];               /* hole, or FD_HOLES_MAX + type when without bytes */
+    uint64_t used;                         /* holes that are values of a row; the last bit: 63 and more */
     uint8_t *value;                        /* the same for every slot of every row */
 } fd_form;
 
