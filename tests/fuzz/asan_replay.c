@@ -234,7 +234,8 @@ static void learn_book(fd_msg *m) {
             fd_quick_again(&l->quick, FD_QUICK_DECIMALS, i);
         l->quick.use = FD_QUICK_USED;
     }
-    if (l->quick.use == FD_QUICK_USED) fd_route_learn(m, l, &channels[m->channel]);
+    if (l->quick.use == FD_QUICK_USED && !fd_quick_told_behind(m, l))
+        fd_route_learn(m, l, &channels[m->channel]);
 }
 
 static void learn_quickly(fd_msg *m) {
