@@ -235,3 +235,29 @@ def test_what_is_behind_a_whole_message_counts(isa: str) -> None:
     assert twice.layout_hits == hits + 1
     for more in (b"}", b"x", b"[", b"1", b" "):
         assert not twice.differ(trade % 201 + more)
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("key", [b"T", b"zz"])
+def test_a_number_that_becomes_too_large_is_none_where_nobody_reads_it(
+    key: bytes, isa: str
+) -> None:
+    """Its digits stand where those of smaller ones stood, but in its exponent."""
+    twice = _twice("binance_usdm", isa)
+
+    def of(number: bytes) -> bytes:
+        return _quote(400000001)[:-2] + b',"%s":%s}}' % (key, number)
+
+    for form, large in [
+        (b"1.5e00%d57", b"1.5e00957"),
+        (b"1E+%d00", b"1E+900"),
+        (b"-2.5e%d80", b"-2.5e980"),
+        (b"1%d" + b"0" * 307, b"99" + b"0" * 307),
+        (b"1.5e-%d00", b"1.5e-900"),
+    ]:
+        for _ in range(4):
+            assert not twice.differ(of(form % 1)), form
+        for _ in range(4):
+            assert not twice.differ(of(large)), large
+            assert not twice.differ(of(form % 0)), form
+    assert twice.layout_hits

@@ -7,6 +7,7 @@ them as the messages of a venue; ``Spelling`` chooses how numbers are written.
 from __future__ import annotations
 
 import random
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -198,7 +199,7 @@ def lists(levels: Pairs, more: str = "", front: str = "") -> str:
 
 
 @dataclass
-class Form:
+class Form(ABC):
     """Writes the messages of one book. ``n`` counts its messages, ``last`` is its number."""
 
     symbol: str
@@ -219,15 +220,17 @@ class Form:
         self.last += self.rng.choice((1, 1, 2, 100))
         self.ms += self.rng.randrange(1, 200)
 
+    @abstractmethod
+    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
+        """The whole book."""
+
     def change(self, bids: Pairs, asks: Pairs) -> str:
-        raise NotImplementedError
+        """What changed; the whole book where each message has that."""
+        return self.snapshot(bids, asks)
 
     def messages(self, bids: Pairs, asks: Pairs) -> list[str]:
         """A change, in as many messages as the venue makes of it."""
         return [self.change(bids, asks)]
-
-    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
-        raise NotImplementedError
 
 
 class Spot(Form):
@@ -397,8 +400,6 @@ class Hyperliquid(Form):
             f'{{"channel":"l2Book","data":{{"coin":"{self.symbol}","time":{self.ms},"levels":'
             f"[{both[0]},{both[1]}]}}}}"
         )
-
-    change = snapshot
 
 
 class Gate(Form):

@@ -140,6 +140,14 @@ static void fd_layout_digits(fd_layout *l, const uint8_t *base, const fd_val *v)
     if (first + 1 < v->len && fd_isdigit(p[first + 1])) l->low[v->off + first] = '1';
 }
 
+/* Could other digits in their places make the number too large for float64? */
+static int fd_layout_overflows(const uint8_t *p, uint32_t n) {
+    if (n > 300) return 1;
+    for (uint32_t i = 0; i + 1 < n; i++)
+        if ((p[i] | 0x20) == 'e' && p[i + 1] != '-') return 1;
+    return 0;
+}
+
 /* How the digits of a plain decimal, which is value `to`, are put together. */
 static int fd_layout_number(fd_layout *l, const uint8_t *base, const fd_val *v, uint32_t to) {
     const uint8_t *p = base + v->off;
@@ -187,6 +195,7 @@ static int fd_layout_make(fd_layout *l, const uint8_t *base, const fd_val *hole,
         if (v->escaped || v->off + v->len > head->len) return 0;
         if (head->fixed >> i & 1) continue;
         if (v->type == FD_NUM || v->plain) {
+            if (!v->plain && fd_layout_overflows(base + v->off, v->len)) return 0;
             fd_layout_digits(l, base, v);
             continue;
         }
