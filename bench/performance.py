@@ -40,6 +40,7 @@ RECORDED = (  # (venue, the captures of a session, first to last)
 )
 ROUNDS = {  # (whole, quick)
     "decode": (11, 3),
+    "forms": (5, 1),
     "ring": (7, 2),
     "wire": (5, 1),
     "scale": (3, 1),
@@ -164,6 +165,7 @@ def _plain(name: str, table: Callable[[Result], str]) -> Callable[[int], tuple[R
 
 SECTIONS: dict[str, Callable[[int], tuple[Result, str]]] = {
     "decode": decode,
+    "forms": _plain("forms", tables.forms_table),
     "ring": _plain("ring", tables.ring_table),
     "wire": _plain("wire", tables.wire_table),
     "scale": _plain("scale", tables.scale_table),
@@ -207,6 +209,13 @@ BARS: tuple[tuple[str, str, Callable[[Result], float], str, float], ...] = (
     ("decode", "bookTicker / floor", _to_floor(0, "quote"), "<=", 0.4 if WIDE else 0.75),
     ("decode", "cryptofeed 3 / full, depth of 1.6 KB", _to_peer("book"), ">=", 90),
     ("decode", "cryptofeed 3 / full, bookTicker", _to_peer("quote"), ">=", 25),
+    (
+        "forms",
+        "decode of any venue's changes of ten levels, ns / byte",
+        lambda r: max(v["5"]["decode_ns_per_byte"] for v in r["venues"].values()),
+        "<=",
+        1.5,
+    ),
     ("ring", "Python, M records/s", lambda r: r["python"]["records_per_s"] / 1e6, ">=", 10),
     ("ring", "Python, one way p50, ns", lambda r: r["python"]["one_way_ns"]["p50"], "<=", 500),
     (

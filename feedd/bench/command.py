@@ -12,7 +12,7 @@ import orjson
 from feedd import venues
 from feedd.bench import decode as decode_race
 from feedd.bench.machine import describe
-from feedd.bench.more_commands import ring, scale, start, wire
+from feedd.bench.more_commands import forms, ring, scale, start, wire
 from feedd.errors import FeeddError
 
 __all__ = ["bench"]
@@ -23,7 +23,7 @@ def bench() -> None:
     """Measure feedd on this machine: medians over rounds, beside a floor of the same run."""
 
 
-for _command in (ring, wire, scale, start):
+for _command in (forms, ring, wire, scale, start):
     bench.add_command(_command)
 
 

@@ -1,4 +1,4 @@
-"""The commands beside ``feedd bench decode``: ring, wire, scale, start."""
+"""The commands beside ``feedd bench decode``: forms, ring, wire, scale, start."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 import click
 import orjson
 
-from feedd.bench.tables import ring_table, scale_table, start_table, wire_table
+from feedd.bench.tables import forms_table, ring_table, scale_table, start_table, wire_table
 from feedd.errors import FeeddError
 
-__all__ = ["ring", "scale", "start", "wire"]
+__all__ = ["forms", "ring", "scale", "start", "wire"]
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="One JSON object instead of a table."
@@ -29,6 +29,17 @@ def say(
         click.echo(f"feedd bench: {error}", err=True)
         sys.exit(2)
     click.echo(orjson.dumps(result).decode() if json else table(result))
+
+
+@click.command()
+@click.option("--rounds", type=click.IntRange(1, 1000), default=5, show_default=True)
+@click.option("--messages", type=click.IntRange(500, 10**6), default=20_000, show_default=True)
+@as_json
+def forms(rounds: int, messages: int, as_json: bool) -> None:
+    """A change of a busy book as several venues write it: ns per message and per byte."""
+    from feedd.bench import forms as bench
+
+    say(lambda: bench.run(rounds, messages), forms_table, as_json)
 
 
 @click.command()

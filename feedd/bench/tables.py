@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["machine_line", "markdown", "ring_table", "scale_table", "start_table", "wire_table"]
+__all__ = [
+    "forms_table",
+    "machine_line",
+    "markdown",
+    "ring_table",
+    "scale_table",
+    "start_table",
+    "wire_table",
+]
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -30,6 +38,31 @@ def _put(cell: str, width: int, column: int) -> str:
 
 def machine_line(machine: dict[str, Any]) -> str:
     return f"{machine['cores']} x {machine['cpu']}, {machine['kernel']}, Python {machine['python']}"
+
+
+def forms_table(result: dict[str, Any]) -> str:
+    """What a change of a book costs, by the venue whose form it has."""
+    rows = [
+        (
+            venue,
+            levels,
+            round(row["bytes"]),
+            round(row["decode_ns"]),
+            round(row["full_ns"]),
+            f"{row['decode_ns_per_byte']:.2f}",
+            f"{row['full_ns_per_byte']:.2f}",
+        )
+        for venue, by_levels in result["venues"].items()
+        for levels, row in by_levels.items()
+    ]
+    head = ("venue", "levels a side", "bytes", "decode ns", "full ns", "decode ns / byte")
+    return "\n".join(
+        (
+            f"Medians of {result['rounds']} rounds on {machine_line(result['machine'])}.",
+            "",
+            markdown((*head, "full ns / byte"), rows),
+        )
+    )
 
 
 def ring_table(result: dict[str, Any]) -> str:
