@@ -140,15 +140,28 @@ class PlanKeeper:
         """Whether ``reselect`` could do what ``config`` wants of these venues. Raises
         ``ConfigError``."""
         problems: list[str] = []
+        trial = self.live.copy()  # of all venues: they share the readers' connections
         for venue in names:
             try:
                 add, remove = self._difference(venue, config)
             except ConfigError as exc:
                 problems += exc.problems
                 continue
-            problems += self.live.trial(venue, add, remove, monotonic_ns())
+            problems += trial.change(venue, add, remove, monotonic_ns())[1]
         if problems:
             raise ConfigError(problems)
+
+    def give_ids(self, config: Config, names: Iterable[str]) -> None:
+        """Ids for all that ``reselect`` will take in, who keep them in any case. Raises
+        ``ConfigError`` when there are none."""
+        for venue in names:
+            new = [f"{venue}:{one.symbol}" for one in self._difference(venue, config)[0]]
+            try:
+                self._registry.add(new)
+            except (ShmError, ValueError, OSError) as exc:
+                raise ConfigError(
+                    f"venues.{venue}.instruments: no ids for {len(new)} new instruments: {exc}"
+                ) from exc
 
     def reselect(self, venue: str) -> None:
         """The configuration means other instruments now."""
