@@ -20,7 +20,7 @@ from feedd.supervisor.liveplan import LivePlan, Place
 from feedd.supervisor.process import ReaderHandle
 from feedd.supervisor.reference import listed_of
 from feedd.supervisor.registry import Registry
-from feedd.supervisor.select import Listed, Selection
+from feedd.supervisor.select import Entry, Listed, Selection
 
 if TYPE_CHECKING:
     from feedd.supervisor.run import Supervisor
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["PlanKeeper"]
 
 log = logging.getLogger("feedd.supervisor")
+
+
+def _is_symbol(text: str) -> bool:
+    try:
+        return Entry.parse(text).exact
+    except ValueError:
+        return False
 
 
 class PlanKeeper:
@@ -191,6 +198,11 @@ class PlanKeeper:
             )
         if self.live.wants(venue, symbol):
             return False
+        if not _is_symbol(symbol):
+            raise ConfigError(
+                f"{name}: one instrument by its symbol; what means several belongs into the "
+                f"configuration (venues.{venue}.instruments), then `feedd ctl reload`"
+            )
         infos = next(
             (f.listing.infos for f in self._supervisor.followers if f.listing.venue == venue), []
         )
