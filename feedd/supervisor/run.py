@@ -178,6 +178,9 @@ class Supervisor:
         self.registry = registry = Registry(self.directory, state, gid)
         self.permits = PermitDesk(state / "permits.json")
         for name, venue in self.venues.items():
+            own = venues.own_path(name)
+            if own is not None:
+                log.info("%s: described by %s", name, own)
             limits = venue.session.limits
             self.permits.add_venue(
                 name, limits.connects_max, limits.connects_window_s, monotonic_ns(), now_ns()
