@@ -249,3 +249,8 @@ def test_a_user_that_nobody_can_be(tmp_path: Path) -> None:
 def test_a_recording_that_fits_no_disk(tmp_path: Path, size: str) -> None:
     (problem,) = load(tmp_path, f"{GOOD}[capture]\nkeep_gb = {size}\n")
     assert "capture.keep_gb" in problem
+
+
+def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+    (problem,) = load(tmp_path, f"\ufeff{GOOD}")
+    assert problem.endswith("c.toml:1: not valid TOML: begins with a byte order mark")
