@@ -62,12 +62,16 @@ def record(path: Path, target: Path) -> None:
 
 def _writable(target: Path) -> None:
     """A daemon goes on without its recording; who asks for one wants to hear of it now."""
+    from feedd.shm.directory import lock_held, lock_path
+
     try:
         target.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=target):
             pass
     except OSError as exc:
         raise StartError(f"--to: cannot write into {target}: {exc.strerror}") from exc
+    if lock_held(lock_path(target)):
+        raise StartError(f"--to: {target} is another recorder's")
 
 
 def _run(config: Config, path: Path | None, early: EarlyReaders) -> int:

@@ -171,7 +171,7 @@ class ControlServer:
         except msgspec.ValidationError as exc:
             self.results["refused"] += 1
             told = str(exc)
-            if told.endswith("`$.instrument`"):
+            if "matching regex" in told and told.endswith("`$.instrument`"):
                 told = "an instrument is VENUE:SYMBOL, for example deribit:BTC-PERPETUAL"
             return _no(Code.USAGE, f"{request.do}: {told}")
         answer = await self._do(request.do, command)
