@@ -22,15 +22,21 @@ from typing import Any
 import msgspec
 import orjson
 
-from feedd.capture.files import CaptureFile, closed_files, last_line, recover, retain
+from feedd.capture.files import (
+    CaptureFile,
+    closed_files,
+    last_line,
+    lock_folder,
+    recover,
+    retain,
+)
 from feedd.capture.lines import entry_line, header_line, loss_lines
 from feedd.capture.recorded import read_recorded
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
-from feedd.errors import FeeddError, LockedError, ShmError
+from feedd.errors import FeeddError, ShmError
 from feedd.logs import RateLimit, setup_logging
 from feedd.shm import rawring
 from feedd.shm.books import BooksReader
-from feedd.shm.directory import Lock, lock_path
 from feedd.shm.instruments import InstrumentsReader
 from feedd.shm.rawring import Entry, RawReader
 
@@ -206,7 +212,7 @@ class Recorder:
         self._instruments = InstrumentsReader(plan.directory)
         self._books: dict[int, BooksReader] = {}
         self._target.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self._target)
+        self._lock = lock_folder(self._target)
         for path, cut in recover(self._target):
             log.warning("%s: finished after a recorder was killed, %d bytes cut off", path, cut)
         self.sources = [Source(self, n, names) for n, names in sorted(plan.venues.items())]
@@ -312,16 +318,7 @@ class Recorder:
         self._instruments.close()
         for books in self._books.values():
             books.close()
-        self._lock.close()
-
-
-def _lock(target: Path) -> Lock:
-    try:
-        return Lock(lock_path(target))
-    except LockedError as exc:
-        raise LockedError(
-            f"capture.directory: {target} is another recorder's: each instance needs its own"
-        ) from exc
+        os.close(self._lock)
 
 
 def obey(told: bytes) -> None:

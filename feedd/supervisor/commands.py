@@ -62,7 +62,7 @@ def record(path: Path, target: Path) -> None:
 
 def _writable(target: Path) -> None:
     """A daemon goes on without its recording; who asks for one wants to hear of it now."""
-    from feedd.shm.directory import lock_held, lock_path
+    from feedd.capture.files import lock_folder
 
     try:
         target.mkdir(parents=True, exist_ok=True)
@@ -70,8 +70,7 @@ def _writable(target: Path) -> None:
             pass
     except OSError as exc:
         raise StartError(f"--to: cannot write into {target}: {exc.strerror}") from exc
-    if lock_held(lock_path(target)):
-        raise StartError(f"--to: {target} is another recorder's")
+    os.close(lock_folder(target))
 
 
 def _run(config: Config, path: Path | None, early: EarlyReaders) -> int:
