@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -13,6 +14,7 @@ from feedd.errors import Exit, FeeddError
 
 __all__ = ["main"]
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _COMMANDS = {
     "bench": ("feedd.bench.command", "bench"),
     "capture": ("feedd.capture.capture_command", "capture"),
@@ -55,16 +57,32 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point; an error of feedd is a message and an exit status, not a traceback."""
+    _open_streams()
     try:
         cli()
     except FeeddError as exc:
         click.echo(f"feedd: {exc}", err=True)
         sys.exit(exc.exit_code)
-    except Exception:
+    except Exception as exc:
+        if isinstance(exc, OSError) and exc.errno in _NO_ROOM:
+            click.echo(f"feedd: {exc.filename or 'standard output'}: {exc.strerror}", err=True)
+            sys.exit(Exit.IO)
         traceback.print_exc()
         sys.exit(Exit.SOFTWARE)
     finally:
         _let_go_of_the_terminal()
+
+
+def _open_streams() -> None:
+    """Who was started without standard streams gets /dev/null, before another file takes their
+    place."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # the lowest that is free
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _let_go_of_the_terminal() -> None:

@@ -112,6 +112,8 @@ def read(text: str | bytes, file: str) -> Document | Problem:
         except UnicodeDecodeError as error:
             line = error.object.count(b"\n", 0, error.start) + 1
             return Problem(file, line, "", "not UTF-8 text: TOML files are UTF-8")
+    if text.startswith("\ufeff"):
+        return Problem(file, 1, "", "not valid TOML: begins with a byte order mark")
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

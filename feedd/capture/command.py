@@ -43,7 +43,7 @@ def decode(
 
     Several captures are one session, in the order given. Statistics and what went wrong go to
     standard error. The exit status is 0 when every capture was read to its end; bad frames are
-    counted, not fatal.
+    counted, not fatal. Of a file that is cut off comes what is before the cut, and status 65.
     """
     try:
         venue = venues.load(venue_name)
@@ -51,10 +51,10 @@ def decode(
         raise click.UsageError(str(exc)) from exc
     decoder = CaptureDecoder(venue)
     out = sys.stdout.buffer
+    pending: list[bytes] = []
     try:
         if instruments is not None:
             click.echo(f"instruments: {decoder.load_instruments(instruments)}", err=True)
-        pending: list[bytes] = []
         size = 0
         for event in decoder.events(captures):
             pending.append(orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE))
@@ -64,11 +64,13 @@ def decode(
                 pending.clear()
                 size = 0
         out.write(b"".join(pending))
+        pending.clear()
         if books:
             for book in decoder.final_books():
                 out.write(orjson.dumps(book, option=orjson.OPT_APPEND_NEWLINE))
         out.flush()
     except FeeddError as exc:
+        out.write(b"".join(pending))
         out.flush()
         click.echo(f"feedd decode: {exc}", err=True)
         sys.exit(exc.exit_code)

@@ -73,8 +73,18 @@ class CaptureDecoder:
     # ---- events --------------------------------------------------------------------------------
 
     def events(self, captures: Sequence[Path]) -> Iterator[dict[str, Any]]:
-        """Every event of the captures, in order."""
-        rows = [row for path in captures for row in read_rows(path, self.problems)]
+        """Every event of the captures, in order.
+
+        Raises CaptureError where one cannot be read to its end, after the events before that place.
+        """
+        rows: list[Row] = []
+        damage: CaptureError | None = None
+        try:
+            for path in captures:
+                for row in read_rows(path, self.problems):
+                    rows.append(row)  # noqa: PERF402 - what was read before the damage counts
+        except CaptureError as exc:
+            damage = exc
         self._snapshots = collect_snapshots(self.venue, rows, self.problems)
         for row in rows:
             self._rows += 1
@@ -92,6 +102,8 @@ class CaptureDecoder:
         yield from self._drain()
         offered = sum(len(rows_) for rows_ in self._snapshots.values())
         self.snapshots_unusable = offered - self.snapshots_used
+        if damage is not None:
+            raise damage
 
     def final_books(self) -> Iterator[dict[str, Any]]:
         """The full book of each instrument that had one, in order of arrival."""

@@ -9,6 +9,7 @@ whole frame and renamed by the next one.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 from collections.abc import Iterator
@@ -18,8 +19,18 @@ from pathlib import Path
 import zstandard
 
 from feedd.clock import SECOND_NS
+from feedd.errors import LockedError
 
-__all__ = ["SUFFIX", "CaptureFile", "closed_files", "file_name", "last_line", "recover", "retain"]
+__all__ = [
+    "SUFFIX",
+    "CaptureFile",
+    "closed_files",
+    "file_name",
+    "last_line",
+    "lock_folder",
+    "recover",
+    "retain",
+]
 
 SUFFIX = ".jsonl.zst"
 PART = ".part"
@@ -84,6 +95,22 @@ def sync_directory(path: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def lock_folder(path: Path) -> int:
+    """A descriptor that keeps other recorders away from ``path`` until it is closed; no file is
+    made for it. Raises LockedError while another one has it."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as exc:
+        os.close(fd)
+        raise LockedError(
+            f"capture.directory: {path} is another recorder's: each instance needs its own"
+        ) from exc
+    except OSError as exc:  # some network file systems lock no directories
+        log.warning("%s cannot be locked (%s): let no other recorder use it", path, exc.strerror)
+    return fd
 
 
 def _whole_frames(path: Path) -> tuple[int, bytes]:

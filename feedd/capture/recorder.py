@@ -22,7 +22,14 @@ from typing import Any
 import msgspec
 import orjson
 
-from feedd.capture.files import CaptureFile, closed_files, last_line, recover, retain
+from feedd.capture.files import (
+    CaptureFile,
+    closed_files,
+    last_line,
+    lock_folder,
+    recover,
+    retain,
+)
 from feedd.capture.lines import entry_line, header_line, loss_lines
 from feedd.capture.recorded import read_recorded
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
@@ -205,6 +212,7 @@ class Recorder:
         self._instruments = InstrumentsReader(plan.directory)
         self._books: dict[int, BooksReader] = {}
         self._target.mkdir(parents=True, exist_ok=True)
+        self._lock = lock_folder(self._target)
         for path, cut in recover(self._target):
             log.warning("%s: finished after a recorder was killed, %d bytes cut off", path, cut)
         self.sources = [Source(self, n, names) for n, names in sorted(plan.venues.items())]
@@ -310,6 +318,7 @@ class Recorder:
         self._instruments.close()
         for books in self._books.values():
             books.close()
+        os.close(self._lock)
 
 
 def obey(told: bytes) -> None:

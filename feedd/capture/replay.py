@@ -19,7 +19,7 @@ import orjson
 import zstandard
 
 from feedd import venues
-from feedd.capture.recorded import Damage, payload_of, read_recorded
+from feedd.capture.recorded import Damage, check_head, payload_of, read_recorded
 from feedd.capture.rows import open_capture
 from feedd.capture.stage import DEPTH, Platform
 from feedd.clock import now_ns
@@ -30,6 +30,8 @@ from feedd.pipeline.core import Pipeline
 __all__ = ["Recorded", "Replay", "Segment", "open_recorded"]
 
 _VENUE_LESS = frozenset({"line_forget", "line_row", "set_quarantine", "stale", "status", "tick"})
+_WRONG = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
+"""What an entry that no recorder wrote makes of itself."""
 _LISTS = ("take_requests", "take_bad_frames", "take_alarms")
 
 
@@ -65,9 +67,8 @@ class Recorded:
         found = {}
         for (reader, venue), segments in self.tracks.items():
             for segment in segments:
-                for args in _added(segment.path):
-                    row = dict(zip(("symbol", "id", "row", "depth"), args[1:], strict=False))
-                    found[int(row["id"])] = {**row, "venue": venue, "reader": reader}
+                for number, row in _added(segment.path):
+                    found[number] = {**row, "venue": venue, "reader": reader}
         for segments in self.tracks.values():
             for segment in segments:
                 for row in segment.facts.get("instruments", ()):
@@ -86,7 +87,8 @@ def open_recorded(paths: Iterable[Path]) -> Recorded | None:
         if first is None or not isinstance(facts, dict):
             foreign.append(path)
             continue
-        segment = Segment(path, int(first.get("n", 0)), facts)
+        check_head(path, facts)
+        segment = Segment(path, _number(first, "n"), facts)
         recorded.tracks.setdefault((segment.reader, segment.venue), []).append(segment)
     if foreign and recorded.tracks:
         raise CaptureError(
@@ -97,13 +99,20 @@ def open_recorded(paths: Iterable[Path]) -> Recorded | None:
     return recorded if recorded.tracks else None
 
 
-def _added(path: Path) -> Iterator[list[Any]]:
-    """Arguments of every instrument that came while the recorder ran."""
+def _number(row: dict[str, Any], key: str) -> int:
+    value = row.get(key)
+    return value if type(value) is int else 0
+
+
+def _added(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Every instrument that came while the recorder ran: its id and its other arguments."""
     with open_capture(path) as file, contextlib.suppress(OSError, EOFError, zstandard.ZstdError):
         for line in file:
             if b'"op":["add_instrument"' in line:
-                with contextlib.suppress(orjson.JSONDecodeError):
-                    yield orjson.loads(line)["op"][1]
+                with contextlib.suppress(*_WRONG):  # which the step itself will say
+                    args = orjson.loads(line)["op"][1]
+                    row = dict(zip(("symbol", "id", "row", "depth"), args[1:], strict=False))
+                    yield int(row["id"]), row
 
 
 class _Reader:
@@ -168,11 +177,11 @@ class _Reader:
 
     def feed(self, venue: str, row: dict[str, Any]) -> None:
         """One row."""
-        t, way = int(row.get("t") or 0), row["dir"]
+        t, way = _number(row, "t"), row["dir"]
         if "op" in row:
             self._do(row)
         elif "dropped" in row:
-            self.cut(venue, int(row.get("n", 0)), t)
+            self.cut(venue, _number(row, "n"), t)
         elif way == "in":
             line = int(str(row["conn"]).rpartition(":")[2])
             data = payload_of(row)
@@ -182,7 +191,7 @@ class _Reader:
         else:
             return
         self.pipeline.commit()
-        self._last[venue] = int(row.get("n") or self._last.get(venue, 0))
+        self._last[venue] = _number(row, "n") or self._last.get(venue, 0)
         for name in _LISTS:
             take = getattr(self.pipeline, name, None)
             if take is not None:
@@ -190,7 +199,7 @@ class _Reader:
 
     def _do(self, row: dict[str, Any]) -> None:
         name, args, kwargs = row["op"]
-        method = getattr(self.pipeline, name, None)
+        method = None if name.startswith("_") else getattr(self.pipeline, name, None)
         if method is None:
             self._skipped.add(name)  # of a feedd that knew more
             return
@@ -227,11 +236,15 @@ class Replay:
         by_reader = [self._of_reader(n) for n in self._recorded.readers]
         for t, _, reader, segment, row in heapq.merge(*by_reader, key=lambda item: item[0]):
             yield t
-            if "feedd" in row:
-                self.missing += reader.begin_file(segment)
-            else:
-                self.missing += "dropped" in row
-                reader.feed(segment.venue, row)
+            try:
+                if "feedd" in row:
+                    self.missing += reader.begin_file(segment)
+                else:
+                    self.missing += "dropped" in row
+                    reader.feed(segment.venue, row)
+            except _WRONG as exc:
+                entry = f"{segment.path}: entry {_number(row, 'n')}"
+                raise CaptureError(f"{entry} cannot be repeated: {exc!r}") from exc
             self.rows += 1
         for reader in self._readers.values():
             reader.pipeline.flush()
@@ -246,14 +259,14 @@ class Replay:
         ]
         latest = 0
         for n, segment, row in heapq.merge(*tracks, key=lambda item: item[0]):
-            latest = max(latest, int(row.get("t") or 0))
+            latest = max(latest, _number(row, "t"))
             yield latest, n, self._readers[number], segment, row
 
     def _of_track(self, segments: Sequence[Segment]) -> Iterator[tuple[int, Segment, Any]]:
         n = 0
         for segment in segments:
             for row in read_recorded(segment.path, self.damage):
-                n = int(row.get("n") or n)
+                n = _number(row, "n") or n
                 yield n, segment, row
 
     @property

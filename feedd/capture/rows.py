@@ -1,4 +1,4 @@
-"""Read capture files: JSON lines or one JSON array of rows, plain, ``.gz`` or ``.zst``.
+"""Read capture files: JSON lines or one JSON array of rows, plain or compressed by gzip or zstd.
 
 A row is ``{"t": ns or null, "dir": "in"|"out"|"rest"|"open"|"close", "conn": name, "raw": text}``;
 ``rest`` rows may carry ``"url"``, binary frames carry ``"b64"``, unknown keys are ignored, and a
@@ -14,15 +14,17 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
 
 import orjson
 import zstandard
 
 from feedd.errors import CaptureError
 
-__all__ = ["Row", "open_capture", "read_rows"]
+__all__ = ["Row", "begins_array", "open_capture", "read_rows"]
 
+GZIP_MAGIC = b"\x1f\x8b"
+ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 PEEK_BYTES = 4096
 READ_BYTES = 1 << 17
 T_MAX = 2**63 - 1
@@ -40,16 +42,39 @@ class Row(NamedTuple):
 
 
 def open_capture(path: Path) -> io.BufferedReader:
-    """The decompressed bytes of ``path``. Raises CaptureError with what is wrong."""
+    """The decompressed bytes of ``path``; what it begins with counts for more than its name.
+
+    Raises CaptureError with what is wrong.
+    """
     try:
-        if path.suffix == ".gz":
-            return io.BufferedReader(cast(io.RawIOBase, gzip.open(path, "rb")))
         raw = path.open("rb")
+        head = raw.peek(len(ZSTD_MAGIC))
     except OSError as exc:
         raise CaptureError(f"{path}: cannot be opened: {exc.strerror or exc}") from exc
-    if path.suffix == ".zst":
+    form = path.suffix
+    if head.startswith(GZIP_MAGIC):
+        form = ".gz"
+    elif head.startswith(ZSTD_MAGIC):
+        form = ".zst"
+    elif not head or head.lstrip()[:1] in (b"{", b"[", codecs.BOM_UTF8[:1]):
+        form = ""
+    if form == ".gz":
+        return io.BufferedReader(cast(io.RawIOBase, _GzipFile(raw)))
+    if form == ".zst":
         return io.BufferedReader(_ZstdFile(raw), READ_BYTES)
     return raw
+
+
+class _GzipFile(gzip.GzipFile):
+    """One that closes what it reads from."""
+
+    def __init__(self, raw: IO[bytes]) -> None:
+        super().__init__(fileobj=raw)
+        self._raw = raw
+
+    def close(self) -> None:
+        super().close()
+        self._raw.close()
 
 
 class _ZstdFile(io.RawIOBase):
@@ -87,6 +112,13 @@ class _ZstdFile(io.RawIOBase):
         super().close()
 
 
+def begins_array(file: io.BufferedReader) -> bool:
+    """Whether one JSON array comes, not lines; a byte order mark is taken away."""
+    if file.peek(PEEK_BYTES).startswith(codecs.BOM_UTF8):
+        file.read(len(codecs.BOM_UTF8))
+    return file.peek(PEEK_BYTES).lstrip()[:1] == b"["
+
+
 def read_rows(path: Path, problems: list[str]) -> Iterator[Row]:
     """The rows of one file in order.
 
@@ -95,9 +127,7 @@ def read_rows(path: Path, problems: list[str]) -> Iterator[Row]:
     """
     try:
         with open_capture(path) as file:
-            if file.peek(PEEK_BYTES).startswith(codecs.BOM_UTF8):
-                file.read(len(codecs.BOM_UTF8))
-            if file.peek(PEEK_BYTES).lstrip()[:1] == b"[":
+            if begins_array(file):
                 yield from _array_rows(path, file.read(), problems)
             else:
                 for number, line in enumerate(file, 1):

@@ -9,8 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from feedd.capture.recorded import Damage, read_recorded
+from feedd.capture.recorded import Damage, check_head, read_recorded
 from feedd.clock import SECOND_NS
+from feedd.errors import CaptureError
 
 __all__ = ["Report", "verify", "verify_all"]
 
@@ -92,8 +93,13 @@ def _row(report: Report, row: dict[str, Any]) -> None:
     report.rows[str(row["dir"])] += 1
     report.bytes += len(row["raw"]) if isinstance(row.get("raw"), str) else 0
     if isinstance(row.get("feedd"), dict) and report.recorded is None:
+        try:
+            check_head(report.path, row["feedd"])
+        except CaptureError as exc:
+            report.problems.append(str(exc))
+            return
         report.recorded = row["feedd"]
-        report.first_n = int(row.get("n") or 0)
+        report.first_n = row["n"] if type(row.get("n")) is int else 0
         return
     n = row.get("n")
     if type(n) is int and n:

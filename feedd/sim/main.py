@@ -116,6 +116,12 @@ def sim(synthetic: bool, speed: str, die_with_parent: bool, **options: object) -
         ) from None
     if factor < 0 or not float(str(options["rate"])) > 0:
         raise click.UsageError("--speed and --rate must be positive")
+    from feedd.sim.venues import choose
+
+    try:
+        choose(str(options["venues"]))
+    except FeeddError as error:
+        raise click.UsageError(str(error)) from error
     config = SimConfig(speed=factor, **options)  # type: ignore[arg-type]
     try:
         run(config)

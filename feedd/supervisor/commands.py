@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from feedd.control.options import CONFIG, CONFIG_FILE, DIRECTORY
-from feedd.errors import ConfigError, Exit
+from feedd.errors import ConfigError, Exit, StartError
 from feedd.supervisor.early import EarlyReaders
 
 if TYPE_CHECKING:
@@ -51,11 +52,25 @@ def record(path: Path, target: Path) -> None:
         from feedd.supervisor.config import load_config
 
         loaded = load_config(path)
+        _writable(target)
         capture = msgspec.structs.replace(
             loaded.capture, enabled=True, directory=str(target.absolute())
         )
         result = _run(msgspec.structs.replace(loaded, capture=capture), None, early)
     sys.exit(result)
+
+
+def _writable(target: Path) -> None:
+    """A daemon goes on without its recording; who asks for one wants to hear of it now."""
+    from feedd.capture.files import lock_folder
+
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target):
+            pass
+    except OSError as exc:
+        raise StartError(f"--to: cannot write into {target}: {exc.strerror}") from exc
+    os.close(lock_folder(target))
 
 
 def _run(config: Config, path: Path | None, early: EarlyReaders) -> int:

@@ -36,6 +36,7 @@ from feedd.reader.net import is_loopback, tls_context
 from feedd.reader.signing import signer_of
 from feedd.shm.directory import default_directory
 from feedd.supervisor.select import Entry
+from feedd.toml_lines import KeyPath
 from feedd.toml_lint import Issue, parse
 from feedd.venues.schema import Venue
 from feedd.venues.templates import FACT_HOLES, holes
@@ -214,7 +215,7 @@ class Capture(_Base, frozen=True, kw_only=True):
     """A file that is larger (compressed) is closed and the next one begins."""
     rotate_minutes: Annotated[float, msgspec.Meta(gt=0, le=10_080)] = 60
     """The same for one that is older."""
-    keep_gb: Annotated[float, msgspec.Meta(ge=0)] = 0
+    keep_gb: Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)] = 0
     """The oldest files are deleted when all together are larger; 0: nothing is deleted."""
 
 
@@ -266,6 +267,10 @@ def load_config(path: Path | str) -> Config:
 
 def config_issues(config: Config) -> Iterator[Issue]:
     """What types cannot say: (key, what is wrong)."""
+    unusable = list(_nul_issues(msgspec.to_builtins(config), ()))
+    if unusable:  # the kernel takes no such path, and Python no such name to look up
+        yield from unusable
+        return
     yield from _machine_issues(config)
     if not config.venues:
         yield "venues", "at least one [venues.<name>] table is needed"
@@ -275,6 +280,20 @@ def config_issues(config: Config) -> Iterator[Issue]:
             yield from _venue_issues(name, venue)
         else:
             yield f"venues.{name}", f"unknown venue{_suggest(name, names)}"
+
+
+def _nul_issues(value: object, path: KeyPath) -> Iterator[Issue]:
+    if isinstance(value, str):
+        if "\0" in value:
+            yield path, "a NUL character is in it"
+        return
+    parts: Iterable[tuple[str | int, object]] = ()
+    if isinstance(value, dict):
+        parts = value.items()
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)
+    for part, inner in parts:
+        yield from _nul_issues(inner, (*path, part))
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

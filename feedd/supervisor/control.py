@@ -170,7 +170,10 @@ class ControlServer:
             command = msgspec.convert(request.args, form, strict=True)
         except msgspec.ValidationError as exc:
             self.results["refused"] += 1
-            return _no(Code.USAGE, f"{request.do}: {exc}")
+            told = str(exc)
+            if "matching regex" in told and told.endswith("`$.instrument`"):
+                told = "an instrument is VENUE:SYMBOL, for example deribit:BTC-PERPETUAL"
+            return _no(Code.USAGE, f"{request.do}: {told}")
         answer = await self._do(request.do, command)
         self.results["done" if answer["ok"] else "failed"] += 1
         if needed is Role.OPERATE:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -81,6 +82,14 @@ class EarlyReaders:
 
     def __init__(self, count: int) -> None:
         self._left: list[Started] = []
+        # Ctrl-C reaches every process of the terminal: those that still import would tell of it
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            self._start(count)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _start(self, count: int) -> None:
         for _ in range(count):
             ours, theirs = socket.socketpair()
             with theirs:

@@ -20,7 +20,7 @@ from feedd.supervisor.liveplan import LivePlan, Place
 from feedd.supervisor.process import ReaderHandle
 from feedd.supervisor.reference import listed_of
 from feedd.supervisor.registry import Registry
-from feedd.supervisor.select import Listed, Selection
+from feedd.supervisor.select import Entry, Listed, Selection
 
 if TYPE_CHECKING:
     from feedd.supervisor.run import Supervisor
@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 __all__ = ["PlanKeeper"]
 
 log = logging.getLogger("feedd.supervisor")
+
+
+def _is_symbol(text: str) -> bool:
+    try:
+        return Entry.parse(text).exact
+    except ValueError:
+        return False
 
 
 class PlanKeeper:
@@ -140,15 +147,28 @@ class PlanKeeper:
         """Whether ``reselect`` could do what ``config`` wants of these venues. Raises
         ``ConfigError``."""
         problems: list[str] = []
+        trial = self.live.copy()  # of all venues: they share the readers' connections
         for venue in names:
             try:
                 add, remove = self._difference(venue, config)
             except ConfigError as exc:
                 problems += exc.problems
                 continue
-            problems += self.live.trial(venue, add, remove, monotonic_ns())
+            problems += trial.change(venue, add, remove, monotonic_ns())[1]
         if problems:
             raise ConfigError(problems)
+
+    def give_ids(self, config: Config, names: Iterable[str]) -> None:
+        """Ids for all that ``reselect`` will take in, who keep them in any case. Raises
+        ``ConfigError`` when there are none."""
+        for venue in names:
+            new = [f"{venue}:{one.symbol}" for one in self._difference(venue, config)[0]]
+            try:
+                self._registry.add(new)
+            except (ShmError, ValueError, OSError) as exc:
+                raise ConfigError(
+                    f"venues.{venue}.instruments: no ids for {len(new)} new instruments: {exc}"
+                ) from exc
 
     def reselect(self, venue: str) -> None:
         """The configuration means other instruments now."""
@@ -178,6 +198,11 @@ class PlanKeeper:
             )
         if self.live.wants(venue, symbol):
             return False
+        if not _is_symbol(symbol):
+            raise ConfigError(
+                f"{name}: one instrument by its symbol; what means several belongs into the "
+                f"configuration (venues.{venue}.instruments), then `feedd ctl reload`"
+            )
         infos = next(
             (f.listing.infos for f in self._supervisor.followers if f.listing.venue == venue), []
         )

@@ -188,9 +188,12 @@ class LivePlan:
         self, venue: str, add: Iterable[Listed], remove: Iterable[str], now: int
     ) -> list[str]:
         """Why ``change`` could not do all of this; nothing is changed."""
+        return self.copy().change(venue, add, remove, now)[1]
+
+    def copy(self) -> LivePlan:
+        """Another one to try changes on."""
         shared = {id(kept): kept for kept in (self._config, self._venues)}
-        _, problems = copy.deepcopy(self, shared).change(venue, add, remove, now)
-        return problems
+        return copy.deepcopy(self, shared)
 
     def change(
         self, venue: str, add: Iterable[Listed], remove: Iterable[str], now: int

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +13,12 @@ from feedd.control.protocol import SOCKET_NAME
 from feedd.errors import StartError
 from feedd.metrics.sample import Facts, Sampler
 from feedd.supervisor.actions import Actions
-from feedd.supervisor.config import Config, Control, Metrics
+from feedd.supervisor.config import Config, Metrics
 from feedd.supervisor.control import ControlServer
 from feedd.supervisor.facts import facts_of, pids_of, venue_of_lines
 from feedd.supervisor.figures import ProcessFigures
 from feedd.supervisor.peers import Roles
-from feedd.supervisor.process import BroadcasterHandle, ProcessHandle
+from feedd.supervisor.process import BroadcasterHandle, ProcessHandle, ReaderState
 
 if TYPE_CHECKING:
     from feedd.metrics.server import MetricsServer
@@ -25,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Operations", "broadcaster_plan", "health_of"]
 
 BROADCASTER_STOP_S = 2.0
+BROADCASTER_LOOK_S = 0.02
+
+log = logging.getLogger("feedd.supervisor")
 
 
 def broadcaster_plan(config: Config) -> BroadcasterPlan | None:
@@ -94,16 +99,37 @@ class Operations:
             raise
         return server
 
-    async def change_metrics(self, settings: Metrics) -> None:
-        """Open the new endpoint, then close the old one; ``StartError`` leaves the old one open."""
-        old = self.metrics
-        self.metrics = await self._open_metrics(settings) if settings.enabled else None
-        if old is not None:
-            await old.close()
+    async def change_metrics(
+        self, old: Metrics, new: Metrics, back: AsyncExitStack
+    ) -> MetricsServer | None:
+        """Serve where ``new`` says; ``back`` gets the way back. Returns the endpoint to close when
+        nothing is taken back."""
+        before = self.metrics
+        if before is not None and new.enabled and new.address[1] == old.address[1] != 0:
+            back.push_async_callback(self._reopen_metrics, old)
+            self.metrics = None
+            await before.close()  # who has a port for one address may keep it from all others
+            before = None
+        opened = await self._open_metrics(new) if new.enabled else None
+        self.metrics = opened
 
-    def change_roles(self, settings: Control) -> None:
+        async def undo() -> None:
+            self.metrics = before
+            if opened is not None:
+                await opened.close()
+
+        back.push_async_callback(undo)
+        return before
+
+    async def _reopen_metrics(self, settings: Metrics) -> None:
+        try:
+            self.metrics = await self._open_metrics(settings)
+        except StartError as exc:
+            log.error("the endpoint of metrics is closed: %s", exc)
+
+    def change_roles(self, roles: Roles) -> None:
         if self.control is not None:
-            self.control.set_roles(Roles(settings.operate_users, settings.operate_groups))
+            self.control.set_roles(roles)
 
     def open_broadcaster(self, config: Config) -> None:
         """Start the process that publishes market data, when it is wanted."""
@@ -126,9 +152,23 @@ class Operations:
             await asyncio.wait({self._broadcaster_life}, timeout=1.0)
         self.broadcaster = self._broadcaster_life = None
 
-    async def change_broadcaster(self, config: Config) -> None:
+    async def change_broadcaster(self, old: Config, new: Config, back: AsyncExitStack) -> None:
+        """Another process with what ``new`` says, once it runs; ``back`` gets the way back."""
+        back.push_async_callback(self._replace_broadcaster, old)
+        await self._replace_broadcaster(new)
+        handle = self.broadcaster
+        while handle is not None and handle.state is not ReaderState.RUNNING:
+            if handle.restarts or handle.stopping():
+                raise StartError(
+                    f"zmq: the broadcaster does not start with this: {handle.last_exit}; its own "
+                    "message is in the log"
+                )
+            await asyncio.sleep(BROADCASTER_LOOK_S)
+
+    async def _replace_broadcaster(self, config: Config) -> None:
         await self.close_broadcaster()
-        self.open_broadcaster(config)
+        if not self._supervisor.stopping:
+            self.open_broadcaster(config)
 
     def _broadcaster_changed(self) -> None:
         handle, publisher = self.broadcaster, self._supervisor.broadcast

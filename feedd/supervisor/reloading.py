@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import msgspec
 from feedd.errors import ConfigError
 from feedd.supervisor.config import Config, load_config
 from feedd.supervisor.cores import choose_cores
+from feedd.supervisor.peers import Roles
 from feedd.supervisor.reload import Change, Effect, changes, refusals
 
 if TYPE_CHECKING:
@@ -48,9 +50,10 @@ class Reloader:
                 new, found = await self._look()
                 if found:
                     await self._apply(new, found)
-            except Exception as exc:
+            except (Exception, asyncio.CancelledError) as exc:
                 self.results["refused"] += 1
                 first = exc.problems[0] if isinstance(exc, ConfigError) else str(exc)
+                first = first or type(exc).__name__
                 log.error("reload refused, the configuration stays as it was: %s", first)
                 notifier.ready(f"reload refused: {first}")
                 raise
@@ -74,30 +77,41 @@ class Reloader:
         return new, found
 
     async def _apply(self, new: Config, found: list[Change]) -> None:
-        """First what may fail, with a way back; then what cannot."""
-        supervisor = self._supervisor
+        """First all that may fail, each step with its way back; then, without a pause, the rest."""
+        supervisor, operations = self._supervisor, self._supervisor.operations
+        old, reselected = supervisor.config, _reselected(found)
         keys = {change.key.partition(".")[0] for change in found}
-        if "metrics" in keys:
-            await supervisor.operations.change_metrics(new.metrics)
+        replaced = None
+        async with contextlib.AsyncExitStack() as back:
+            if "metrics" in keys:
+                replaced = await operations.change_metrics(old.metrics, new.metrics, back)
+            if "zmq" in keys:
+                await operations.change_broadcaster(old, new, back)
+            roles = Roles(new.control.operate_users, new.control.operate_groups)
+            cores = choose_cores(new)
+            # meanwhile a venue's list may have changed what the entries mean
+            supervisor.keeper.check(new, reselected)
+            supervisor.keeper.give_ids(new, reselected)
+            back.pop_all()
         if "control" in keys:
-            supervisor.operations.change_roles(new.control)
-        if "zmq" in keys:
-            await supervisor.operations.change_broadcaster(new)
+            operations.change_roles(roles)
         if "log" in keys:
             supervisor.set_log(new.log.level, new.log.format)
         for reader in supervisor.readers.values():
             reader.memory_max = new.readers.memory_max_mib << 20
         supervisor.config = new
-        for venue in _reselected(found):
+        for venue in reselected:
             supervisor.keeper.reselect(venue)
         if any(change.effect is Effect.READERS for change in found):
-            for number, core in enumerate(choose_cores(new)):
+            for number, core in enumerate(cores):
                 for reader in supervisor.handovers.both(number):
                     reader.plan = msgspec.structs.replace(
                         reader.plan, core=core, busy_poll=new.readers.busy_poll
                     )
             supervisor.spawn(supervisor.handovers.roll())
         self.generation += 1
+        if replaced is not None:
+            await replaced.close()
 
     def _report(self, found: list[Change], *, applied: bool) -> dict[str, Any]:
         return {

@@ -22,7 +22,7 @@ import msgspec
 from feedd import venues
 from feedd.broadcaster.publisher import Publisher
 from feedd.clock import SECOND_NS, monotonic_ns, now_ns
-from feedd.errors import ConfigError, Exit, FeeddError, StartError, VenueError
+from feedd.errors import ConfigError, Exit, FeeddError, LockedError, StartError, VenueError
 from feedd.logs import flush_suppressed, setup_logging
 from feedd.reader.plan import ReaderPlan
 from feedd.shm.directory import Lock, create_directory, lock_path
@@ -103,6 +103,10 @@ class Supervisor:
 
     # -- life ----------------------------------------------------------------------------------
 
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
     async def run(self) -> int:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -118,7 +122,7 @@ class Supervisor:
             raise StartError(
                 f"instance.state_directory: cannot make {state}: {exc.strerror}"
             ) from exc
-        with Lock(lock_path(self.directory)):
+        with Lock(lock_path(self.directory)), _state_lock(state):
             try:
                 waiting = self.spawn(self.service.starting())
                 started = await self._unless_stopped(self._start(state, gid))
@@ -174,6 +178,9 @@ class Supervisor:
         self.registry = registry = Registry(self.directory, state, gid)
         self.permits = PermitDesk(state / "permits.json")
         for name, venue in self.venues.items():
+            own = venues.own_path(name)
+            if own is not None:
+                log.info("%s: described by %s", name, own)
             limits = venue.session.limits
             self.permits.add_venue(
                 name, limits.connects_max, limits.connects_window_s, monotonic_ns(), now_ns()
@@ -480,6 +487,17 @@ def has_terminal() -> bool:
     except OSError:
         return False
     return True
+
+
+def _state_lock(state: Path) -> Lock:
+    """Two daemons that keep one list of ids would give the same to different instruments."""
+    try:
+        return Lock(lock_path(state))
+    except LockedError as exc:
+        raise LockedError(
+            f"instance.state_directory: {state} is kept by another running daemon: each needs its "
+            "own (by default it is chosen by instance.name)"
+        ) from exc
 
 
 def _gid(group: str | None) -> int | None:

@@ -23,14 +23,23 @@ def group() -> None:
 @group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON array on stdout.")
 def list_command(as_json: bool) -> None:
-    """The built-in venues and their channels."""
-    loaded = [venues.load(name) for name in venues.names()]
+    """The venues and their channels; of your own files also the path."""
+    loaded = [(venues.load(name), venues.own_path(name)) for name in venues.names()]
     if as_json:
-        rows = [{"name": v.name, "title": v.title, "channels": list(v.channels)} for v in loaded]
+        rows = [
+            {
+                "name": venue.name,
+                "title": venue.title,
+                "channels": list(venue.channels),
+                "file": str(own or venues.builtin_path(venue.name)),
+            }
+            for venue, own in loaded
+        ]
         click.echo(json.dumps(rows))
         return
-    for venue in loaded:
-        click.echo(f"{venue.name:<24} {venue.title}: {', '.join(venue.channels)}")
+    for venue, own in loaded:
+        title = venue.title if own is None else f"{venue.title} ({own})"
+        click.echo(f"{venue.name:<24} {title}: {', '.join(venue.channels)}")
 
 
 @group.command("lint")

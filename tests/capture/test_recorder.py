@@ -21,6 +21,7 @@ from feedd.capture.recorded import payload_of, read_recorded
 from feedd.capture.recorder import Recorder, RecordPlan, obey
 from feedd.capture.rows import read_rows
 from feedd.capture.verify import verify, verify_all
+from feedd.errors import LockedError
 from feedd.shm.books import BooksWriter
 from feedd.shm.instruments import InstrumentsWriter
 from feedd.shm.rawring import IN, OP, OUT, REST, RawWriter, create_raw
@@ -326,3 +327,16 @@ def test_started_by_hand_it_says_so() -> None:
     )
     assert done.returncode == 64
     assert "not by hand" in done.stderr
+
+
+def test_a_folder_has_one_recorder(shm: Path, tmp_path: Path) -> None:
+    """Another one would take its open files for those of a recorder that was killed."""
+    put(RawWriter(shm, 0), b"{}")
+    first = Recorder(plan(shm, tmp_path))
+    drain(first)
+    with pytest.raises(LockedError, match=r"capture\.directory.*another recorder"):
+        Recorder(plan(shm, tmp_path))
+    assert first.finish()
+    first.close()
+    assert verify(files(tmp_path)[0]).problems == []
+    Recorder(plan(shm, tmp_path)).close()

@@ -12,6 +12,7 @@ import aiohttp
 import pytest
 from click.testing import CliRunner
 
+from feedd.cli import cli
 from feedd.clock import monotonic_ns, sleep
 from feedd.errors import StartError
 from feedd.sim import testing
@@ -145,3 +146,9 @@ async def test_chosen_venues_are_served_under_their_name(tmp_path: Path) -> None
     unknown = pytest.raises(StartError, match="nowhere is not simulated")
     with unknown, start_sim(tmp_path, venues="deribit,nowhere"):
         pass
+
+
+def test_an_unknown_venue_is_a_usage_error() -> None:
+    done = CliRunner().invoke(cli, ["sim", "--venues", "deribit,nowhere"])
+    assert done.exit_code == 2
+    assert "nowhere is not simulated" in done.stderr

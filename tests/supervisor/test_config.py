@@ -219,3 +219,38 @@ def test_the_environment_overrules_the_log_level(
     result = CliRunner().invoke(commands.record, ["-c", str(path), "--to", str(tmp_path)])
     assert isinstance(result.exception, ConfigError)
     assert "FEEDD_LOG_LEVEL" in str(result.exception)
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [
+        ("instance", "directory"),
+        ("instance", "state_directory"),
+        ("instance", "group"),
+        ("capture", "directory"),
+        ("zmq", "bind"),
+        ("venues.deribit", "ca_file"),
+        ("venues.deribit", "credentials"),
+    ],
+)
+def test_a_path_that_no_kernel_takes(tmp_path: Path, table: str, key: str) -> None:
+    more = f'{key} = "/tmp/a\\u0000b"\n'
+    text = GOOD + more if table in GOOD else f"{GOOD}[{table}]\n{more}"
+    (problem,) = load(tmp_path, text)
+    assert problem.endswith(f"{table}.{key}: a NUL character is in it")
+
+
+def test_a_user_that_nobody_can_be(tmp_path: Path) -> None:
+    (problem,) = load(tmp_path, GOOD + '[control]\noperate_users = ["root", "a\\u0000"]\n')
+    assert problem.endswith("control.operate_users[1]: a NUL character is in it")
+
+
+@pytest.mark.parametrize("size", ["inf", "1e300"])
+def test_a_recording_that_fits_no_disk(tmp_path: Path, size: str) -> None:
+    (problem,) = load(tmp_path, f"{GOOD}[capture]\nkeep_gb = {size}\n")
+    assert "capture.keep_gb" in problem
+
+
+def test_a_byte_order_mark_is_named(tmp_path: Path) -> None:
+    (problem,) = load(tmp_path, f"\ufeff{GOOD}")
+    assert problem.endswith("c.toml:1: not valid TOML: begins with a byte order mark")

@@ -192,3 +192,22 @@ def test_instruments_come_and_go(sim: SimHandle, make_daemon: Make) -> None:
     assert "not subscribed" in ctl(daemon, "unsubscribe", name, ok=False)
     until(lambda: all(x["topics"] == 2 for x in daemon.status()["readers"][0]["connections"]))
     assert daemon.counter("disconnects") == 0
+
+
+def test_an_instrument_is_one(sim: SimHandle, make_daemon: Make) -> None:
+    daemon = make_daemon(sim, venues={"deribit": ["book"]}).wait_live()
+    for text in (
+        "*",
+        "BTC-*",
+        sim.instruments["deribit"][0][:-1] + "*",
+        "kind=option",
+        "A B",
+        "!A",
+    ):
+        told = ctl(daemon, "subscribe", f"deribit:{text}", ok=False)
+        assert "one instrument by its symbol" in told
+    for text in ("BTC-PERPETUAL", "deribit:", ":A", ""):
+        for command in ("subscribe", "unsubscribe", "resync", "snapshot"):
+            assert "VENUE:SYMBOL" in ctl(daemon, command, text, ok=False)
+    assert "Traceback" not in daemon.log()
+    assert daemon.stop() == 0

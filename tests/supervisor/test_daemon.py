@@ -17,6 +17,7 @@ import pytest
 import zmq
 
 import feedd
+from feedd.errors import Exit
 from feedd.records import Event, Kind
 from feedd.shm.instruments import InstrumentsReader
 from feedd.shm.ring import RingReader
@@ -323,3 +324,23 @@ def test_books_of_a_killed_daemon_are_not_shown_as_live(sim: SimHandle, make_dae
     daemon.process.wait(5)
     killed = daemon.status()["readers"][0]["books"]
     assert (killed["live"], killed["stale"]) == (0, books["live"])
+
+
+def test_a_state_directory_has_one_daemon(sim: SimHandle, make_daemon: Make) -> None:
+    """Two would give the same ids to different instruments."""
+    first = make_daemon(sim, venues={"deribit": ["book"]}).wait_live()
+    second = make_daemon(sim, venues={"binance_usdm": ["bookTicker"]})
+    second.process.kill()
+    second.process.wait(10)
+    path = second.files / "feedd.toml"
+    mine, state = str(second.files / "state"), str(first.files / "state")
+    path.write_text(path.read_text().replace(mine, state))
+    beside = subprocess.run(
+        [sys.executable, "-m", "feedd.cli", "run", "-c", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert beside.returncode == Exit.TEMPORARY
+    assert f"{state} is kept by another running daemon" in beside.stderr
+    assert first.stop() == 0

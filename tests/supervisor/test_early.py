@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from feedd.errors import Exit
 from feedd.supervisor.early import EarlyReaders
 
 
@@ -72,3 +76,40 @@ async def test_its_end_is_waited_for_beside_other_work() -> None:
         assert await waiting == -signal.SIGKILL
         assert started.returncode == -signal.SIGKILL
         started.sock.close()
+
+
+def test_the_supervisor_alone_hears_a_ctrl_c() -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with EarlyReaders(1) as early:
+        assert signal.getsignal(signal.SIGINT) is before
+        started = early.take()
+        assert started is not None
+        ignored = 1 << (signal.SIGINT - 1)
+        for _ in range(50):  # from its first moment on, while it imports
+            with open(f"/proc/{started.pid}/status") as file:
+                found = next(line for line in file if line.startswith("SigIgn:"))
+            assert int(found.split()[1], 16) & ignored
+            os.kill(started.pid, signal.SIGINT)
+            time.sleep(0.01)
+        assert not gone(started.pid)
+        started.abandon()
+    assert started.returncode in (0, -signal.SIGTERM)
+
+
+def test_a_folder_that_cannot_be_recorded_to_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(
+        f'[instance]\ndirectory = "{tmp_path}/shm"\nstate_directory = "{tmp_path}/state"\n'
+        '[venues.deribit]\ninstruments = ["A"]\nchannels = ["book"]\nreference = false\n'
+        'endpoint = "wss://127.0.0.1:9"\n'
+    )
+    (tmp_path / "file").touch()
+    for target in (tmp_path / "file" / "below", Path("/proc/nowhere")):
+        done = subprocess.run(
+            [sys.executable, "-m", "feedd.cli", "record", "-c", str(path), "--to", str(target)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == Exit.UNAVAILABLE
+        assert f"--to: cannot write into {target}" in done.stderr

@@ -203,3 +203,38 @@ def test_venue_lint(tmp_path: Path) -> None:
     result = run("venue-lint", str(bad))
     assert result.returncode != 0
     assert "nonsense" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "-1", "1e400"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("feed-top", "--once", "--interval"),
+        ("book-view", "deribit:BTC-PERPETUAL", "--interval"),
+        ("latency", "--seconds"),
+        ("ring-cat", "--timeout"),
+    ],
+)
+def test_no_time_is_a_usage_error(losing: Daemon, words: tuple[str, ...], number: str) -> None:
+    tool, *more = words
+    done = run(tool, "--directory", str(losing.directory), *more, number)
+    assert done.returncode == 2
+    assert more[-1] in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("gaps", "--venue", "deribt"), "deribit, okx"),
+        (("ring-cat", "--venue", "deribt"), "deribit, okx"),
+        (("ring-cat", "--reader", "77"), "only 0"),
+        (("ring-cat", "-n", "0"), "--count"),
+        (("ring-cat", "-n", "-1"), "--count"),
+    ],
+)
+def test_what_is_not_there_is_said(losing: Daemon, words: tuple[str, ...], told: str) -> None:
+    tool, *more = words
+    done = run(tool, "--directory", str(losing.directory), *more, timeout=20)
+    assert done.returncode == 2
+    assert told in done.stderr
