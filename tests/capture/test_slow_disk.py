@@ -46,6 +46,11 @@ class Disk:
                 self.passed += got
 
     def close(self) -> None:
+        """Let a recorder whose daemon has been killed write what it has: it ends then."""
+        self.rate, passed, quiet = None, -1, time.monotonic() + 20
+        while passed != self.passed and time.monotonic() < quiet:
+            passed = self.passed
+            time.sleep(0.5)
         self._end.set()
         self._thread.join()
         os.close(self._fd)
@@ -86,7 +91,7 @@ def at_last(daemon: Daemon, name: str) -> int:
 
 
 def test_a_disk_that_blocks_never_slows_the_reader(
-    make_daemon: Callable[..., Daemon], busy_sim: SimHandle, tmp_path: Path, disk: Disk
+    disk: Disk, make_daemon: Callable[..., Daemon], busy_sim: SimHandle, tmp_path: Path
 ) -> None:
     target = tmp_path / "capture"
     capture = f'[capture]\nenabled = true\ndirectory = "{target}"\nring_mb = 1\n'
