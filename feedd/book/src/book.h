@@ -79,6 +79,7 @@ static int fb_rescale(fb_book *b, int32_t more) {
         fb_side grown;
         if (s->levels == 0) continue;
         if (!fb_side_init(&grown)) return FB_MEMORY;
+        grown.filling = s->filling;
         while (fb_iterate(s, &it, &key, &size)) {
             if (key > FB_KEY_MAX / factor || key < -FB_KEY_MAX / factor) {
                 fb_side_free(&grown);

@@ -31,6 +31,7 @@ typedef struct {
     uint32_t in_window;
     uint32_t levels;     /* window and tree */
     uint32_t ops, tree_ops, moves; /* the first two since the window was last judged */
+    uint32_t filling;    /* by a snapshot, which is no activity; until fb_fit */
     uint32_t far[FB_WINDOW_MAX_BITS + 1]; /* of tree_ops: which window would have held the level */
     fb_tree tree;
 } fb_side;
@@ -104,6 +105,7 @@ static void fb_side_clear(fb_side *s) {
         memset(s->bitmap, 0, fb_words(s->bits) * 8 + fb_marks(s->bits));
     }
     fb_tree_clear(&s->tree);
+    s->filling = 1;
     s->in_window = s->levels = 0;
     s->best = FB_NO_KEY;
 }
@@ -195,6 +197,11 @@ static uint32_t fb_wanted(const fb_side *s) {
     return last;
 }
 
+static inline void fb_judged(fb_side *s) {
+    s->ops = s->tree_ops = 0;
+    memset(s->far, 0, sizeof s->far);
+}
+
 /* After some updates: is the window where the trading is, and large enough? */
 static int fb_maintain(fb_side *s) {
     if (s->best == FB_NO_KEY) return 1;
@@ -202,12 +209,11 @@ static int fb_maintain(fb_side *s) {
     int off = at < width >> 4 || at > width - (width >> 2);
     uint32_t bits = s->bits;
     if (s->ops >= 1024) {
-        if (s->tree_ops > s->ops >> 5) {
+        if (!s->filling && s->tree_ops > s->ops >> 5) {
             bits = fb_wanted(s);
             off |= s->far[s->bits] > s->ops >> 6;
         }
-        s->ops = s->tree_ops = 0;
-        memset(s->far, 0, sizeof s->far);
+        fb_judged(s);
     }
     return off || bits != s->bits ? fb_move(s, bits) : 1;
 }
@@ -276,6 +282,8 @@ static int fb_fit(fb_side *s) {
     double size;
     uint32_t bits = s->bits;
     int64_t n = 0;
+    s->filling = 0;
+    fb_judged(s);
     while (n < FB_FIT_LEVELS && fb_iterate(s, &it, &key, &size)) n++;
     if (s->best == FB_NO_KEY) return 1;
     while (bits < FB_WINDOW_MAX_BITS && (3ll << bits) / 4 <= key - s->best &&
