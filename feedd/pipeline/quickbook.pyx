@@ -5,8 +5,9 @@ such a head ``quick_book_learn`` works out once, with the rules of ``bookrow.pyx
 numbers of a change are; whom it is about is told by its topic and symbol as a whole
 (decode/src/quick.h). Then ``quick_book`` makes of it what ``row_convert`` would have made. Numbers
 may stand behind the levels, too (OKX, Bybit, Bitget); what else is there is passed over, where it
-means nothing here or tells only whose message it is. Snapshots, books with checksums, and those with
-another value behind their levels that says something, be it the head's once more, are read in full.
+means nothing here or tells only whose message it is. Snapshots, books with checksums, and those
+with another value behind their levels that says something, be it the head's once more, are read in
+full.
 """
 
 from libc.stdint cimport int64_t
