@@ -8,7 +8,8 @@ SOURCES := $(shell find feedd \( -name '*.pyx' -o -name '*.pxd' -o -name '*.h' \
 RANDOM_TESTS := tests/decode tests/fuzz/test_spellings.py \
 	$(addprefix tests/acceptance/test_,captures.py damage.py mutations.py sessions.py) \
 	tests/shm/test_ring_model.py tests/shm/test_segment.py tests/supervisor/test_listing.py \
-	tests/pipeline/test_book_model.py tests/pipeline/test_untimed_lines.py \
+	$(addprefix tests/pipeline/test_,book_model.py untimed_lines.py any_books.py) \
+	$(addprefix tests/pipeline/test_quick_,changed.py tails.py) tests/fuzz/test_book_replay.py \
 	tests/reader/test_session.py tests/demo/test_compare.py tests/assembler \
 	tests/venues/test_reference.py tests/venues/test_toml_lint.py
 

@@ -14,6 +14,12 @@
 
 /* What each side must hold, by its tick: nothing else is kept of what was said. */
 static double truth[2][TICKS];
+static uint32_t held[2];
+
+static void say(int side, int64_t tick, double size) {
+    held[side] += (uint32_t)(size != 0) - (uint32_t)(truth[side][tick] != 0);
+    truth[side][tick] = size == 0 ? 0 : size;
+}
 
 static uint64_t state;
 
@@ -87,15 +93,14 @@ static void check_deep(const fb_book *b, int side, long n) {
 
 static void check_truth(const fb_book *b, int side, long n) {
     fb_iter it = {0, 0, 0};
-    uint32_t want = 0, found = 0;
+    uint32_t found = 0;
     int64_t key;
     double size;
-    for (uint32_t i = 0; i < TICKS; i++) want += truth[side][i] != 0;
     for (; fb_iterate(&b->side[side], &it, &key, &size); found++) {
         const int64_t tick = (side == FB_BID ? -key : key) / (b->decimals == 2 ? 10 : 1);
         if (tick < 0 || tick >= TICKS || truth[side][tick] != size) die("a size is another one", n);
     }
-    if (found != want) die("levels are not those that were set", n);
+    if (found != held[side]) die("levels are not those that were set", n);
 }
 
 /* A level at this tick of 0.1, written with one decimal, with two, or with none where that does. */
@@ -129,6 +134,7 @@ int main(int argc, char **argv) {
         if (any() % 3000 == 0) {
             fb_book_clear(&b);
             memset(truth, 0, sizeof truth);
+            memset(held, 0, sizeof held);
         }
         const int64_t spread = 1ll << any() % 16;
         const int one_form = any() % 2; /* no price that could be written without decimals */
@@ -141,7 +147,7 @@ int main(int argc, char **argv) {
                 tick = tick < 1 ? 1 : tick;
                 if (one_form) tick = (tick | 1) % 10 == 0 ? tick + 1 : tick | 1;
                 levels[i] = level(tick);
-                truth[side][tick] = levels[i].size == 0 ? 0 : levels[i].size;
+                say(side, tick, levels[i].size);
             }
             if (fb_apply(&b, side, levels, many, &inexact) != FB_OK) die("refused", n);
             check_top(&b, side, n);
