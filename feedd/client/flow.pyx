@@ -111,7 +111,7 @@ cdef class StreamFlow:
     cdef public list _news
     cdef public bint _closed, _raising
     cdef public int64_t _looked_ns
-    cdef tuple _rings, _only_place
+    cdef tuple _rings
     cdef Py_ssize_t _turn
     cdef int _how
     cdef bint _spun     # the last thing done was to spin: an age of ns counts
@@ -135,13 +135,11 @@ cdef class StreamFlow:
         cdef Py_ssize_t n = len(self._cursors)
         if n == 1:
             cursor = <RingFlow>self._cursors[0]
-            if self._only_place is not cursor.place:
-                self._only_place = cursor.place
+            if self._rings is None or len(self._rings) != 1 or self._rings[0] is not cursor.place:
                 self._rings = (cursor.place,)
             batch.rings = self._rings
             batch.sequence = cursor.buffer.place(cursor.reader)
             return 0
-        self._only_place = None
         cdef bint same = self._rings is not None and len(self._rings) == n
         for i in range(n):
             if not same:

@@ -81,6 +81,11 @@ def histogram(daemon: Daemon) -> Any:
         counters.close()
 
 
+def said(sim: SimHandle) -> int:
+    """Messages of all its streams until now."""
+    return sum(stream["messages"] for stream in sim.control("status")["streams"].values())
+
+
 def at_last(daemon: Daemon, name: str) -> int:
     """A counter of the reader that has ended."""
     counters = CountersReader(daemon.directory)
@@ -99,17 +104,17 @@ def test_a_disk_that_blocks_never_slows_the_reader(
     until(lambda: disk.passed > 0)
 
     def measured(seconds: float) -> tuple[float, int]:
-        """(frames a second, p99 of receipt to ring in ns)"""
-        frames, before, started = daemon.counter("frames"), histogram(daemon), time.monotonic()
+        """(frames for each message of the venue, p99 of receipt to ring in ns)"""
+        frames, before, sent = daemon.counter("frames"), histogram(daemon), said(busy_sim)
         time.sleep(seconds)
-        rate = (daemon.counter("frames") - frames) / (time.monotonic() - started)
-        return rate, percentile(histogram(daemon) - before, 0.99)
+        share = (daemon.counter("frames") - frames) / (said(busy_sim) - sent)
+        return share, percentile(histogram(daemon) - before, 0.99)
 
     free, free_p99 = measured(BLOCKED_S)
     disk.rate = 0.0
     until(lambda: daemon.counter("capture_dropped") > 0, 30)
     blocked, blocked_p99 = measured(BLOCKED_S)
-    assert blocked > 0.5 * free, "frames come at the venue's pace, disk or not"
+    assert blocked > 0.8 * free, "frames come at the venue's pace, disk or not"
     assert blocked_p99 < max(8 * free_p99, 20_000_000)
     dropped = daemon.counter("capture_dropped")
     disk.rate = 2e4  # slow, not dead: what is recorded is whole, the rest counted

@@ -5,9 +5,8 @@
  */
 #include "apply.h"
 #include "deep.h"
+#include "replay.h"
 #include "top.h"
-
-#include <stdio.h>
 
 #define LEVELS 60
 #define TICKS (1 << 20)
@@ -19,20 +18,6 @@ static uint32_t held[2];
 static void say(int side, int64_t tick, double size) {
     held[side] += (uint32_t)(size != 0) - (uint32_t)(truth[side][tick] != 0);
     truth[side][tick] = size == 0 ? 0 : size;
-}
-
-static uint64_t state;
-
-static uint64_t any(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
-
-static void die(const char *what, long n) {
-    fprintf(stderr, "book_replay: %s after message %ld\n", what, n);
-    exit(1);
 }
 
 static void check_side(const fb_side *s, long n) {
@@ -126,7 +111,7 @@ int main(int argc, char **argv) {
     int64_t touch = 100000;
     uint8_t inexact;
     if (argc != 3 || !fd_decimal_init()) return 64;
-    state = strtoull(argv[1], NULL, 10) * 0x9e3779b97f4a7c15ull | 1;
+    random_begin(argv[1]);
     memset(&b, 0, sizeof b);
     if (!fb_book_init(&b, 1u << 20)) return 64;
     for (long n = 0; n < atol(argv[2]); n++) {

@@ -5,9 +5,8 @@
  */
 #include "apply.h"
 #include "deep.h"
+#include "replay.h"
 #include "top.h"
-
-#include <stdio.h>
 
 #define LEVELS 80
 #define MOST 20000
@@ -18,21 +17,7 @@ typedef struct { int64_t price; double size; } said;
 static said truth[2][MOST + LEVELS];
 static uint32_t have[2];
 static fb_pair shared[2][FB_TOP]; /* the copy of the top that consumers see */
-static uint64_t state;
-
-static uint64_t any(void) {
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return state;
-}
-
 static int64_t below(int64_t n) { return (int64_t)(any() % (uint64_t)n); }
-
-static void die(const char *what, long n) {
-    fprintf(stderr, "book_scales: %s after message %ld\n", what, n);
-    exit(1);
-}
 
 static void say(int side, int64_t price, double size) {
     said *t = truth[side];
@@ -128,7 +113,7 @@ int main(int argc, char **argv) {
     uint8_t inexact;
     long n = 0;
     if (argc != 3 || !fd_decimal_init()) return 64;
-    state = strtoull(argv[1], NULL, 10) * 0x9e3779b97f4a7c15ull | 1;
+    random_begin(argv[1]);
     for (long book = 0; book < atol(argv[2]); book++) {
         const int negative = any() % 4 == 0;
         const uint32_t busy = 1 + (uint32_t)below(LEVELS);

@@ -233,6 +233,23 @@ class Form(ABC):
         return [self.change(bids, asks)]
 
 
+class TwoKinds(Form):
+    """Snapshots and changes are alike but for a word."""
+
+    word = "update"  # of a change
+
+    @abstractmethod
+    def message(self, kind: str, bids: Pairs, asks: Pairs) -> str: ...
+
+    def change(self, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        return self.message(self.word, bids, asks)
+
+    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
+        self.step()
+        return self.message("snapshot", bids, asks)
+
+
 class Spot(Form):
     venue = "binance_spot"
     by_rest = True
@@ -261,11 +278,12 @@ class Usdm(Spot):
         )
 
 
-class Deribit(Form):
+class Deribit(TwoKinds):
+    word = "change"
     venue = "deribit"
     quoted = False
 
-    def _message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
+    def message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
         link = f'"prev_change_id":{self.previous},' if kind == "change" else ""
         word = '"new",' if kind == "snapshot" else f'"{self.rng.choice(("new", "change"))}",'
         return (
@@ -275,22 +293,14 @@ class Deribit(Form):
             f'"bids":{lists(bids, front=word)},"asks":{lists(asks, front=word)}}}}}}}'
         )
 
-    def change(self, bids: Pairs, asks: Pairs) -> str:
-        self.step()
-        return self._message("change", bids, asks)
-
-    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
-        self.step()
-        return self._message("snapshot", bids, asks)
-
 
 OKX_MORE = ',"0","7"'
 
 
-class Okx(Form):
+class Okx(TwoKinds):
     venue = "okx"
 
-    def _message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
+    def message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
         previous = -1 if kind == "snapshot" else self.previous
         return (
             f'{{"arg":{{"channel":"books","instId":"{self.symbol}"}},"action":"{kind}","data":'
@@ -298,47 +308,31 @@ class Okx(Form):
             f'"ts":"{self.ms}","checksum":0,"seqId":{self.last},"prevSeqId":{previous}}}]}}'
         )
 
-    def change(self, bids: Pairs, asks: Pairs) -> str:
-        self.step()
-        return self._message("update", bids, asks)
 
-    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
-        self.step()
-        return self._message("snapshot", bids, asks)
-
-
-class Bybit(Form):
+class Bybit(TwoKinds):
+    word = "delta"
     venue = "bybit_linear"
 
     def step(self) -> None:
         super().step()
         self.last = self.previous + 1
 
-    def _message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
+    def message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
         return (
             f'{{"topic":"orderbook.200.{self.symbol}","type":"{kind}","ts":{self.ms},"data":'
             f'{{"s":"{self.symbol}","b":{lists(bids)},"a":{lists(asks)},"u":{self.last},'
             f'"seq":{self.last * 7}}},"cts":{self.ms - 1}}}'
         )
 
-    def change(self, bids: Pairs, asks: Pairs) -> str:
-        self.step()
-        return self._message("delta", bids, asks)
 
-    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
-        self.step()
-        return self._message("snapshot", bids, asks)
-
-
-class Kraken(Form):
+class Kraken(TwoKinds):
     """Without the checksum, which is about the text of numbers."""
 
     venue = "kraken"
     quoted = False
     depths = (10, 25, 100, 500, 1000)
 
-    def _message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
-        self.step()
+    def message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
         both = [
             "[" + ",".join(f'{{"price":{p},"qty":{s}}}' for p, s in levels) + "]"
             for levels in (bids, asks)
@@ -349,21 +343,14 @@ class Kraken(Form):
             f'{both[0]},"asks":{both[1]},"timestamp":"{at}"}}]}}'
         )
 
-    def change(self, bids: Pairs, asks: Pairs) -> str:
-        return self._message("update", bids, asks)
 
-    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
-        return self._message("snapshot", bids, asks)
-
-
-class Coinbase(Form):
+class Coinbase(TwoKinds):
     venue = "coinbase"
     crosses = False
 
     numbers: list[int]  # shared by all books of the connection
 
-    def _message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
-        self.step()
+    def message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
         at = rfc3339(self.ms * 1_000_000, 6)
         rows = [
             f'{{"side":"{side}","event_time":"{at}","price_level":{p},"new_quantity":{s}}}'
@@ -376,12 +363,6 @@ class Coinbase(Form):
             f'{self.numbers[0] - 1},"events":[{{"type":"{kind}","product_id":"{self.symbol}",'
             f'"updates":[{",".join(rows)}]}}]}}'
         )
-
-    def change(self, bids: Pairs, asks: Pairs) -> str:
-        return self._message("update", bids, asks)
-
-    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
-        return self._message("snapshot", bids, asks)
 
 
 class Hyperliquid(Form):
@@ -452,23 +433,16 @@ class GateFutures(Gate):
         return f'{{"id":{self.last},{self._sides("bids asks", bids, asks)}}}'
 
 
-class Bitget(Form):
+class Bitget(TwoKinds):
     venue = "bitget_futures"
 
-    def _message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
-        self.step()
+    def message(self, kind: str, bids: Pairs, asks: Pairs) -> str:
         previous = 0 if kind == "snapshot" else self.previous
         return (
             f'{{"action":"{kind}","arg":{{"instType":"usdt-futures","topic":"books","symbol":'
             f'"{self.symbol}"}},"data":[{{"b":{lists(bids)},"a":{lists(asks)},"ts":"{self.ms}",'
             f'"seq":{self.last},"pseq":{previous}}}],"ts":{self.ms + 1}}}'
         )
-
-    def change(self, bids: Pairs, asks: Pairs) -> str:
-        return self._message("update", bids, asks)
-
-    def snapshot(self, bids: Pairs, asks: Pairs) -> str:
-        return self._message("snapshot", bids, asks)
 
 
 class Exchange(Form):

@@ -7,7 +7,6 @@ import random
 
 import pytest
 
-from feedd.shm.books import BooksReader
 from tests.pipeline.test_quick import T0, Both
 
 STEP_MS = T0 // 1_000_000
@@ -63,12 +62,7 @@ class Usdm:
         return self.both.fast.quick
 
     def check(self) -> None:
-        self.both.check()
-        for side in (self.both.fast, self.both.full):
-            side.pipeline.flush()
-        fast, full = (BooksReader(side.books).deep(0) for side in (self.both.fast, self.both.full))
-        assert fast.bids.tolist() == full.bids.tolist()
-        assert fast.asks.tolist() == full.asks.tolist()
+        self.both.check_deep()
 
 
 @pytest.fixture

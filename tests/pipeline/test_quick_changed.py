@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from feedd import venues
+from feedd.decode.plan import compile_plan
+from feedd.pipeline.twice import Twice
 from tests.fixtures.effort import seeds
 from tests.fixtures.sessions import SESSIONS
 from tests.fuzz.spellings import DECIMAL, Members, Number, parse
@@ -19,6 +21,11 @@ from tests.pipeline.any_venue import FORMS, Form, Market, Spelling
 from tests.pipeline.test_any_books import Session
 from tests.pipeline.test_quick import Both
 
+# Of these what a change says can be read from its places.
+QUICK = (
+    "binance_spot", "binance_usdm", "deribit", "okx", "bybit_linear", "gate_futures",
+    "bitget_futures",
+)  # fmt: skip
 VENUES = sorted(set(SESSIONS) & set(venues.names()))
 KEYS = (
     "zz", "s", "symbol", "type", "event", "e", "u", "U", "data", "b", "a", "ts", "T", "st", "id",
@@ -155,7 +162,8 @@ def test_changed_messages_mean_the_same(
         written(parse(row["raw"])) for row in SESSIONS[venue](7 + seed).rows
         if row["dir"] == "in" and row.get("raw", "")[:1] in ("{", "[")
     ]  # fmt: skip
-    for frame in rng.sample(frames, min(len(frames), 60)):
+    chosen = rng.sample(frames, min(len(frames), 60))
+    for frame in chosen:
         line = rng.randrange(2) if seed % 2 else 0
         both.send(frame.encode(), line)
         for _ in range(4):
@@ -166,6 +174,11 @@ def test_changed_messages_mean_the_same(
                 both.send(message, line, step)
             both.send(with_digits(rng, frame.encode()), line)
     both.check()
+    counters = both.fast.pipeline.counters()
+    assert counters["frames"] == len(chosen) * (1 + 4 + 8 * 4)
+    assert len(chosen) < counters["bad_frames"] < counters["frames"] // 2, "some are none, most are"
+    assert counters["records"] > len(chosen)
+    assert both.full.quick == 0
 
 
 @pytest.mark.parametrize("seed", seeds(1))
@@ -177,6 +190,8 @@ def test_changed_messages_of_live_books_mean_the_same(
     rng = session.rng
     (form, market, spelling), *_ = books = session.books(2)
     spelling.odd = 0
+    if seed % 2 == 0:
+        form.last = 1_000_000  # numbers that are read quickly
     for i in range(60):
         if i % 6 == 0:
             session.start(form, market, spelling)
@@ -191,6 +206,16 @@ def test_changed_messages_of_live_books_mean_the_same(
             for text in next_of(form, market, spelling):
                 session.both.send(text.encode())
     session.both.check()
+    counters = session.both.fast.pipeline.counters()
+    assert 0 < counters["bad_frames"] < counters["frames"]
+    assert counters["book_deltas"] + counters["book_snapshots"] > 20, "it went on"
+    assert venue in QUICK or session.both.fast.quick == 0
+    if seed == 0 and venue in QUICK and can_be_quick():
+        assert session.both.fast.quick > 0
+
+
+def can_be_quick() -> bool:
+    return Twice(compile_plan(venues.load("okx"))).isa != "portable"
 
 
 def next_of(form: Form, market: Market, spelling: Spelling) -> list[str]:

@@ -4,74 +4,48 @@ make the same records, boards and books as read in full."""
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from feedd import venues
 from feedd.decode.plan import compile_plan
 from feedd.pipeline.twice import Twice
-from feedd.shm.books import BooksReader
+from feedd.records import RAW
 from tests.fixtures.effort import tries
-from tests.pipeline.test_quick import T0, Both
+from tests.pipeline.any_venue import FORMS
+from tests.pipeline.test_quick import Both
 
-MS = T0 // 1_000_000
 SIZES = ("0", "1.5", "12.004", "100")
-Link = tuple[int, int]  # the number before, the number of the change
+VENUES = ("okx", "bybit_linear", "bitget_futures")
+Pairs = list[tuple[str, str]]
 
 
-def levels(rng: random.Random, low: int, most: int, more: str) -> str:
-    found = sorted({rng.randrange(low, low + 40) for _ in range(rng.randrange(most))})
-    return ",".join(f'["{tick // 10}.{tick % 10}","{rng.choice(SIZES)}"{more}]' for tick in found)
-
-
-def okx(kind: str, link: Link, bids: str, asks: str) -> str:
-    return (
-        f'{{"arg":{{"channel":"books","instId":"BTC-USDT-SWAP"}},"action":"{kind}","data":[{{'
-        f'"asks":[{asks}],"bids":[{bids}],"ts":"{MS}","checksum":0,"prevSeqId":{link[0]},'
-        f'"seqId":{link[1]}}}]}}'
-    )
-
-
-def bybit(kind: str, link: Link, bids: str, asks: str) -> str:
-    return (
-        f'{{"topic":"orderbook.200.BTCUSDT","type":"{kind}","ts":{MS},"data":{{"s":"BTCUSDT",'
-        f'"b":[{bids}],"a":[{asks}],"u":{link[1]},"seq":{7 * link[1]}}},"cts":{MS - 2}}}'
-    )
-
-
-def bitget(kind: str, link: Link, bids: str, asks: str) -> str:
-    previous = f',"pseq":{link[0]}' if kind == "update" else ""
-    return (
-        f'{{"action":"{kind}","arg":{{"instType":"USDT-FUTURES","channel":"books",'
-        f'"instId":"BTCUSDT"}},"data":[{{"asks":[{asks}],"bids":[{bids}],"ts":"{MS}",'
-        f'"seq":{link[1]}{previous}}}],"ts":{MS + 1}}}'
-    )
+def pair(tick: int, size: str) -> tuple[str, str]:
+    return f'"{tick // 10}.{tick % 10}"', f'"{size}"'
 
 
 class Feed:
-    """A live book of one venue, fed both ways; its changes are numbered as the venue numbers."""
+    """A live book of one venue, fed both ways."""
 
-    def __init__(
-        self, venue: str, form: Callable[[str, Link, str, str], str], step: int, more: str,
-        monkeypatch: pytest.MonkeyPatch,
-    ) -> None:  # fmt: skip
+    def __init__(self, venue: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.both = Both(venue, monkeypatch)
-        self.form, self.step, self.more = form, step, more
-        self.last = 600_000_000
         self.rng = random.Random(11)
-        self.kinds = ("snapshot", "delta" if form is bybit else "update")
-        book = [f'["61000.{i}","1"{more}]' for i in range(9, -1, -1)]
-        asks = [f'["61001.{i}","1"{more}]' for i in range(10)]
-        first = form(self.kinds[0], (-1, self.last), ",".join(book), ",".join(asks))
-        assert self.both.send(first.encode())
+        self.form = FORMS[venue]("BTCUSDT", self.rng)
+        assert self.send(self.snapshot())
+
+    def snapshot(self) -> str:
+        bids = [pair(610_009 - i, "1") for i in range(10)]
+        return self.form.snapshot(bids, [pair(610_010 + i, "1") for i in range(10)])
+
+    def levels(self, low: int) -> Pairs:
+        ticks = {self.rng.randrange(low, low + 40) for _ in range(self.rng.randrange(8))}
+        return [pair(tick, self.rng.choice(SIZES)) for tick in sorted(ticks)]
 
     def change(self, missing: int = 0) -> str:
-        previous = self.last + missing
-        self.last = previous + (1 if self.step == 1 else self.rng.randrange(1, self.step))
-        bids = levels(self.rng, 609_990, 8, self.more)
-        asks = levels(self.rng, 610_010, 8, self.more) or f'["61003.0","2"{self.more}]'
-        return self.form(self.kinds[1], (previous, self.last), bids, asks)
+        self.form.last += missing
+        return self.form.change(self.levels(609_990), self.levels(610_010) or [pair(610_030, "2")])
 
     def send(self, message: str) -> bytes:
         return self.both.send(message.encode())
@@ -83,28 +57,17 @@ class Feed:
             pytest.skip("this processor has no vector instructions that layouts need")
         assert self.both.fast.quick > 0
 
-    def check(self) -> None:
-        self.both.check()
-        for side in (self.both.fast, self.both.full):
-            side.pipeline.flush()
-        fast, full = (BooksReader(side.books).deep(0) for side in (self.both.fast, self.both.full))
-        assert fast.bids.tolist() == full.bids.tolist()
-        assert fast.asks.tolist() == full.asks.tolist()
+    @property
+    def counters(self) -> dict[str, int]:
+        return self.both.fast.pipeline.counters()
 
 
-FORMS = {
-    "okx": ("okx", okx, 90, ',"0","4"'),
-    "bybit": ("bybit_linear", bybit, 1, ""),
-    "bitget": ("bitget_futures", bitget, 90, ""),
-}
-
-
-@pytest.fixture(params=sorted(FORMS))
+@pytest.fixture(params=VENUES)
 def feed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Feed]:
-    made = Feed(*FORMS[request.param], monkeypatch)
+    made = Feed(request.param, monkeypatch)
     made.warm()
     yield made
-    made.check()
+    made.both.check_deep()
 
 
 def test_changes_are_read_quickly(feed: Feed) -> None:
@@ -112,9 +75,9 @@ def test_changes_are_read_quickly(feed: Feed) -> None:
     for _ in range(200):
         assert feed.send(feed.change())
     assert feed.both.fast.quick > before + 170
-    gaps = feed.both.fast.pipeline.counters()["gaps"]
+    gaps = feed.counters["gaps"]
     assert feed.send(feed.change(missing=3)), "a gap"
-    assert feed.both.fast.pipeline.counters()["gaps"] == gaps + 1
+    assert feed.counters["gaps"] == gaps + 1
 
 
 def swapped(text: str, one: str, other: str) -> str:
@@ -129,20 +92,24 @@ def test_numbers_that_changed_places_are_not_mistaken(
     one: str, other: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What stands before the levels is as before, and behind them are as many numbers."""
-    feed = Feed(*FORMS["okx"], monkeypatch)
+    feed = Feed("okx", monkeypatch)
     feed.warm()
     for i in range(60):
         message = feed.change()
         if i % 3 == 1:
-            feed.send(swapped(message, one, other))  # says something else
+            said = np.frombuffer(feed.send(swapped(message, one, other)), RAW)
+            if other == "checksum":
+                assert set(said["sequence"].tolist()) == {0}, "the number is what its key says"
+            feed.send(feed.snapshot())
         elif i % 3 == 2 and one == "prevSeqId":
-            tail = message.index(',"prevSeqId"')
+            tail = message.index(',"seqId"')
             end = message.index("}]}", tail)
             first, second = message[tail:end].split(",")[1:]
             feed.send(f"{message[:tail]},{second},{first}{message[end:]}")  # says the same
         else:
             feed.send(message)
-    feed.check()
+    assert (feed.counters["gaps"] + feed.counters["old_deltas"] >= 20) == (one == "prevSeqId")
+    feed.both.check_deep()
 
 
 NUMBERS = (

@@ -10,15 +10,6 @@
 
 #include "book.h"
 
-/* A level behind the window. Returns 0 when memory is out. */
-static __attribute__((noinline)) int fb_set_behind(fb_side *s, int64_t key, double size) {
-    const int change = fb_tree_set(&s->tree, key, size);
-    if (change == 2) return 0;
-    fb_note_behind(s, key);
-    s->levels += (uint32_t)change;
-    return 1;
-}
-
 /* From where on a change is none of the top levels, once these are known. A change of the best level
  * always is. */
 static inline int64_t fb_top_limit(const fb_top *t) {
@@ -29,7 +20,7 @@ static inline int64_t fb_top_limit(const fb_top *t) {
 static inline uint64_t fb_kind(int32_t decimals) { return (uint64_t)(uint32_t)-decimals << 16; }
 
 /* A price with fewer decimals than the book: its integer at those of the book. 0: it is none. */
-static inline int fb_rarely_plain(const fb_book *b, const fd_level *l, uint64_t *m) {
+static inline int fb_fewer_decimals(const fb_book *b, const fd_level *l, uint64_t *m) {
     const int64_t fewer = (int64_t)b->decimals + l->price_dec.e;
     if (l->price_dec.neg || l->price_dec.many || fewer < 1 || fewer > FB_DECIMALS_MAX ||
         *m > fb_mantissa_max[fewer])
@@ -61,7 +52,7 @@ static inline __attribute__((always_inline)) uint32_t fb_apply_plain(
         if (kind != same) {
             const uint64_t tenth = m / 10;
             if (kind == longer && tenth * 10 == m) m = tenth;
-            else if (!fb_rarely_plain(b, l, &m)) break;
+            else if (!fb_fewer_decimals(b, l, &m)) break;
         }
         const int64_t key = (int64_t)(side == FB_BID ? -m : m); /* it may turn its sign */
         const uint64_t at = (uint64_t)key - (uint64_t)base;
@@ -110,9 +101,7 @@ static inline __attribute__((always_inline)) int fb_apply_with(
         if (status != FB_OK) return status;
         if (!fb_set(s, key, levels[i].size)) return FB_MEMORY;
         if (s->levels == 1 && !fb_maintain(s)) return FB_MEMORY;
-        if (t->valid && t->n_changed <= FB_CHANGES &&
-            (t->n < FB_TOP || key <= t->key[t->order[FB_TOP - 1]]))
-            t->changed[t->n_changed++] = key;
+        if (t->n_changed <= FB_CHANGES && key <= fb_top_limit(t)) t->changed[t->n_changed++] = key;
         *inexact |= levels[i].inexact;
     }
     if (s->levels > b->levels_max) return FB_FULL;

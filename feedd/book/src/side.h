@@ -218,20 +218,26 @@ static int fb_maintain(fb_side *s) {
     return off || bits != s->bits ? fb_move(s, bits) : 1;
 }
 
+/* A level behind the window. Returns 0 when memory is out. */
+static __attribute__((noinline)) int fb_set_behind(fb_side *s, int64_t key, double size) {
+    const int change = fb_tree_set(&s->tree, key, size);
+    if (change == 2) return 0;
+    fb_note_behind(s, key);
+    s->levels += (uint32_t)change;
+    return 1;
+}
+
 /* Set one level; size 0 deletes. Returns 0 when memory is out. */
 static inline int fb_set(fb_side *s, int64_t key, double size) {
     const uint64_t at = (uint64_t)(key - s->base);
-    int change;
     s->ops++;
     if (__builtin_expect(at < s->width, 1)) {
-        change = fb_window_set(s, at, size);
-        s->in_window += (uint32_t)change;
-    } else {
-        fb_note_behind(s, key);
-        change = fb_tree_set(&s->tree, key, size);
-        if (change == 2) return 0;
+        const uint32_t change = (uint32_t)fb_window_set(s, at, size);
+        s->in_window += change;
+        s->levels += change;
+    } else if (!fb_set_behind(s, key, size)) {
+        return 0;
     }
-    s->levels += (uint32_t)change;
     if (__builtin_expect(key <= s->best, 0)) {
         if (size != 0) s->best = key;
         else if (key == s->best) s->best = fb_find_best(s, key);
