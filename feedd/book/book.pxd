@@ -34,8 +34,7 @@ cdef extern from "book.h" nogil:
 
     ctypedef struct fb_top:
         fb_pair pair[32]
-        uint8_t order[65]
-        uint32_t n, valid
+        uint32_t n, best, valid
 
     ctypedef struct fb_book:
         fb_side side[2]
@@ -56,4 +55,4 @@ cdef extern from "apply.h" nogil:
 
 
 cdef extern from "top.h" nogil:
-    void fb_top_update(fb_book* b, int side, uint32_t* start, uint32_t* end)
+    uint32_t fb_top_update(fb_book* b, int side)

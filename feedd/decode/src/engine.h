@@ -457,7 +457,7 @@ static inline const uint8_t *fd_copy(fd_msg *m, const uint8_t *p, size_t n) {
 #undef FD_TARGET
 #undef FD_V
 #define FD_SIMD 2
-#define FD_TARGET __attribute__((target("avx2,bmi,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=256")))
+#define FD_TARGET __attribute__((target("avx2,bmi,bmi2,popcnt,avx512f,avx512bw,avx512vl,avx512dq,avx512vbmi,avx512vbmi2,prefer-vector-width=256")))
 #define FD_V(name) name##_avx512
 #include "run.h"
 #undef FD_SIMD

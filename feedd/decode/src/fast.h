@@ -109,6 +109,36 @@ FD_TARGET static inline __m256i FD_V(fd_two_parts)(const uint8_t *a, const uint8
         _mm_loadu_si128((const __m128i *)b), 1);
 }
 
+#if FD_SIMD == 2
+
+/* Four times four digits of the price and the size of the level of `len` bytes at p. */
+FD_TARGET static inline void FD_V(fd_level_digits)(__m256i *out, const uint8_t *p, size_t len,
+                                                   const fd_level_template *l) {
+    const __m256i pick = _mm256_loadu_si256((const __m256i *)l->pick);
+    const __m256i digits =
+        len <= 32 ? _mm256_permutexvar_epi8(pick, _mm256_loadu_si256((const __m256i *)p))
+                  : _mm512_castsi512_si256(_mm512_permutexvar_epi8(_mm512_castsi256_si512(pick),
+                                                                   _mm512_loadu_si512(p)));
+    const __m256i values = _mm256_maskz_sub_epi8(l->picked, digits, _mm256_set1_epi8('0'));
+    _mm256_store_si256(out, _mm256_madd_epi16(
+        _mm256_maddubs_epi16(values, _mm256_set1_epi16(0x010a)) /* 10, 1 */,
+        _mm256_set1_epi32(0x00010064) /* 100, 1 */));
+}
+
+/* Price and size of two levels, as integers. */
+FD_TARGET static inline __m256i FD_V(fd_two_mantissas)(const __m256i *digits) {
+    /* eight digits in each 32 bits: both prices, both sizes */
+    const __m256i halves = _mm256_madd_epi16(
+        _mm256_packus_epi32(_mm256_load_si256(digits), _mm256_load_si256(digits + 1)),
+        _mm256_set1_epi32(0x00012710) /* 10000, 1 */);
+    /* high half * 10^8 + low half; then level by level */
+    return _mm256_permute4x64_epi64(
+        _mm256_add_epi64(_mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)),
+                         _mm256_srli_epi64(halves, 32)), 0xd8);
+}
+
+#else
+
 /* Four times four digits of two numbers, each of which is in 16 bytes at a and b. */
 FD_TARGET static inline __m256i FD_V(fd_two_fours)(const uint8_t *a, const uint8_t *b,
                                                    const uint8_t *shuffle_a,
@@ -121,8 +151,8 @@ FD_TARGET static inline __m256i FD_V(fd_two_fours)(const uint8_t *a, const uint8
 }
 
 /* Price and size of two levels, as integers; what follows one step costs nothing more for the second. */
-FD_TARGET static inline void FD_V(fd_two_mantissas)(uint64_t *out, const uint8_t *const *at,
-                                                    const fd_level_template *const *with) {
+FD_TARGET static inline __m256i FD_V(fd_two_mantissas)(const uint8_t *const *at,
+                                                       const fd_level_template *const *with) {
     const fd_level_template *first = with[0], *second = with[1];
     const __m256i prices = FD_V(fd_two_fours)(at[0] + first->price_at, at[1] + second->price_at,
                                               first->shuffle, second->shuffle);
@@ -132,20 +162,35 @@ FD_TARGET static inline void FD_V(fd_two_mantissas)(uint64_t *out, const uint8_t
     const __m256i halves = _mm256_madd_epi16(_mm256_packus_epi32(prices, sizes),
                                              _mm256_set1_epi32(0x00012710)); /* 10000, 1 */
     /* high half * 10^8 + low half */
-    _mm256_store_si256((__m256i *)out,
-                       _mm256_add_epi64(_mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)),
-                                        _mm256_srli_epi64(halves, 32)));
+    return _mm256_add_epi64(_mm256_mul_epu32(halves, _mm256_set1_epi64x(100000000)),
+                            _mm256_srli_epi64(halves, 32));
 }
 
+#endif
+
+/* Levels that were found and are like one seen before, and how far their numbers are read. */
+typedef struct {
+    const uint8_t *at[FD_LEVELS_RUN + FD_LEVELS_SLACK];
+    const fd_level_template *with[FD_LEVELS_RUN + FD_LEVELS_SLACK];
+#if FD_SIMD == 2
+    __m256i digits[FD_LEVELS_RUN + FD_LEVELS_SLACK];
+#else
+    __m256i integers[(FD_LEVELS_RUN + FD_LEVELS_SLACK + 1) / 2];
+#endif
+} FD_V(fd_found);
+
 /* Two levels whose integers are known. */
-FD_TARGET static inline void FD_V(fd_two_levels)(fd_level *out, const uint64_t *integers,
+FD_TARGET static inline void FD_V(fd_two_levels)(fd_level *out, __m256i mantissas,
                                                  const fd_level_template *const *with) {
     const fd_level_template *first = with[0], *second = with[1];
-    const __m256i mantissas = _mm256_load_si256((const __m256i *)integers);
+#if FD_SIMD == 2
+    const __m256d whole = _mm256_cvtepi64_pd(mantissas);
+#else
     /* below 2^52 an integer is a float64 whose exponent is put in front of it, less 2^52 */
     const __m256i exponent = _mm256_set1_epi64x(0x4330000000000000);
     const __m256d whole = _mm256_sub_pd(_mm256_castsi256_pd(_mm256_or_si256(mantissas, exponent)),
                                         _mm256_castsi256_pd(exponent));
+#endif
     const __m256d scale = _mm256_castsi256_pd(FD_V(fd_two_parts)(
         (const uint8_t *)first->scale, (const uint8_t *)second->scale));
     const __m256i rest = FD_V(fd_two_parts)((const uint8_t *)first->rest,
@@ -161,25 +206,30 @@ FD_TARGET static inline void FD_V(fd_two_levels)(fd_level *out, const uint64_t *
     _mm_storeu_si128((__m128i *)&out[1].size_m, _mm256_extracti128_si256(size_m, 1));
 }
 
-/* The numbers of n levels, in two rounds: all steps of one level at once leave a processor that looks
- * a hundred instructions ahead nothing else to do while each step waits for the one before. Four at a
- * time, the last one again where there are fewer: how many there are is hard to predict. */
-FD_TARGET static inline void FD_V(fd_level_numbers)(fd_level *out, uint32_t n, const uint8_t **at,
-                                                    const fd_level_template **with) {
-    uint64_t integers[2 * (FD_LEVELS_RUN + FD_LEVELS_SLACK)] __attribute__((aligned(32)));
+/* The numbers of n levels. Four at a time, the last one again where there are fewer: how many there are
+ * is hard to predict. In rounds: all steps of one level at once leave a processor that looks a hundred
+ * instructions ahead nothing else to do while each step waits for the one before. */
+FD_TARGET static inline void FD_V(fd_level_numbers)(fd_level *out, uint32_t n, FD_V(fd_found) *f) {
     if (n == 0) return;
     for (uint32_t i = n; i < n + FD_LEVELS_SLACK; i++) {
-        at[i] = at[n - 1];
-        with[i] = with[n - 1];
+        f->at[i] = f->at[n - 1];
+        f->with[i] = f->with[n - 1];
+    }
+#if FD_SIMD == 2
+    for (uint32_t i = 0; i < n; i += 4) {
+        FD_V(fd_two_levels)(out + i, FD_V(fd_two_mantissas)(f->digits + i), f->with + i);
+        FD_V(fd_two_levels)(out + i + 2, FD_V(fd_two_mantissas)(f->digits + i + 2), f->with + i + 2);
+    }
+#else
+    for (uint32_t i = 0; i < n; i += 4) {
+        f->integers[i / 2] = FD_V(fd_two_mantissas)(f->at + i, f->with + i);
+        f->integers[i / 2 + 1] = FD_V(fd_two_mantissas)(f->at + i + 2, f->with + i + 2);
     }
     for (uint32_t i = 0; i < n; i += 4) {
-        FD_V(fd_two_mantissas)(integers + 2 * i, at + i, with + i);
-        FD_V(fd_two_mantissas)(integers + 2 * i + 4, at + i + 2, with + i + 2);
+        FD_V(fd_two_levels)(out + i, f->integers[i / 2], f->with + i);
+        FD_V(fd_two_levels)(out + i + 2, f->integers[i / 2 + 1], f->with + i + 2);
     }
-    for (uint32_t i = 0; i < n; i += 4) {
-        FD_V(fd_two_levels)(out + i, integers + 2 * i, with + i);
-        FD_V(fd_two_levels)(out + i + 2, integers + 2 * i + 4, with + i + 2);
-    }
+#endif
 }
 
 /* What only some venues' levels need: signs and counts. 0: the level is none. */
@@ -191,16 +241,46 @@ static inline int FD_V(fd_rare_level)(fd_level *out, const uint8_t *p, const fd_
 }
 
 /* Which of 64 bytes are this one. */
-FD_TARGET static inline uint64_t FD_V(fd_find64)(const uint8_t *p, __m256i byte) {
+FD_TARGET static inline uint64_t FD_V(fd_find64)(const uint8_t *p, int byte) {
 #if FD_SIMD == 2
-    return (uint64_t)_mm256_cmpeq_epi8_mask(_mm256_loadu_si256((const __m256i *)(p + 32)), byte)
-               << 32 | _mm256_cmpeq_epi8_mask(_mm256_loadu_si256((const __m256i *)p), byte);
+    return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(p), _mm512_set1_epi8((char)byte));
 #else
+    const __m256i all = _mm256_set1_epi8((char)byte);
     const uint32_t low = (uint32_t)_mm256_movemask_epi8(
-        _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)p), byte));
+        _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)p), all));
     const uint32_t high = (uint32_t)_mm256_movemask_epi8(
-        _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(p + 32)), byte));
+        _mm256_cmpeq_epi8(_mm256_loadu_si256((const __m256i *)(p + 32)), all));
     return (uint64_t)high << 32 | low;
+#endif
+}
+
+#if FD_SIMD == 2
+static const uint8_t FD_V(fd_bits)[64] __attribute__((aligned(64))) = {
+    0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+    22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+    44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
+#endif
+
+/* The places of these bits, each with `from` more. Without a branch on how many there are, which is as
+ * good as random; room for 16 more than there are. */
+FD_TARGET static inline void FD_V(fd_places_of_bits)(uint32_t *out, uint64_t bits, uint32_t from) {
+#if FD_SIMD == 2
+    __m512i places = _mm512_maskz_compress_epi8(bits, _mm512_load_si512(FD_V(fd_bits)));
+    const __m512i start = _mm512_set1_epi32((int)from);
+    _mm512_storeu_si512(out, _mm512_add_epi32(
+        _mm512_cvtepu8_epi32(_mm512_castsi512_si128(places)), start));
+    for (uint32_t n = (uint32_t)_mm_popcnt_u64(bits); __builtin_expect(n > 16, 0); n -= 16) {
+        places = _mm512_shuffle_i64x2(places, places, 0x39); /* 16 bytes on */
+        out += 16;
+        _mm512_storeu_si512(out, _mm512_add_epi32(
+            _mm512_cvtepu8_epi32(_mm512_castsi512_si128(places)), start));
+        if (n < 32) break;
+    }
+#else
+    do
+        for (uint32_t i = 0; i < 4; i++, bits = _blsr_u64(bits))
+            *out++ = from + (uint32_t)_tzcnt_u64(bits);
+    while (__builtin_expect(bits != 0, 0));
 #endif
 }
 
@@ -234,35 +314,29 @@ FD_TARGET static __attribute__((noinline)) const fd_level_template *FD_V(fd_leve
     return l->channel == channel && FD_V(fd_level_fits)(p, len, l) ? l : NULL;
 }
 
-/* Find more ends of levels; 0 when the message has no more. Without a branch on how many of them are
- * in 64 bytes, which is as good as random. */
-FD_TARGET static inline uint32_t FD_V(fd_more_closes)(fd_msg *m, __m256i closing) {
+/* Find more ends of levels; 0 when the message has no more. */
+FD_TARGET static inline uint32_t FD_V(fd_more_closes)(fd_msg *m, int byte) {
     fd_closes *c = &m->closes;
     const uint8_t *block = c->scanned;
     uint32_t n = 0;
     c->first = block;
     for (; n < FD_LEVELS_RUN && block < m->end; block += 64) {
-        uint64_t bits = FD_V(fd_find64)(block, closing);
+        uint64_t bits = FD_V(fd_find64)(block, byte);
         if (block + 64 > m->end) bits = _bzhi_u64(bits, (uint32_t)(m->end - block));
-        const uint32_t from = (uint32_t)(block - m->base), more = n + (uint32_t)_mm_popcnt_u64(bits);
-        for (; ; n += 4) {
-            for (uint32_t i = 0; i < 4; i++, bits = _blsr_u64(bits))
-                c->at[n + i] = from + (uint32_t)_tzcnt_u64(bits);
-            if (__builtin_expect(bits == 0, 1)) break;
-        }
-        n = more;
+        FD_V(fd_places_of_bits)(c->at + n, bits, (uint32_t)(block - m->base));
+        n += (uint32_t)_mm_popcnt_u64(bits);
     }
     c->scanned = block;
     return n;
 }
 
-/* How many of the levels at *p, one after the other, are like those seen last; of each where it is and
- * what it is like. `ends` are those of `n`. *p moves behind them; *last: no other follows. */
+/* How many of the levels at *p, one after the other, are like those seen last; they are `f` from
+ * `filled` on. `ends` are those of `n`. *p moves behind them; *last: no other follows. */
 FD_TARGET static inline uint32_t FD_V(fd_levels_like)(const uint8_t **p_io, const uint8_t *base,
                                                       const uint32_t *ends, uint32_t n,
                                                       const fd_level_template *const *recent,
-                                                      const uint8_t **at,
-                                                      const fd_level_template **with, int *last) {
+                                                      FD_V(fd_found) *f, uint32_t filled,
+                                                      int *last) {
     const uint8_t *p = *p_io;
     uint32_t i = 0;
     while (i < n) {
@@ -271,8 +345,11 @@ FD_TARGET static inline uint32_t FD_V(fd_levels_like)(const uint8_t **p_io, cons
         if (__builtin_expect(len > FD_LEVEL_TEXT, 0)) break;
         const fd_level_template *l = recent[len];
         if (__builtin_expect(!FD_V(fd_level_fits)(p, len, l), 0)) break;
-        at[i] = p;
-        with[i++] = l;
+#if FD_SIMD == 2
+        FD_V(fd_level_digits)(&f->digits[filled + i], p, len, l);
+#endif
+        f->at[filled + i] = p;
+        f->with[filled + i++] = l;
         p = next;
         if (*p != ',') {
             *last = 1;
@@ -292,8 +369,7 @@ FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t 
                                                        int *after) {
     fd_templates *t = m->plan->templates;
     fd_recent *recent = fd_recent_of(t, m->channel);
-    const uint8_t *at[FD_LEVELS_RUN + FD_LEVELS_SLACK];
-    const fd_level_template *with[FD_LEVELS_RUN + FD_LEVELS_SLACK];
+    FD_V(fd_found) f;
     fd_closes *c = &m->closes;
     uint32_t next = c->next, found = c->n;
     *after = 0;
@@ -312,13 +388,13 @@ FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t 
         while (n < room && !*after) {
             if (next == found) {
                 next = 0;
-                found = FD_V(fd_more_closes)(m, _mm256_set1_epi8((char)close_with));
+                found = FD_V(fd_more_closes)(m, close_with);
                 more = found != 0;
                 if (!found) break;
             }
             const uint32_t want = found - next < room - n ? found - next : room - n;
             const uint32_t got = FD_V(fd_levels_like)(&p, m->base, c->at + next, want,
-                                                      recent->by_len, at + n, with + n, after);
+                                                      recent->by_len, &f, n, after);
             n += got;
             next += got;
             if (got == want || *after) continue;
@@ -336,11 +412,11 @@ FD_TARGET static inline const uint8_t *FD_V(fd_levels)(fd_msg *m, const uint8_t 
             recent->has_rare |= l->is_rare;
         }
         more = more && !*after;
-        FD_V(fd_level_numbers)(out, n, at, with);
+        FD_V(fd_level_numbers)(out, n, &f);
         for (uint32_t i = 0; recent->has_rare && i < n; i++) {
-            if (FD_V(fd_rare_level)(&out[i], at[i], with[i])) continue;
+            if (FD_V(fd_rare_level)(&out[i], f.at[i], f.with[i])) continue;
             n = i;
-            p = at[i];
+            p = f.at[i];
             more = *after = 0;
         }
         m->n_levels += n;

@@ -20,8 +20,8 @@
 
 enum { FD_PORTABLE = 0, FD_AVX2 = 1, FD_AVX512 = 2 };
 
-/* The sets use registers of 256 bits at most: where a processor has wider ones, some (Skylake-SP to
- * Cascade Lake) lower their clock for a while after each use of them, for everything.
+/* FD_AVX512 is what Ice Lake and Zen 4 have. Earlier ones (Skylake-SP to Cascade Lake) lower their clock
+ * for a while after each use of a register of 512 bits, for everything: they get FD_AVX2.
  *
  * The best set of this processor; FEEDD_ISA=portable or =avx2 in the environment asks for less. */
 static inline int fd_isa(void) {
@@ -32,6 +32,7 @@ static inline int fd_isa(void) {
     const int all = wish == NULL || strcmp(wish, "avx2") != 0;
     if (all && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2") &&
         __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt"))
         return FD_AVX512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&

@@ -21,7 +21,7 @@ typedef struct {
     const uint8_t *first, *scanned; /* between these; NULL: not looked for yet */
     uint32_t next, n;               /* those that are still to come */
     int byte;                       /* bracket or brace */
-    uint32_t at[FD_LEVELS_RUN + 64];
+    uint32_t at[FD_LEVELS_RUN + 80];  /* 16 at once are written */
 } fd_closes;
 
 typedef struct {

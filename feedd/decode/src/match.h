@@ -4,13 +4,14 @@
 
 /* Which of 64 bytes are quotes or points. */
 FD_TARGET static inline uint64_t FD_V(fd_marks)(const uint8_t *p) {
+#if FD_SIMD == 2
+    const __m512i x = _mm512_loadu_si512(p);
+    return _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8('"')) |
+           _mm512_cmpeq_epi8_mask(x, _mm512_set1_epi8('.'));
+#else
     const __m256i quote = _mm256_set1_epi8('"'), point = _mm256_set1_epi8('.');
     const __m256i x = _mm256_loadu_si256((const __m256i *)p);
     const __m256i y = _mm256_loadu_si256((const __m256i *)(p + 32));
-#if FD_SIMD == 2
-    return (uint64_t)(_mm256_cmpeq_epi8_mask(y, quote) | _mm256_cmpeq_epi8_mask(y, point)) << 32 |
-           (_mm256_cmpeq_epi8_mask(x, quote) | _mm256_cmpeq_epi8_mask(x, point));
-#else
     const uint32_t low = (uint32_t)_mm256_movemask_epi8(
         _mm256_or_si256(_mm256_cmpeq_epi8(x, quote), _mm256_cmpeq_epi8(x, point)));
     const uint32_t high = (uint32_t)_mm256_movemask_epi8(
@@ -43,11 +44,11 @@ FD_TARGET static inline void FD_V(fd_places_of)(fd_places *at, const uint8_t *p,
 FD_TARGET static inline int FD_V(fd_layout_fits)(const fd_layout *l, const uint8_t *p, size_t n) {
     if (l->head.len != n) return 0;
 #if FD_SIMD == 2
-    __mmask32 out = 0;
-    for (size_t i = 0; i < n; i += 32) {
-        const __m256i x = _mm256_loadu_si256((const __m256i *)(p + i));
-        out |= _mm256_cmplt_epu8_mask(x, _mm256_load_si256((const __m256i *)(l->low + i))) |
-               _mm256_cmpgt_epu8_mask(x, _mm256_load_si256((const __m256i *)(l->high + i)));
+    __mmask64 out = 0;
+    for (size_t i = 0; i < n; i += 64) {
+        const __m512i x = _mm512_loadu_si512(p + i);
+        out |= _mm512_cmplt_epu8_mask(x, _mm512_load_si512(l->low + i)) |
+               _mm512_cmpgt_epu8_mask(x, _mm512_load_si512(l->high + i));
     }
     return out == 0;
 #else

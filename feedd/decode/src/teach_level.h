@@ -148,6 +148,11 @@ static void fd_teach_level(fd_templates *t, int channel, const fd_level_shape *s
     memset(l.high + n, 0xff, FD_LEVEL_TEXT - n);
     memcpy(&l.rest[0], (const uint8_t *)&as + 8, 8);
     memcpy(&l.rest[1], (const uint8_t *)&as + 40, 8);
+    for (int i = 0; i < 32; i++) {
+        if (l.shuffle[i] & 0x80) continue;
+        l.pick[i] = (uint8_t)(l.shuffle[i] + (i < 16 ? l.price_at : l.size_at));
+        l.picked |= 1u << i;
+    }
     l.channel = channel;
     t->level[fd_level_slot(digits, channel)] = l;
     fd_recent_forget(t);

@@ -81,13 +81,17 @@ typedef struct {
     double scale[2];           /* what divides price and size */
     uint64_t rest[2];          /* of an fd_level, what is not a number: behind its mantissas */
     int32_t channel;
+    uint32_t picked;           /* bit i: pick[i] is a digit, not a zero in front of them */
+    uint8_t pick[32];          /* where those digits are in the level */
     uint8_t price_at, size_at;
     uint8_t is_rare;           /* one of the following is not zero */
     uint8_t price_neg;
     uint8_t size_signs;        /* the sign of the size is the side: zero is not a level */
     uint8_t count_at;          /* a single digit, zero when the level is gone; 0 none */
-    uint8_t spare[54];         /* whole cache lines */
+    uint8_t spare[18];         /* whole cache lines */
 } fd_level_template;
+
+_Static_assert(sizeof(fd_level_template) == 256, "a template of a level is four cache lines");
 
 /* Levels of one channel as they were last: of each length the template that fitted. */
 typedef struct {
@@ -98,8 +102,8 @@ typedef struct {
 
 typedef struct fd_templates {
     fd_step step[FD_STEPS_MAX];      /* step 0 is none, 1 the root */
-    fd_level_template level[FD_LEVEL_TEMPLATES] __attribute__((aligned(32)));
-    fd_level_template no_level __attribute__((aligned(32))); /* what nothing fits */
+    fd_level_template level[FD_LEVEL_TEMPLATES] __attribute__((aligned(64)));
+    fd_level_template no_level __attribute__((aligned(64))); /* what nothing fits */
     fd_recent recent[FD_RECENTS];
     uint32_t n_steps, n_forms;
     uint32_t misses;                 /* since the table was full */
