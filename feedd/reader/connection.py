@@ -40,10 +40,10 @@ NO_TOKEN_PAUSE_S = 30.0
 """The same keys again at once would be refused again."""
 HEARD_PER_TICK = 10
 """A channel that nobody named must not cost time."""
-CALM_NS = SECOND_NS // 10
+CALM_NS = SECOND_NS // 5
 """How often a connection is looked at that has all it asked for: whatever can become due there is
 measured in seconds, and a look costs messages their time."""
-CALM_STEPS = 2
+CALM_STEPS = 4
 
 log = logging.getLogger("feedd.reader")
 

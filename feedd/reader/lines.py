@@ -91,22 +91,31 @@ class Lines:
         for slot in self._slots.values():
             slot.stop()
 
-    def tick(self, now: int) -> None:
+    def tick(self, now: int) -> Iterator[None]:
+        """Line by line; between two, other tasks may run."""
         stall = now - self._tick_at - STALL_NS if self._tick_at else 0
         self._tick_at = now
         for slot in (*self._slots.values(), *self._ending):
             if stall > 0:
                 slot.ladder.shift(stall)
             slot.tick(now)
+            yield
         if now >= self._watch_at:
             self._watch_at = now + WATCH_NS
-            for slot in self._slots.values():
+            for slot in self._present():
                 slot.watch(now)
+                yield
         for slot in [slot for slot in self._ending if slot.finished]:
             self._ending.remove(slot)
             slot.release()
             if slot.row not in self._slots:
                 self._host.counts.forget(slot.row)
+
+    def _present(self) -> Iterator[Slot]:
+        """The planned lines; one that is taken away meanwhile is left out."""
+        for row, slot in tuple(self._slots.items()):
+            if self._slots.get(row) is slot:
+                yield slot
 
     def connections(self) -> Iterator[Connection]:
         for slot in (*self._slots.values(), *self._ending):
@@ -130,17 +139,31 @@ class Lines:
         for connection in self.connections():
             connection.cut()
 
-    def count(self, turn: int | None = None, turns: int = 1) -> int:
-        """Write the counters of all lines, or of those whose turn it is: all at once would keep
-        messages waiting. Returns how many streams are active."""
-        for row, slot in self._slots.items():
-            if turn is None or row % turns == turn:
+    def count(self) -> None:
+        """Write the counters of all lines."""
+        for _ in self.count_in_turn():
+            pass
+
+    def count_in_turn(self, turn: int = 0, turns: int = 1) -> Iterator[None]:
+        """Write the counters of those lines whose turn it is, one by one; between two, other tasks
+        may run."""
+        for slot in self._present():
+            if slot.row % turns == turn:
                 slot.count()
-        self._host.counts.set("streams_stale", sum(slot.stale for slot in self._slots.values()))
+                yield
         for slot in self._ending:
             for connection in slot.connections:
                 connection.count(row=False)
+
+    @property
+    def active(self) -> int:
+        """How many streams the venues have confirmed, when each line was last counted."""
         return sum(slot.active for slot in self._slots.values())
+
+    @property
+    def stale(self) -> int:
+        """How many streams say less than the venue promises."""
+        return sum(slot.stale for slot in self._slots.values())
 
     # -- what others ask for -------------------------------------------------------------------
 
