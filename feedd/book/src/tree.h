@@ -25,15 +25,16 @@ typedef struct {
     int32_t n, cap;
 } fb_tree;
 
-/* First of n ascending keys that is >= key; n when there is none. */
+/* First of n ascending keys that is >= key; n when there is none. Without a branch on what is found:
+ * that is as good as random. */
 static inline int32_t fb_first_not_below(const int64_t *keys, int32_t n, int64_t key) {
-    int32_t lo = 0, hi = n;
-    while (lo < hi) {
-        int32_t mid = (lo + hi) >> 1;
-        if (keys[mid] < key) lo = mid + 1;
-        else hi = mid;
+    const int64_t *at = keys;
+    while (n > 1) {
+        const int32_t half = n >> 1;
+        at += (-(int32_t)(at[half - 1] < key)) & half;
+        n -= half;
     }
-    return lo;
+    return (int32_t)(at - keys) + (n == 1 && at[0] < key);
 }
 
 /* First chunk whose last key is >= key; n when there is none. */
