@@ -226,8 +226,8 @@ class Ours:
         rows = len(race.symbols)
         self.shared = (
             RingWriter.private(RING_SLOTS, populate=True),
-            BoardWriter.private(rows),
-            BooksWriter.private([BOOK_DEPTH] * rows),
+            BoardWriter.private(rows, populate=True),
+            BooksWriter.private([BOOK_DEPTH] * rows, populate=True),
         )
 
     def _pipeline(self) -> tuple[Pipeline, int]:

@@ -76,7 +76,8 @@ def _start(venue: Venue, plan: Plan, rows: Sequence[Row], symbols: list[str]) ->
     """A fresh pipeline; ``symbols`` are those of an earlier run, so that rows are at hand."""
     size = max(len(symbols), 64)
     ring = RingWriter.private(RING_SLOTS, populate=True)
-    pipeline = Pipeline(ring, BoardWriter.private(size), BooksWriter.private([1024] * size))
+    board = BoardWriter.private(size, populate=True)
+    pipeline = Pipeline(ring, board, BooksWriter.private([1024] * size, populate=True))
     handle = pipeline.add_venue(plan)
 
     def name(_venue: int, symbol: str) -> tuple[int, int, int]:

@@ -222,7 +222,8 @@ class _Run:
 
     def __init__(self, plan: Plan, messages: int) -> None:
         self.ring = RingWriter.private(RING_SLOTS, populate=True)
-        board, books = BoardWriter.private(64), BooksWriter.private([1024] * 64)
+        board = BoardWriter.private(64, populate=True)
+        books = BooksWriter.private([1024] * 64, populate=True)
         self.pipeline = Pipeline(self.ring, board, books)
         self.handle = self.pipeline.add_venue(plan)
         self.symbols: list[str] = []

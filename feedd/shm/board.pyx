@@ -79,8 +79,8 @@ cdef class BoardWriter:
         return self
 
     @classmethod
-    def private(cls, rows=16):
-        """Rows in memory of this process."""
+    def private(cls, rows=16, *, populate=False):
+        """Rows in memory of this process. ``populate``: have all of it now, as a shared one has."""
         cdef BoardWriter self = BoardWriter.__new__(BoardWriter)
         self._attach(anonymous(
             SegmentKind.BOARD,
@@ -89,6 +89,7 @@ cdef class BoardWriter:
             body_bytes=rows * layout.BOARD_ROW_BYTES,
             dtype=dtype_json(BOARD),
             name="private",
+            populate=populate,
         ))
         self._reset_all()
         return self

@@ -108,8 +108,9 @@ cdef class BooksWriter:
         return self
 
     @classmethod
-    def private(cls, depths):
-        """Blocks in memory of this process."""
+    def private(cls, depths, *, populate=False):
+        """Blocks in memory of this process. ``populate``: have all of it now, as shared ones
+        have."""
         cdef BooksWriter self = BooksWriter.__new__(BooksWriter)
         depths = _check_depths(depths)
         offsets, body = _body_bytes(depths)
@@ -120,6 +121,7 @@ cdef class BooksWriter:
             body_bytes=body,
             dtype=_DTYPE,
             name="private",
+            populate=populate,
         ), depths, offsets)
         return self
 
