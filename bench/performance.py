@@ -116,6 +116,7 @@ def decode(rounds: int) -> tuple[Result, str]:
                 if not row.get("floor_ns")
                 else (round(row["floor_ns"]), f"{row['full_ns'] / row['floor_ns']:.2f}")
             ),
+            round(row["least_ns"]),
             round(row["p99_full_ns"]),
         )
         for r in results
@@ -125,7 +126,7 @@ def decode(rounds: int) -> tuple[Result, str]:
     text = [
         f"{source}; medians of {rounds} rounds on {tables.machine_line(results[0]['machine'])}.",
         "",
-        tables.markdown((*head, "p99 ns"), rows),
+        tables.markdown((*head, "least ns", "p99 ns"), rows),
         "",
     ]
     races, said = peer()

@@ -49,7 +49,7 @@ def _table(result: dict[str, Any]) -> str:
         f"{result['venue']}: medians of {result['rounds']} rounds, ns per frame, "
         f"on {machine['cpu']}",
         f"{'kind':<12}{'frames':>8}{'bytes':>9}{'decode':>9}{'full':>9}{'floor':>9}"
-        f"{'full/floor':>12}{'p99':>9}{'ns/byte':>9}",
+        f"{'full/floor':>12}{'least':>9}{'p99':>9}{'ns/byte':>9}",
     ]
     for kind, row in result["kinds"].items():
         floor = row["floor_ns"]
@@ -57,6 +57,7 @@ def _table(result: dict[str, Any]) -> str:
             f"{kind:<12}{row['frames']:>8}{row['bytes']:>9.0f}{row['decode_ns']:>9.0f}"
             f"{row['full_ns']:>9.0f}{floor if floor is None else round(floor)!s:>9}"
             f"{'' if floor is None else round(row['full_ns'] / floor, 2)!s:>12}"
-            f"{row['p99_full_ns']:>9.0f}{row['full_ns'] / row['bytes']:>9.2f}"
+            f"{row['least_ns']:>9.0f}{row['p99_full_ns']:>9.0f}"
+            f"{row['full_ns'] / row['bytes']:>9.2f}"
         )
     return "\n".join(lines)

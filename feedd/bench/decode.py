@@ -5,7 +5,8 @@ as ``feedd decode`` does (a book for which the capture has none begins empty, wh
 counts); only the native part is on the clock. How the venue writes its messages was learned in a
 run before, as a daemon learns it once. By the kind of record that a frame yields: the mean of
 decoding alone (walk, validate, convert), of the full path (decode, sequence, book, ring, board,
-commit), and for Binance depth frames of the naive scan in ``src/floor.h``.
+commit), for Binance depth frames of the naive scan in ``src/floor.h``, and of the reads and writes
+of memory that nobody can leave out (``least.pyx``).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from feedd.bench.least import Stores
 from feedd.bench.loop import Frames, begin_empty, clock_ns
 from feedd.capture.rows import Row, read_rows
 from feedd.capture.snapshots import Snapshot, collect_snapshots
@@ -44,6 +46,7 @@ _FLOOR = ("binance_usdm", "binance_coinm", "binance_spot")
 RING_SLOTS = 1 << 16
 INSTRUMENTS_MAX = 4096
 CLOCK_READS = 100_000
+ROWS_MIN = 64
 
 
 @dataclass
@@ -53,6 +56,7 @@ class Run:
     pipeline: Pipeline
     handle: int
     snapshots: dict[str | None, list[Snapshot]]
+    ring: RingWriter
     begun_empty: int = 0
 
     def answer(self, now: int) -> None:
@@ -72,12 +76,19 @@ class Run:
         self.pipeline.commit()
 
 
+def _segments(size: int) -> tuple[RingWriter, BoardWriter, BooksWriter]:
+    return (
+        RingWriter.private(RING_SLOTS, populate=True),
+        BoardWriter.private(size, populate=True),
+        BooksWriter.private([1024] * size, populate=True),
+    )
+
+
 def _start(venue: Venue, plan: Plan, rows: Sequence[Row], symbols: list[str]) -> Run:
     """A fresh pipeline; ``symbols`` are those of an earlier run, so that rows are at hand."""
-    size = max(len(symbols), 64)
-    ring = RingWriter.private(RING_SLOTS, populate=True)
-    board = BoardWriter.private(size, populate=True)
-    pipeline = Pipeline(ring, board, BooksWriter.private([1024] * size, populate=True))
+    size = max(len(symbols), ROWS_MIN)
+    ring, board, books = _segments(size)
+    pipeline = Pipeline(ring, board, books)
     handle = pipeline.add_venue(plan)
 
     def name(_venue: int, symbol: str) -> tuple[int, int, int]:
@@ -87,18 +98,22 @@ def _start(venue: Venue, plan: Plan, rows: Sequence[Row], symbols: list[str]) ->
         return row if row >= 0 else INSTRUMENTS_MAX, row if row < size else -1, 1024
 
     pipeline.on_unknown(name)
-    return Run(pipeline, handle, collect_snapshots(venue, rows, []))
+    return Run(pipeline, handle, collect_snapshots(venue, rows, []), ring)
 
 
 def _kinds(
     venue: Venue, plan: Plan, rows: Sequence[Row], frames: list[bytes], symbols: list[str]
-) -> tuple[list[int], int]:
-    """Which kind of record each frame yields, seen from the counters; books begun empty."""
+) -> tuple[list[int], int, Stores]:
+    """Which kind of record each frame yields, seen from the counters; books begun empty; what each
+    left behind."""
     run = _start(venue, plan, rows, symbols)
+    stores = Stores(len(frames), ROWS_MIN)
     kinds = []
     before = run.pipeline.counters()
     for i, frame in enumerate(frames):
+        stores.begin(run.ring)
         run.pipeline.on_message(run.handle, frame, i + 1)
+        stores.note(run.pipeline, i)
         run.answer(i + 1)
         after = run.pipeline.counters()
         grown = [
@@ -108,7 +123,7 @@ def _kinds(
         ]
         before = after
         kinds.append(KINDS.index(grown[0] if len(grown) == 1 else "several" if grown else "none"))
-    return kinds, run.begun_empty
+    return kinds, run.begun_empty, stores
 
 
 def _round(
@@ -142,7 +157,7 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
         raise CaptureError("no received frame in the captures")
     symbols: list[str] = []
     plan = compile_plan(venue)
-    kinds, begun_empty = _kinds(venue, plan, rows, raw, symbols)
+    kinds, begun_empty, stores = _kinds(venue, plan, rows, raw, symbols)
     frames = Frames(raw, kinds)
     overhead = clock_ns(CLOCK_READS)
     counts = [kinds.count(k) for k in range(len(KINDS))]
@@ -150,15 +165,19 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
     decoded: list[list[float]] = [[] for _ in KINDS]
     full: list[list[float]] = [[] for _ in KINDS]
     floor: list[list[float]] = [[] for _ in KINDS]
+    least: list[list[float]] = [[] for _ in KINDS]
     tails: list[list[float]] = [[] for _ in KINDS]
     by_kind = [np.flatnonzero(np.array(kinds) == k) for k in range(len(KINDS))]
     has_floor = venue.name in _FLOOR
     for _ in range(rounds):
         totals, each, run = _round(venue, plan, rows, frames, symbols, overhead)
+        bare = np.zeros(256, np.int64)
+        stores.full(frames, *_segments(ROWS_MIN), bare)
         for k, n in enumerate(counts):
             if n == 0 or KINDS[k] == "none":
                 continue
             full[k].append(totals[k] / n - overhead)
+            least[k].append(max(0.0, float(bare[k]) / n - overhead))
             tails[k].append(float(np.percentile(each[by_kind[k]], 99)))
             spent = np.zeros(256, np.int64)
             frames.decode(run.pipeline, run.handle, spent, k)  # it knows their forms now
@@ -177,6 +196,7 @@ def race(venue: Venue, captures: Sequence[Path], rounds: int) -> dict[str, Any]:
             "decode_ns": round(statistics.median(decoded[k]), 1),
             "full_ns": round(statistics.median(full[k]), 1),
             "floor_ns": round(statistics.median(floor[k]), 1) if floor[k] else None,
+            "least_ns": round(statistics.median(least[k]), 1),
             "p99_full_ns": round(statistics.median(tails[k]), 1),
             "spread": round(_spread(full[k]), 3),
         }

@@ -3,7 +3,6 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from feedd.decode.engine cimport FD_OK, FD_PADDING
 from feedd.decode.native cimport decode, decode_quickly
@@ -22,19 +21,7 @@ cdef extern from "floor.h" nogil:
     uint32_t feedd_floor_frame(const uint8_t* p, size_t n, feedd_floor* f)
 
 
-cdef inline int64_t _now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return t.tv_sec * 1_000_000_000 + t.tv_nsec
-
-
 cdef class Frames:
-    cdef uint8_t* block
-    cdef uint32_t* offset
-    cdef uint32_t* length
-    cdef uint8_t* kind
-    cdef uint32_t n
-
     def __cinit__(self, frames, kinds):
         cdef bytes frame
         cdef size_t at = 0
@@ -71,11 +58,11 @@ cdef class Frames:
             raise ValueError("each needs a slot per frame, total 256, venue a handle")
         with nogil:
             while i < self.n:
-                before = _now()
+                before = now_ns()
                 pipeline.process(
                     venue, self.block + self.offset[i], self.length[i], ts_recv + i, 0)
                 pipeline.publish(ts_recv + i)
-                after = _now()
+                after = now_ns()
                 total[self.kind[i]] += after - before
                 each[i] = after - before
                 i += 1
@@ -95,7 +82,7 @@ cdef class Frames:
         pipeline.m.learned_mask = pipeline.connections.learned_mask
         pipeline.m.routes = &v.routes if v.routes.route != NULL else NULL
         with nogil:
-            before = _now()
+            before = now_ns()
             for i in range(self.n):
                 if self.kind[i] != only:
                     continue
@@ -109,7 +96,7 @@ cdef class Frames:
                 for row in range(pipeline.m.rows):
                     row_convert(&pipeline.m, row, &v.programs[pipeline.m.channel],
                                 &pipeline.rows[row])
-            total[only] += _now() - before
+            total[only] += now_ns() - before
 
     def floor(self, int64_t[::1] total not None, int only):
         cdef uint32_t i
@@ -119,11 +106,11 @@ cdef class Frames:
         if f == NULL:
             raise MemoryError
         with nogil:
-            before = _now()
+            before = now_ns()
             for i in range(self.n):
                 if self.kind[i] == only:
                     levels += feedd_floor_frame(self.block + self.offset[i], self.length[i], f)
-            before = _now() - before
+            before = now_ns() - before
         free(f)
         total[only] += before
         return levels
@@ -133,9 +120,9 @@ def clock_ns(int n):
     cdef int _i
     cdef int64_t start, last = 0
     with nogil:
-        start = _now()
+        start = now_ns()
         for _i in range(n):
-            last = _now()
+            last = now_ns()
     return (last - start) / n
 
 

@@ -71,7 +71,7 @@ class _Bench:
         return ringloop.FloorRing(slots)
 
     def clear(self) -> None:
-        for word in (ringloop.READY, ringloop.POSITION):
+        for word in (ringloop.READY, ringloop.POSITION, ringloop.WAKE):
             ringloop.set_word(self.control, word, 0)
 
     def wait_ready(self) -> None:
@@ -193,6 +193,22 @@ class _Bench:
         self._beside(lambda: self.pace(ring, n, every_ns), consume)
         return ages
 
+    def bare_wakes(self, n: int, every_ns: int) -> NDArray[np.int64]:
+        """What a wake takes without a ring: a word and a futex, in C."""
+        ages = np.zeros(n, np.int64)
+
+        def pace() -> None:
+            self.wait_ready()
+            ringloop.pace_wakes(self.control, n, every_ns)
+
+        def consume() -> float:
+            self.ready()
+            ringloop.read_wakes(self.control, ages)
+            return 0.0
+
+        self._beside(pace, consume)
+        return ages
+
     def idle_cpu(self, seconds: float) -> float:
         """The share of a core that a consumer takes while it waits for nothing."""
         with attach(self.path).stream(timeout=seconds) as stream:
@@ -256,7 +272,7 @@ def run(rounds: int, messages: int, records: int) -> dict[str, Any]:
     """Medians over ``rounds`` rounds of ``messages`` paced and ``records`` poured records."""
     usable = os.sched_getaffinity(0)
     sides = ("python", "c", "floor")
-    ages: dict[str, list[list[float]]] = {s: [] for s in (*sides, "futex", "c_futex")}
+    ages: dict[str, list[list[float]]] = {s: [] for s in (*sides, "futex", "c_futex", "bare_futex")}
     few = messages // 20 or 1
     rates: dict[str, list[float]] = {side: [] for side in sides}
     idle = []
@@ -274,6 +290,7 @@ def run(rounds: int, messages: int, records: int) -> dict[str, Any]:
                     "floor": bench.native_ages(messages, floor=True),
                     "futex": bench.python_ages(few, "futex", FUTEX_EVERY_NS),
                     "c_futex": bench.native_ages(few, False, FUTEX_EVERY_NS, sleep=True),
+                    "bare_futex": bench.bare_wakes(few, FUTEX_EVERY_NS),
                 }
                 for side, values in taken.items():
                     ages[side].append(percentiles(values, 50, 99))
@@ -292,6 +309,7 @@ def run(rounds: int, messages: int, records: int) -> dict[str, Any]:
     }
     result["python"]["wake_ns"] = _ages(ages["futex"])
     result["c"]["wake_ns"] = _ages(ages["c_futex"])
+    result["floor"]["wake_ns"] = _ages(ages["bare_futex"])
     result["python"]["waiting_cpu"] = round(median(idle, 4), 4)
     result["ratio_to_floor"] = {
         side: {

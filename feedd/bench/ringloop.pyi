@@ -10,6 +10,8 @@ READY: int
 """Word of the control page: the consumer is there."""
 POSITION: int
 """Word of the control page: how many records the consumer has read."""
+WAKE: int
+"""Word of the control page: how many wakes there were."""
 
 class FloorRing:
     """One side of a floor ring (``src/floor_ring.h``) in memory that both processes share."""
@@ -19,6 +21,9 @@ class FloorRing:
 
 def pace(writer: RingWriter | None, floor: FloorRing | None, n: int, every_ns: int) -> None:
     """Publish ``n`` records, one each ``every_ns``, stamped in ``ts_recv`` just before."""
+
+def pace_wakes(control: NDArray[np.uint64], n: int, every_ns: int) -> None:
+    """Wake a process that sleeps on a word of the control page ``n`` times, each ``every_ns``."""
 
 def pour(
     writer: RingWriter | None,
@@ -45,6 +50,9 @@ def read_paced(
 
     It spins, or sleeps in the kernel (not on a floor ring, which has no wake).
     """
+
+def read_wakes(control: NDArray[np.uint64], ages: NDArray[np.int64]) -> None:
+    """The other side of ``pace_wakes``: how long after its stamp each wake was here, in ns."""
 
 def read_poured(
     reader: RingReader | None, floor: FloorRing | None, n: int, control: NDArray[np.uint64]

@@ -1,10 +1,10 @@
 """Native loops of ``feedd bench ring``: a writer that keeps time, consumers in C, the floor.
 
 Every loop stamps with CLOCK_MONOTONIC, which one boot shares between its cores. The two processes
-of a run share a control page of words: ``READY``, ``POSITION``.
+of a run share a control page of words: ``READY``, ``POSITION``, and two for the floor of a wake.
 """
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -21,13 +21,20 @@ cdef extern from "floor_ring.h" nogil:
     void feedd_floor_put(feedd_floor_ring* r, const uint64_t* word)
     int feedd_floor_get(feedd_floor_ring* r, uint64_t* word)
 
+cdef extern from "floor_wake.h" nogil:
+    void feedd_floor_wake(void* word, uint32_t value)
+    void feedd_floor_sleep(void* word, uint32_t value)
+
 cdef enum:
     CHUNK = 256
     AT_READY = 0      # words of the control page, each on a line of its own
     AT_POSITION = 16
+    AT_WAKE = 32
+    AT_STAMP = 33     # but this one: it is read with the one before
 
 READY = AT_READY
 POSITION = AT_POSITION
+WAKE = AT_WAKE
 CONTROL_BYTES = 4096
 
 
@@ -84,6 +91,19 @@ def pace(RingWriter writer, FloorRing floor, uint64_t n, int64_t every_ns):
                 feedd_commit(&writer.w)
             else:
                 feedd_floor_put(&floor.r, <const uint64_t*>&record)
+
+
+def pace_wakes(uint64_t[::1] control not None, uint64_t n, int64_t every_ns):
+    """Wake a process that sleeps on a word of the control page ``n`` times, each ``every_ns``."""
+    cdef int64_t due
+    cdef uint64_t i
+    with nogil:
+        due = _now() + 2_000_000
+        for i in range(n):
+            _until(due)
+            due += every_ns
+            feedd_store_release(&control[AT_STAMP], <uint64_t>_now())
+            feedd_floor_wake(&control[AT_WAKE], <uint32_t>(i + 1))
 
 
 def pour(RingWriter writer, FloorRing floor, uint64_t n, uint64_t batch, uint64_t[::1] control
@@ -153,6 +173,15 @@ def read_paced(RingReader reader, FloorRing floor, int64_t[::1] ages not None, b
                 continue
             ages[i] = _now() - record.ts_recv
             i += 1
+
+
+def read_wakes(uint64_t[::1] control not None, int64_t[::1] ages not None):
+    """The other side of ``pace_wakes``: how long after its stamp each wake was here."""
+    cdef size_t i
+    with nogil:
+        for i in range(<size_t>len(ages)):
+            feedd_floor_sleep(&control[AT_WAKE], <uint32_t>i)
+            ages[i] = _now() - <int64_t>feedd_load_acquire(&control[AT_STAMP])
 
 
 def read_poured(RingReader reader, FloorRing floor, uint64_t n, uint64_t[::1] control not None):

@@ -102,7 +102,9 @@ def ring_table(result: dict[str, Any]) -> str:
             f"Woken from a futex: p50 {python['wake_ns']['p50'] / 1e3:.1f} µs, "
             f"p99 {python['wake_ns']['p99'] / 1e3:.1f} µs "
             f"(C: {result['c']['wake_ns']['p50'] / 1e3:.1f} and "
-            f"{result['c']['wake_ns']['p99'] / 1e3:.1f} µs); "
+            f"{result['c']['wake_ns']['p99'] / 1e3:.1f} µs; "
+            f"a bare futex, without a ring: {result['floor']['wake_ns']['p50'] / 1e3:.1f} and "
+            f"{result['floor']['wake_ns']['p99'] / 1e3:.1f} µs); "
             f"a waiting consumer takes {python['waiting_cpu']:.2%} of a core.",
             f"Publishing a record: {cost['0']:.1f} ns without consumers, {cost['16']:.1f} ns "
             f"with 16 (8 stopped, 8 asleep); median of the pairs' ratios {cost['ratio']:.3f}.",

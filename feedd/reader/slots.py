@@ -85,9 +85,11 @@ class Slot:
         yield from self._leaving
 
     def count(self) -> None:
-        """Write the counters of all connections."""
+        """Write the counters of all connections. One that was replaced and has ended counts no more:
+        it was not lost."""
         for connection in self.connections:
-            connection.count(row=connection is self.current)
+            if not (connection.finished and connection in self._leaving):
+                connection.count(row=connection is self.current)
         self.active = self.current.session.active_topics
         self.stale = self.ladder.stale
 

@@ -30,6 +30,7 @@ def test_every_frame_is_counted_under_what_it_yields(venue: str, tmp_path: Path)
         assert 0 < kind["bytes"] < 100_000
         assert kind["decode_ns"] > 0
         assert kind["full_ns"] > 0
+        assert 0 <= kind["least_ns"] < kind["full_ns"]
         assert kind["p99_full_ns"] > 0
         assert (kind["floor_ns"] is not None) is (venue == "binance_usdm"), name
     assert set(result["machine"]) == {"cpu", "cores", "kernel", "python"}
