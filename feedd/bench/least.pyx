@@ -4,7 +4,7 @@ While a pipeline runs over a capture, ``Stores.note`` writes down what each fram
 slots of the ring, which places of the books' windows were set, which levels of the shared books have
 changed. ``Stores.full`` does just that again, in memory of its own of the same size: it reads the
 frame, stores, commits. It decodes nothing, decides nothing and looks for nothing, so the rest of what
-a reader takes is what that costs.
+a reader takes is what that costs. What it stores is no data: to read that would cost, too.
 """
 
 from libc.math cimport llrint
@@ -37,21 +37,17 @@ cdef extern from *:
 
 cdef enum:
     TOPS = 64          # levels of the shared top, both sides
+    ASK = 1 << 30      # of a place, which is a tick of the window
+    GONE = 1 << 31     # there is no level now
     ROW_WORDS = 14     # of a board row that a message of a book writes
     HEAD_WORDS = 8     # and of a shared book, beside its levels
     SIDES_MAX = 8192
 
 
 cdef struct work_t:                # of one frame
-    uint64_t slots, places, tops   # where they begin, behind those of the frame before
+    uint64_t places, tops          # where they begin, behind those of the frame before
     uint32_t n_slots, n_places, n_tops
     uint32_t row
-
-
-cdef struct place_t:
-    uint32_t side                  # twice the row, and one for asks
-    uint32_t at
-    double size
 
 
 cdef struct window_t:
@@ -62,12 +58,11 @@ cdef struct window_t:
 
 cdef class Stores:
     cdef work_t* work
-    cdef uint8_t* slot
-    cdef place_t* place
+    cdef uint32_t* place
     cdef uint8_t* top
     cdef window_t* window
     cdef feedd_level* shown        # the shared tops as they were, by row
-    cdef uint64_t n_slots, n_places, n_tops, slots_cap, places_cap, tops_cap
+    cdef uint64_t n_places, n_tops, places_cap, tops_cap
     cdef uint32_t n_frames, n_rows
     cdef uint64_t seen             # of the ring
 
@@ -88,7 +83,6 @@ cdef class Stores:
             free(self.window[i].size)
             free(self.window[i].bitmap)
         free(self.work)
-        free(self.slot)
         free(self.place)
         free(self.top)
         free(self.window)
@@ -105,29 +99,22 @@ cdef class Stores:
         cdef const feedd_record* record
         if frame >= self.n_frames:
             raise ValueError("more frames than were said")
-        w.slots, w.places, w.tops = self.n_slots, self.n_places, self.n_tops
+        w.places, w.tops = self.n_places, self.n_tops
+        w.n_slots = 0
         w.row = self.n_rows
         while self.seen < ring.next:
             record = <const feedd_record*>(
                 ring.slots + (self.seen & ring.mask) * FEEDD_RECORD_BYTES)
             self.seen += 1
-            self._slot(record)
+            w.n_slots += 1
             if record.instrument < self.n_rows:
                 w.row = record.instrument
                 if record.kind == FEEDD_BOOK:
                     self._places(pipeline, record)
         if w.row < self.n_rows and self.n_places > w.places:
             self._tops(pipeline.out.books.block(w.row), w.row)
-        w.n_slots = <uint32_t>(self.n_slots - w.slots)
         w.n_places = <uint32_t>(self.n_places - w.places)
         w.n_tops = <uint32_t>(self.n_tops - w.tops)
-
-    cdef int _slot(self, const feedd_record* record) except -1:
-        self.slot = <uint8_t*>_room(
-            self.slot, &self.slots_cap, self.n_slots, FEEDD_RECORD_BYTES)
-        memcpy(self.slot + self.n_slots * FEEDD_RECORD_BYTES, record, FEEDD_RECORD_BYTES)
-        self.n_slots += 1
-        return 0
 
     cdef int _places(self, Pipeline pipeline, const feedd_record* record) except -1:
         cdef instrument_t* x = _instrument(pipeline, record.instrument)
@@ -143,11 +130,10 @@ cdef class Stores:
             at = (at if side else -at) - x.book.side[side].base
             if not 0 <= at < 1ll << x.book.side[side].bits:
                 continue
-            self.place = <place_t*>_room(
-                self.place, &self.places_cap, self.n_places, sizeof(place_t))
-            self.place[self.n_places].side = 2 * record.instrument + side
-            self.place[self.n_places].at = <uint32_t>at
-            self.place[self.n_places].size = level.size
+            self.place = <uint32_t*>_room(
+                self.place, &self.places_cap, self.n_places, sizeof(uint32_t))
+            self.place[self.n_places] = (
+                <uint32_t>at | (ASK if side else 0) | (0 if level.size else GONE))
             self.n_places += 1
             self._window(2 * record.instrument + side, 1ull << x.book.side[side].bits)
         return 0
@@ -202,8 +188,7 @@ cdef class Stores:
         BooksWriter books, int64_t now
     ) noexcept nogil:
         cdef const work_t* work = &self.work[frame]
-        cdef const uint8_t* record = self.slot + work.slots * FEEDD_RECORD_BYTES
-        cdef const place_t* place = self.place + work.places
+        cdef const uint32_t* place = self.place + work.places
         cdef const uint8_t* top = self.top + work.tops
         cdef window_t* window
         cdef feedd_book* book
@@ -219,16 +204,16 @@ cdef class Stores:
         for i in range(work.n_slots):
             slot = feedd_stage(w)
             for k in range(16, FEEDD_RECORD_BYTES, 16):
-                feedd_store_pair(slot + k, record + k)
-            feedd_store_u64(<uint64_t*>(slot + 8), (<const uint64_t*>record)[1])
+                feedd_store_pair(slot + k, p)
+            feedd_store_u64(<uint64_t*>(slot + 8), read)
             feedd_staged(w)
-            record += FEEDD_RECORD_BYTES
         for i in range(work.n_places):
-            window = &self.window[place[i].side]
-            k = place[i].at & <uint32_t>window.mask
+            window = &self.window[2 * work.row + (1 if place[i] & ASK else 0)]
+            k = place[i] & <uint32_t>window.mask
             had = window.size[k] != 0
-            window.size[k] = place[i].size
-            window.bitmap[k >> 6] ^= (had ^ (place[i].size != 0)) << (k & 63)
+            word = 0 if place[i] & GONE else 1
+            window.size[k] = <double>word
+            window.bitmap[k >> 6] ^= (had ^ word) << (k & 63)
         if work.row < self.n_rows:
             if work.n_places:
                 book = books.block(work.row)
