@@ -156,3 +156,6 @@ def test_tables_without_a_terminal(filled: Daemon) -> None:
     text = run("feed-top", *base, "--view", "instruments", "--sort", "gaps", "--reverse").stdout
     assert text.index("ETH-PERPETUAL") < text.index("BTC-PERPETUAL") < text.index("BTC-USDT")
     assert "gaps*" in text
+    refused = run("feed-top", *base, "--view", "instruments", "--sort", "gasp")
+    assert refused.returncode == 2
+    assert "no column 'gasp': instrument," in refused.stderr
