@@ -13,7 +13,8 @@ from feedd.shm.counters import COUNTERS, CountersWriter
 
 __all__ = ["ReaderCounts"]
 
-_WORDS = [Struct(f"={n}Q") for n in range(layout.CONNECTION_SLOTS + 1)]
+# native: each word is stored whole, readers look at any time
+_WORDS = [Struct(f"{n}Q") for n in range(layout.CONNECTION_SLOTS + 1)]
 _INDEX = {name: i for i, name in enumerate(COUNTERS)}
 
 
@@ -27,7 +28,7 @@ class ReaderCounts:
         block = self._words[at : at + size]
         self._connections = block.reshape(layout.CONNECTIONS, layout.CONNECTION_SLOTS)
         self._connections[:] = 0
-        self._rows = memoryview(block).cast("B")
+        self._rows = block.data.cast("B")
 
     def add(self, name: str, amount: int = 1) -> None:
         self._words[_INDEX[name]] += np.uint64(amount)

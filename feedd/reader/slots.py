@@ -85,8 +85,8 @@ class Slot:
         yield from self._leaving
 
     def count(self) -> None:
-        """Write the counters of all connections. One that was replaced and has ended counts no more:
-        it was not lost."""
+        """Write the counters of all connections. One that was replaced and has ended counts no
+        more: it was not lost."""
         for connection in self.connections:
             if not (connection.finished and connection in self._leaving):
                 connection.count(row=connection is self.current)

@@ -18,7 +18,7 @@
 enum { FB_OK = 0, FB_PRICE = 1, FB_FULL = 2, FB_MEMORY = 3 };
 
 #define FB_TOP 32   /* levels a side that top.h keeps */
-#define FB_HINTS 256
+#define FB_HINTS 256 /* a power of two */
 #define FB_CHANGES 16  /* changes among them that are kept apart; beyond, finding them anew is cheaper */
 
 typedef struct { double price, size; } fb_pair;

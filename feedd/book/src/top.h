@@ -179,8 +179,7 @@ static inline __attribute__((always_inline)) uint32_t fb_top_change(fb_book *b, 
 }
 
 #if defined(__x86_64__) && defined(__GNUC__)
-static __attribute__((target("avx2"), noinline)) uint32_t fb_top_change_avx2(fb_book *b,
-                                                                                      int side) {
+static __attribute__((target("avx2"), noinline)) uint32_t fb_top_change_avx2(fb_book *b, int side) {
     return fb_top_change(b, side);
 }
 #endif

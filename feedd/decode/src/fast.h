@@ -168,7 +168,7 @@ FD_TARGET static inline __m256i FD_V(fd_two_mantissas)(const uint8_t *const *at,
 
 #endif
 
-/* Levels that were found and are like one seen before, and how far their numbers are read. */
+/* Levels that were found and are like one seen before, and their numbers as far as they are read. */
 typedef struct {
     const uint8_t *at[FD_LEVELS_RUN + FD_LEVELS_SLACK];
     const fd_level_template *with[FD_LEVELS_RUN + FD_LEVELS_SLACK];
@@ -214,6 +214,9 @@ FD_TARGET static inline void FD_V(fd_level_numbers)(fd_level *out, uint32_t n, F
     for (uint32_t i = n; i < n + FD_LEVELS_SLACK; i++) {
         f->at[i] = f->at[n - 1];
         f->with[i] = f->with[n - 1];
+#if FD_SIMD == 2
+        f->digits[i] = f->digits[n - 1];
+#endif
     }
 #if FD_SIMD == 2
     for (uint32_t i = 0; i < n; i += 4) {
@@ -274,7 +277,6 @@ FD_TARGET static inline void FD_V(fd_places_of_bits)(uint32_t *out, uint64_t bit
         out += 16;
         _mm512_storeu_si512(out, _mm512_add_epi32(
             _mm512_cvtepu8_epi32(_mm512_castsi512_si128(places)), start));
-        if (n < 32) break;
     }
 #else
     do
