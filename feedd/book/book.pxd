@@ -34,7 +34,8 @@ cdef extern from "book.h" nogil:
 
     ctypedef struct fb_top:
         fb_pair pair[32]
-        uint32_t n, best, valid
+        uint8_t order[65]
+        uint32_t n, valid
 
     ctypedef struct fb_book:
         fb_side side[2]
@@ -55,4 +56,4 @@ cdef extern from "apply.h" nogil:
 
 
 cdef extern from "top.h" nogil:
-    uint32_t fb_top_update(fb_book* b, int side)
+    void fb_top_update(fb_book* b, int side, uint32_t* start, uint32_t* end)

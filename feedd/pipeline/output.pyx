@@ -29,7 +29,7 @@ cdef extern from "deep.h" nogil:
     uint32_t fb_share_deep(const fb_book* b, int side, void* to, uint32_t depth)
 
 cdef extern from "slots.h" nogil:
-    void fb_share_top(const fb_top* t, uint32_t slots, void* shared)
+    void fb_share_top(const fb_top* t, uint32_t start, uint32_t end, void* shared)
     uint32_t fb_put_levels(
         feedd_writer* w, uint64_t kind, int64_t ts_event, int64_t ts_recv, uint64_t sequence,
         uint16_t line, uint8_t last, const fd_level* bids, uint32_t n_bid, const fd_level* asks,
@@ -199,7 +199,8 @@ cdef class Output:
         cdef fb_book* own = x.book
         cdef fb_pair best[2]
         cdef int64_t key
-        cdef uint32_t changed[2]
+        cdef uint32_t start[2]
+        cdef uint32_t end[2]
         cdef uint64_t odd
         cdef uint64_t pos = self.w.next - 1
         cdef uint64_t levels = feedd_pack32(own.side[0].levels, own.side[1].levels)
@@ -218,11 +219,11 @@ cdef class Output:
                 own.top[side].valid = 0
                 fb_best(own, side, &key, &best[side], 1)
         else:
-            changed[0] = fb_top_update(own, 0)
-            changed[1] = fb_top_update(own, 1)
+            fb_top_update(own, 0, &start[0], &end[0])
+            fb_top_update(own, 1, &start[1], &end[1])
             for side in range(2):
                 if own.top[side].n:
-                    best[side] = own.top[side].pair[own.top[side].best]
+                    best[side] = own.top[side].pair[own.top[side].order[0]]
             odd = feedd_seq_begin(&book.lock)
             feedd_store_u64(&book.ring_pos, pos)
             feedd_book_identity(
@@ -234,8 +235,8 @@ cdef class Output:
             feedd_store_u64(&book.sequence, s.sequence)
             feedd_store_i64(&book.ts_event, s.ts_event)
             feedd_store_i64(&book.ts_recv, s.ts_recv)
-            fb_share_top(&own.top[0], changed[0], book.top_bid)
-            fb_share_top(&own.top[1], changed[1], book.top_ask)
+            fb_share_top(&own.top[0], start[0], end[0], book.top_bid)
+            fb_share_top(&own.top[1], start[1], end[1], book.top_ask)
             feedd_seq_end(&book.lock, odd)
         if row != NULL:
             odd = feedd_seq_begin(&row.lock)

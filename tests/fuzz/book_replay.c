@@ -49,12 +49,12 @@ static void check_side(const fb_side *s, long n) {
 static void check_top(fb_book *b, int side, long n) {
     const fb_top *t = &b->top[side];
     fb_iter it = {0, 0, 0};
-    uint32_t i = 0;
+    uint32_t from, to, i = 0;
     int64_t key;
     double size;
-    fb_top_update(b, side);
+    fb_top_update(b, side, &from, &to);
     for (; i < FB_TOP && fb_iterate(&b->side[side], &it, &key, &size); i++) {
-        const uint32_t slot = fb_top_slot(t, i);
+        const uint32_t slot = t->order[i];
         if (i >= t->n || t->key[slot] != key || t->pair[slot].size != size ||
             t->pair[slot].price != fb_price(b, key, side))
             die("the top is not the best levels", n);

@@ -47,18 +47,15 @@ static void check(fb_book *b, int side, long n) {
     fb_iter it = {0, 0, 0};
     int64_t key;
     double size;
-    uint32_t i = 0;
+    uint32_t i = 0, from, to;
     for (; fb_iterate(s, &it, &key, &size); i++)
         if (i >= have[side] || key * factor != truth[side][i].price || size != truth[side][i].size)
             die("a level is another one", n);
     if (i != have[side] || i != s->levels) die("levels are missing", n);
     if (s->best * (i ? factor : 1) != (i ? truth[side][0].price : FB_NO_KEY))
         die("another level is the best", n);
-    const fb_top *t = &b->top[side];
-    for (uint32_t changed = fb_top_update(b, side); changed; changed &= changed - 1) {
-        const int slot = __builtin_ctz(changed);
-        shared[side][t->rank[slot]] = t->pair[slot];
-    }
+    fb_top_update(b, side, &from, &to);
+    for (i = from; i < to; i++) shared[side][i] = b->top[side].pair[b->top[side].order[i]];
     if (b->top[side].n != (have[side] < FB_TOP ? have[side] : FB_TOP)) die("the top is cut", n);
     for (i = 0; i < b->top[side].n; i++) check_pair(shared[side][i], side, i, "another top", n);
     if (any() % 4) return;

@@ -10,8 +10,11 @@
 
 #include "book.h"
 
-/* A change beyond is none of the top levels, once these are known. One of the best level always is. */
-static inline int64_t fb_top_limit(const fb_top *t) { return t->valid ? t->limit : INT64_MIN; }
+/* From where on a change is none of the top levels, once these are known. A change of the best level
+ * always is. */
+static inline int64_t fb_top_limit(const fb_top *t) {
+    return !t->valid ? INT64_MIN : t->n == FB_TOP ? t->key[t->order[FB_TOP - 1]] : INT64_MAX;
+}
 
 /* Exponent and flags of a price of so many decimals as they lie in memory, without the padding. */
 static inline uint64_t fb_kind(int32_t decimals) { return (uint64_t)(uint32_t)-decimals << 16; }

@@ -18,19 +18,16 @@
 enum { FB_OK = 0, FB_PRICE = 1, FB_FULL = 2, FB_MEMORY = 3 };
 
 #define FB_TOP 32   /* levels a side that top.h keeps */
-#define FB_HINTS 256 /* a power of two */
 #define FB_CHANGES 16  /* changes among them that are kept apart; beyond, finding them anew is cheaper */
 
 typedef struct { double price, size; } fb_pair;
 
-/* The best levels of a side as consumers see them (top.h): in slots, each of which has a rank. */
+/* The best levels of a side as consumers see them (top.h): in slots, and the order of these. */
 typedef struct {
     int64_t key[FB_TOP]; /* INT64_MAX where the slot is free */
-    fb_pair pair[FB_TOP] __attribute__((aligned(16)));
-    uint8_t rank[FB_TOP] __attribute__((aligned(16))); /* each once; free slots have the last ones */
-    int64_t limit;       /* a change beyond is none of these levels; INT64_MAX: there are fewer */
-    uint8_t hint[FB_HINTS]; /* the slot of a key that ends so, if it has one */
-    uint32_t n, best;    /* how many levels; the slot of the best one */
+    fb_pair pair[FB_TOP];
+    uint8_t order[2 * FB_TOP + 1]; /* best first; moved 32 bytes at once */
+    uint32_t n, used;    /* bit i: slot i is used */
     uint32_t valid;      /* 0: must be found anew */
     uint32_t n_changed;  /* keys since the last update; FB_CHANGES + 1: too many */
     int64_t changed[FB_CHANGES + 2];

@@ -84,12 +84,11 @@ static inline void fb_short_text(char *out, const uint8_t *p, uint32_t n) {
     memcpy(out, word, sizeof word);
 }
 
-/* The levels in these slots of the top of a side into its shared copy, which is best first. */
-static inline void fb_share_top(const fb_top *t, uint32_t slots, void *shared) {
-    for (; slots; slots &= slots - 1) {
-        const uint32_t slot = (uint32_t)__builtin_ctz(slots);
+/* The levels [from, to) of the top of a side, best first, into its shared copy. */
+static inline void fb_share_top(const fb_top *t, uint32_t from, uint32_t to, void *shared) {
+    for (uint32_t i = from; i < to; i++) {
         FEEDD_YIELD(FEEDD_AT_ROW);
-        feedd_store_pair((char *)shared + sizeof(fb_pair) * t->rank[slot], &t->pair[slot]);
+        feedd_store_pair((char *)shared + sizeof(fb_pair) * i, &t->pair[t->order[i]]);
     }
 }
 
