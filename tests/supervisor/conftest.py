@@ -148,12 +148,12 @@ class Daemon:
         """Processes of the readers, from the kernel."""
         assert self.process is not None
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        found = [int(pid) for pid in path.read_text().split()]
-        return [
-            pid
-            for pid in found
-            if b"feedd.reader" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        ]
+        found = []
+        for pid in map(int, path.read_text().split()):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                if b"feedd.reader" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0"):
+                    found.append(pid)
+        return found
 
     def counter(self, name: str) -> int:
         return sum(r["counters"][name] for r in self.status()["readers"])
