@@ -1,10 +1,10 @@
 """What no reader can leave out: a run's reads and writes of memory alone, done once more.
 
 While a pipeline runs over a capture, ``Stores.note`` writes down what each frame left behind: the
-slots of the ring, which places of the books' windows were set, which levels of the shared books have
-changed. ``Stores.full`` does just that again, in memory of its own of the same size: it reads the
-frame, stores, commits. It decodes nothing, decides nothing and looks for nothing, so the rest of what
-a reader takes is what that costs. What it stores is no data: to read that would cost, too.
+slots of the ring, which places of the books' windows were set, which levels of the shared books
+have changed. ``Stores.full`` does just that again, in memory of its own of the same size: it reads
+the frame, stores, commits. It decodes nothing, decides nothing and looks for nothing, so the rest
+of what a reader takes is what that costs. What it stores is no data: to read that would cost, too.
 """
 
 from libc.math cimport llrint
@@ -197,11 +197,11 @@ cdef class Stores:
         cdef uint64_t read = 0
         cdef uint64_t odd, had, word
         cdef uint64_t* words
-        cdef uint32_t i, k
+        cdef uint32_t i, k, _slot
         for i in range(0, n, 64):
             memcpy(&word, p + i, 8)
             read += word
-        for i in range(work.n_slots):
+        for _slot in range(work.n_slots):
             slot = feedd_stage(w)
             for k in range(16, FEEDD_RECORD_BYTES, 16):
                 feedd_store_pair(slot + k, p)
