@@ -107,10 +107,12 @@ cdef class Stores:
                 ring.slots + (self.seen & ring.mask) * FEEDD_RECORD_BYTES)
             self.seen += 1
             w.n_slots += 1
-            if record.instrument < self.n_rows:
+            if record.instrument >= self.n_rows:
+                continue
+            if self.n_places == w.places:      # of several instruments, the first with a book
                 w.row = record.instrument
-                if record.kind == FEEDD_BOOK:
-                    self._places(pipeline, record)
+            if record.kind == FEEDD_BOOK and record.instrument == w.row:
+                self._places(pipeline, record)
         if w.row < self.n_rows and self.n_places > w.places:
             self._tops(pipeline.out.books.block(w.row), w.row)
         w.n_places = <uint32_t>(self.n_places - w.places)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from feedd.cli import cli
 from tests.fixtures.sessions import SESSIONS
 
-VENUES = ("binance_usdm", "deribit", "okx", "bitfinex", "gate_futures")
+VENUES = ("binance_usdm", "deribit", "okx", "bitfinex", "gate_futures", "bitmex", "kraken")
 
 
 @pytest.mark.parametrize("venue", VENUES)
