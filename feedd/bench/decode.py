@@ -56,7 +56,6 @@ class Run:
     pipeline: Pipeline
     handle: int
     snapshots: dict[str | None, list[Snapshot]]
-    ring: RingWriter
     begun_empty: int = 0
 
     def answer(self, now: int) -> None:
@@ -87,8 +86,7 @@ def _segments(size: int) -> tuple[RingWriter, BoardWriter, BooksWriter]:
 def _start(venue: Venue, plan: Plan, rows: Sequence[Row], symbols: list[str]) -> Run:
     """A fresh pipeline; ``symbols`` are those of an earlier run, so that rows are at hand."""
     size = max(len(symbols), ROWS_MIN)
-    ring, board, books = _segments(size)
-    pipeline = Pipeline(ring, board, books)
+    pipeline = Pipeline(*_segments(size))
     handle = pipeline.add_venue(plan)
 
     def name(_venue: int, symbol: str) -> tuple[int, int, int]:
@@ -98,7 +96,7 @@ def _start(venue: Venue, plan: Plan, rows: Sequence[Row], symbols: list[str]) ->
         return row if row >= 0 else INSTRUMENTS_MAX, row if row < size else -1, 1024
 
     pipeline.on_unknown(name)
-    return Run(pipeline, handle, collect_snapshots(venue, rows, []), ring)
+    return Run(pipeline, handle, collect_snapshots(venue, rows, []))
 
 
 def _kinds(
@@ -111,7 +109,7 @@ def _kinds(
     kinds = []
     before = run.pipeline.counters()
     for i, frame in enumerate(frames):
-        stores.begin(run.ring)
+        stores.begin(run.pipeline)
         run.pipeline.on_message(run.handle, frame, i + 1)
         stores.note(run.pipeline, i)
         run.answer(i + 1)

@@ -14,8 +14,8 @@ class Stores:
 
     def __init__(self, n_frames: int, n_rows: int) -> None:
         """Raises ValueError for more than 4,096 rows."""
-    def begin(self, ring: RingWriter) -> None:
-        """What stands in the ring from now on is of frames."""
+    def begin(self, pipeline: Pipeline) -> None:
+        """What comes to the ring from now on is of the next frame."""
     def note(self, pipeline: Pipeline, frame: int) -> None:
         """Write down what this frame, which the pipeline has just had, left behind."""
     def full(

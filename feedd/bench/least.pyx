@@ -88,9 +88,9 @@ cdef class Stores:
         free(self.window)
         free(self.shown)
 
-    def begin(self, RingWriter ring not None):
-        """What stands in the ring from now on is of frames."""
-        self.seen = ring.w.next
+    def begin(self, Pipeline pipeline not None):
+        """What comes to the ring from now on is of the next frame."""
+        self.seen = pipeline.out.w.next
 
     def note(self, Pipeline pipeline not None, uint32_t frame):
         """Write down what this frame, which the pipeline has just had, left behind."""

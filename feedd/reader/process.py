@@ -252,7 +252,7 @@ class ReaderProcess:
         self._ticks += 1
         yield from self.lines.count_in_turn(self._ticks % COUNT_TURNS, COUNT_TURNS)
         if self._ticks % COUNT_TURNS == 0:
-            self._count_all()
+            self._count_reader()
         if now - self._collected_at > GC_EVERY_NS:
             self._collected_at = now
             yield
@@ -277,9 +277,9 @@ class ReaderProcess:
 
     def _count(self) -> None:
         self.lines.count()
-        self._count_all()
+        self._count_reader()
 
-    def _count_all(self) -> None:
+    def _count_reader(self) -> None:
         """The counters that are not of one line."""
         flush_suppressed()
         self.counts.set("streams_subscribed", self.lines.active)

@@ -161,11 +161,12 @@ class LineSession:
         return [Action(Do.NOTICE, text=f"connect failed: {reason}")]
 
     def disconnected(self, now: int, reason: str) -> list[Action]:
-        """The connection ended, also after a clean close; ``reason`` unless we ended it."""
+        """The connection ended, also after a clean close; ``reason`` unless we ended it. The end of
+        one that another took over from is no loss: it counts as a rotation, with that one."""
         if self.state not in (State.UP, State.CLOSING):
             return []
         reason = self._reason or reason
-        self.counts.disconnects += 1
+        self.counts.disconnects += not self._retired
         name = reason.split(":")[0][:40]
         self.counts.reasons[name] = self.counts.reasons.get(name, 0) + 1
         out = [Action(Do.LINE_DOWN, text=reason)]

@@ -85,11 +85,9 @@ class Slot:
         yield from self._leaving
 
     def count(self) -> None:
-        """Write the counters of all connections. One that was replaced and has ended counts no
-        more: it was not lost."""
+        """Write the counters of all connections."""
         for connection in self.connections:
-            if not (connection.finished and connection in self._leaving):
-                connection.count(row=connection is self.current)
+            connection.count(row=connection is self.current)
         self.active = self.current.session.active_topics
         self.stale = self.ladder.stale
 

@@ -105,6 +105,7 @@ class Both:
         for row in range(min(len(self.fast.symbols), ROWS)):
             assert shown(books[0], row) == shown(books[1], row)
         assert self.fast.pipeline.counters() == self.full.pipeline.counters()
+        assert self.full.quick == 0
 
     def check_deep(self, row: int = 0) -> None:
         """As ``check``, and the whole shared book of one instrument."""
@@ -115,7 +116,6 @@ class Both:
             view = BooksReader(side.books).deep(row)
             found.append((view.bids.tolist(), view.asks.tolist()))
         assert found[0] == found[1]
-        assert self.full.quick == 0
 
 
 @pytest.fixture

@@ -358,6 +358,7 @@ def test_a_connection_that_was_replaced_does_not_come_back() -> None:
     assert [(a.do, a.code) for a in actions] == [(Do.CLOSE, 1000)]
     assert kinds(rig.lost()) == [Do.LINE_DOWN]
     assert rig.line.state is State.STOPPED
+    assert rig.line.counts.disconnects == 0, "it was not lost"
     assert rig.run(100) == []
     waiting = Rig(session(BINANCE), topics(1))
     assert waiting.line.retire(waiting.now, "not needed") == []

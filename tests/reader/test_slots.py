@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -26,10 +25,6 @@ class Connection:
         self.streams = {stream.topic: stream for stream in plan.streams}
         self.up = self.complete = self.finished = self.heard = self.refused = False
         self.calls: list[tuple[str, Any]] = []
-        self.session = SimpleNamespace(active_topics=len(self.streams))
-
-    def count(self, *, row: bool) -> None:
-        self.calls.append(("count", row))
 
     def start(self, delay_s: float) -> None:
         self.calls.append(("start", delay_s))
@@ -208,23 +203,3 @@ def test_a_stream_starts_anew_on_the_line_that_is_out_of_step() -> None:
         assert lines.resubscribe(0, "A", "depth")
     asked = [sum(name == "resubscribe" for name, _ in rig.current.calls) for rig in rigs]
     assert asked == [2, 3]
-
-
-def test_a_replaced_connection_that_has_ended_is_no_lost_one() -> None:
-    """Its end must not be counted, however late it is noticed."""
-    rig = Rig()
-    rig.ask()
-    rig.run(S)
-    old, new = rig.made
-    new.up = new.complete = new.heard = True
-    rig.run(OVERLAP_NS + S)
-    assert rig.current is new
-    rig.slot.count()
-    assert old.calls[-1] == ("count", False)
-    assert new.calls[-1] == ("count", True)
-    old.finished = True
-    old.calls.clear()
-    rig.slot.count()
-    assert old.calls == []
-    rig.run(STEP)
-    assert list(rig.slot.connections) == [new]

@@ -258,7 +258,7 @@ FD_TARGET static inline uint64_t FD_V(fd_find64)(const uint8_t *p, int byte) {
 }
 
 #if FD_SIMD == 2
-static const uint8_t FD_V(fd_bits)[64] __attribute__((aligned(64))) = {
+static const uint8_t FD_V(fd_bit_places)[64] __attribute__((aligned(64))) = {
     0,  1,  2,  3,  4,  5,  6,  7,  8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
     22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
     44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63};
@@ -268,7 +268,7 @@ static const uint8_t FD_V(fd_bits)[64] __attribute__((aligned(64))) = {
  * good as random; room for 16 more than there are. */
 FD_TARGET static inline void FD_V(fd_places_of_bits)(uint32_t *out, uint64_t bits, uint32_t from) {
 #if FD_SIMD == 2
-    __m512i places = _mm512_maskz_compress_epi8(bits, _mm512_load_si512(FD_V(fd_bits)));
+    __m512i places = _mm512_maskz_compress_epi8(bits, _mm512_load_si512(FD_V(fd_bit_places)));
     const __m512i start = _mm512_set1_epi32((int)from);
     _mm512_storeu_si512(out, _mm512_add_epi32(
         _mm512_cvtepu8_epi32(_mm512_castsi512_si128(places)), start));

@@ -77,12 +77,12 @@ typedef struct {
  * among the digits (the first one of several before the point not 0), any other byte as it was. */
 typedef struct {
     uint8_t low[FD_LEVEL_TEXT], high[FD_LEVEL_TEXT];
-    uint8_t shuffle[32];       /* digits of price and size to the ends of their 16 bytes */
+    uint8_t shuffle[32];       /* digits of price and size to the ends of their 16 bytes (AVX2) */
     double scale[2];           /* what divides price and size */
     uint64_t rest[2];          /* of an fd_level, what is not a number: behind its mantissas */
     int32_t channel;
     uint32_t picked;           /* bit i: pick[i] is a digit, not a zero in front of them */
-    uint8_t pick[32];          /* where those digits are in the level */
+    uint8_t pick[32];          /* where those digits are in the level (AVX-512) */
     uint8_t price_at, size_at;
     uint8_t is_rare;           /* one of the following is not zero */
     uint8_t price_neg;
